@@ -1,0 +1,14 @@
+"""Fetch, judge and store daily bars. Data flows one way; each arrow is a Parquet file.
+
+    vendor → extract → raw_data.parquet → transform → clean_data.parquet → load → market_data.duckdb
+
+settings   every setting of the ETL, declared once
+errors     the error tree: the type of an error decides what happens
+schema     the contracts: columns of the raw and clean files, tables of the database
+sources    one vendor, one module: fetch (I/O) and parse (pure)
+quality    the rules that reject a row, declared as reason + condition
+stage      what every stage does around its work: lock, log, run record, publication of files
+extract    renames, never judges
+transform  judges, never fetches or stores
+load       stores, never judges
+"""

@@ -1,0 +1,156 @@
+"""Publication: how a new version of the database takes the place of the one that is served.
+
+Nobody writes to the published file. The next one is built beside it, checked, flushed to disk,
+and takes its name in one step; the one before stays as market_data.previous.duckdb. A kill at
+any moment leaves the old file or the new one, whole.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from etl.errors import StoreError
+from etl.schema import SCHEMA_VERSION, TABLES
+from etl.stage import flush_to_disk, quote, write_whole
+
+
+def wal_of(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")
+
+
+def previous_of(path: Path) -> Path:
+    return path.with_name(path.stem + ".previous" + path.suffix)
+
+
+def next_of(path: Path) -> Path:
+    return path.with_name(path.stem + ".next" + path.suffix)
+
+
+def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Attach a published file READ_ONLY. StoreError if it is damaged, foreign or open elsewhere."""
+    try:
+        attach(connection, path, name)
+    except duckdb.Error as error:
+        explain_refusal(path, error)
+        attach(connection, path, name)
+    found = {
+        row[0]
+        for row in connection.execute(
+            f"SELECT table_name FROM duckdb_tables() WHERE database_name = {quote(name)}"
+        ).fetchall()
+    }
+    if missing := TABLES.keys() - found:
+        lacks = ", ".join(sorted(missing))
+        raise StoreError(f"{path} is no store of this service (it has no {lacks}): move it away")
+    version = read_one(connection, f"SELECT max(schema_version) FROM {name}.generation")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer version (schema {version}): update this one"
+        )
+
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    connection.execute(f"ATTACH {quote(path)} AS {name} (READ_ONLY)")
+
+
+def explain_refusal(path: Path, error: duckdb.Error) -> None:
+    """Raise StoreError for a file that does not open; return once a stray WAL is out of its way."""
+    if "lock" in str(error).lower():
+        raise StoreError(f"{path} is open for writing elsewhere: close that program") from None
+    wal = wal_of(path)
+    if not wal.exists():
+        previous = previous_of(path)
+        raise StoreError(
+            f"{path} is damaged or no DuckDB file: move it away"
+            + (f", and copy {previous.name} in its place" if previous.exists() else "")
+        ) from None
+    # left of another version of the file; set aside, not deleted, for it may hold a user's rows
+    wal.replace(wal.with_name(wal.name + ".stray"))
+
+
+def read_one(connection: duckdb.DuckDBPyConnection, query: str) -> object:
+    return connection.execute(query).fetchall()[0][0]
+
+
+def copy_store(path: Path, copy: Path) -> None:
+    """Copy the published file, with its WAL if a program left one: together they replay."""
+    shutil.copyfile(path, copy)
+    if wal_of(path).exists():
+        shutil.copyfile(wal_of(path), wal_of(copy))
+
+
+def discard(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    wal_of(path).unlink(missing_ok=True)
+
+
+def make_generation(path: Path) -> str:
+    """`<counter>-<random hex>`, one above any ever published in this folder.
+
+    The counter is on disk before the generation can be seen, so that it is never used again.
+    """
+    counter_path = path.with_name("generation")
+    counter = 1 + max(read_counter(counter_path), count_published(path))
+    with write_whole(counter_path) as next_path:
+        next_path.write_text(f"{counter}\n")
+    return f"{counter}-{secrets.token_hex(4)}"
+
+
+def read_counter(path: Path) -> int:
+    text = path.read_text() if path.exists() else ""
+    return int(text) if re.fullmatch(r"\d+\s*", text) else 0
+
+
+def count_published(path: Path) -> int:
+    """The counter of the published file and the one before; 0 where neither can be read."""
+    counters = [0]
+    for file in (path, previous_of(path)):
+        try:
+            with duckdb.connect(":memory:") as connection:
+                attach(connection, file, "store")
+                generation = read_one(connection, "SELECT max(generation) FROM store.generation")
+                counters.append(int(str(generation).partition("-")[0]))
+        except (duckdb.Error, ValueError):
+            continue
+    return max(counters)
+
+
+def publish_store(next_path: Path, path: Path) -> None:
+    """Put a finished, closed file in the place of the published one."""
+    if wal_of(next_path).exists():
+        raise StoreError(f"{next_path} was not checkpointed")
+    next_path.chmod(0o444)
+    flush_to_disk(next_path)
+    if path.exists():
+        keep_previous(path)
+    next_path.replace(path)
+    flush_to_disk(path.parent)
+
+
+def keep_previous(path: Path) -> None:
+    """Link the published file as the previous one; its WAL, if any, goes along."""
+    previous = previous_of(path)
+    link = previous.with_name(previous.name + ".next")
+    link.unlink(missing_ok=True)
+    os.link(path, link)
+    wal_of(previous).unlink(missing_ok=True)
+    link.replace(previous)
+    # a WAL beside a replaced file would make the new one refuse to open
+    if wal_of(path).exists():
+        wal_of(path).replace(wal_of(previous))
+
+
+def read_sources(path: Path) -> set[str]:
+    """The sources of the instruments in a published file; empty where it cannot be read."""
+    try:
+        with duckdb.connect(":memory:") as connection:
+            attach(connection, path, "store")
+            return {
+                r[0] for r in connection.execute("SELECT source FROM store.instruments").fetchall()
+            }
+    except duckdb.Error:
+        return set()

@@ -1,0 +1,101 @@
+"""The rules by which a raw row becomes a bar, or is rejected with a reason.
+
+Everything here is SQL text over one raw file: TYPED says how each text is read, RULES which
+readings are refused. The first rule that holds names the reason. Suspicious but possible rows
+(a price spike, an open outside low to high) are no reason to reject and stay as they are.
+"""
+
+from dataclasses import dataclass
+
+from etl.schema import PRICES
+
+# What vendors and spreadsheets write where there is no value.
+NO_VALUE = "('', 'null', 'none', 'nan', 'na', 'n/a', '-')"
+MOST_VOLUME = 2**63 - 1
+UNREADABLE_SYMBOL = r"[\s/\\?#%[:cntrl:]]"
+DAY_OR_MONTH_FIRST = r"\d{1,2}[/.\-]\d{1,2}[/.\-](\d{2}|\d{4})\b.*"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row is rejected for `reason` where `condition` (SQL over the typed row) holds."""
+
+    reason: str
+    condition: str
+
+
+def read_date(text: str) -> str:
+    """SQL: the TIMESTAMP in `text`, NULL if it cannot be read.
+
+    ISO (an offset is dropped: wall clock counts), YYYYMMDD, a month by its name, and epochs:
+    9 or 10 digits are seconds, 11 to 13 milliseconds. 3/4/2012 has two readings, so it has none.
+    """
+    t = f"trim({text})"
+    digits = f"try_cast(regexp_extract({t}, '^(-?\\d+)(\\.0*)?$', 1) AS BIGINT)"
+    return f"""CASE
+        WHEN substr({t}, 5, 1) IN ('-', '/') AND {t} >= '0' AND {t} < ':'
+            THEN try_cast({t} AS TIMESTAMP)
+        WHEN regexp_full_match({t}, '\\d{{8}}') THEN try_strptime({t}, '%Y%m%d')
+        WHEN regexp_full_match({t}, '(\\d{{9,10}}|-\\d{{1,10}})(\\.0*)?')
+            THEN make_timestamp({digits} * 1000000)
+        WHEN regexp_full_match({t}, '-?\\d{{11,13}}(\\.0*)?')
+            THEN make_timestamp({digits} * 1000)
+        WHEN regexp_full_match({t}, '.*[A-Za-z]{{3}}.*')
+            THEN try_strptime({t}, ['%d-%b-%Y', '%d %b %Y', '%b %d, %Y', '%d-%B-%Y', '%d %B %Y',
+                '%B %d, %Y', '%Y%m%dT%H%M%S'])
+        END"""
+
+
+def read_number(text: str) -> str:
+    return f"try_cast({text} AS DOUBLE)"
+
+
+def is_absent(text: str) -> str:
+    return f"({text} IS NULL OR lower(trim({text})) IN {NO_VALUE})"
+
+
+# Column of the typed row → SQL over the raw row; text stays beside it as raw.<column>.
+TYPED = {
+    "symbol": "upper(trim(raw.symbol))",
+    "timestamp": read_date("raw.timestamp"),
+    **{name: read_number(f"raw.{name}") for name in PRICES},
+    # DECIMAL keeps every digit of a 64-bit volume, which DOUBLE does not
+    "exact_volume": "try_cast(raw.volume AS DECIMAL(38, 6))",
+    "volume_number": read_number("raw.volume"),
+}
+
+
+def over_prices(condition: str) -> str:
+    return " OR ".join(f"({condition.format(p=name)})" for name in PRICES)
+
+
+RULES = (
+    Rule(
+        "unreadable symbol",
+        "coalesce(symbol, '') = '' OR length(symbol) > 32"
+        f" OR regexp_matches(symbol, '{UNREADABLE_SYMBOL}')",
+    ),
+    Rule(
+        "ambiguous date",
+        f"timestamp IS NULL AND regexp_full_match(trim(raw.timestamp), '{DAY_OR_MONTH_FIRST}')",
+    ),
+    Rule("unreadable date", "timestamp IS NULL OR NOT isfinite(timestamp)"),
+    Rule("time of day", "timestamp <> date_trunc('day', timestamp)"),
+    # a day ahead: it is tomorrow already in the east
+    Rule("future date", "timestamp > $today::DATE + 1"),
+    Rule("missing price", over_prices("{p} IS NULL AND " + is_absent("raw.{p}"))),
+    Rule("unreadable number", over_prices("{p} IS NULL")),
+    Rule("not finite", over_prices("NOT isfinite({p})")),
+    Rule("not positive", over_prices("{p} <= 0")),
+    Rule("high below low", "high < low"),
+    Rule(
+        "unreadable number",
+        f"(volume_number IS NULL OR NOT isfinite(volume_number)) AND NOT {is_absent('raw.volume')}",
+    ),
+    Rule("negative volume", "volume_number < 0"),
+    Rule("volume over 64 bits", f"volume_number > 1e30 OR exact_volume > {MOST_VOLUME}"),
+    Rule("fractional volume", "volume_number <> trunc(volume_number)"),
+)
+DUPLICATE = "duplicate"
+
+REASON = "CASE " + " ".join(f"WHEN {r.condition} THEN '{r.reason}'" for r in RULES) + " END"

@@ -1,0 +1,245 @@
+"""Every setting of the ETL, declared once: name, default, meaning, type.
+
+Environment beats `.env` beats default; an empty value means the default. This module imports
+nothing of ours, so that the API can read from it where the database is.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dotenv import dotenv_values
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+ENV_FILE = PROJECT_ROOT / ".env"
+
+SOURCES = ("sample", "alpha_vantage", "files")
+BASES = ("raw", "split")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+DEFAULT_SYMBOLS = {
+    "sample": ("AAPL", "GOOG", "IBM", "MSFT", "FB"),
+    "alpha_vantage": ("AAPL", "GOOGL", "IBM", "MSFT", "META"),
+    "files": None,
+}
+
+
+class SettingsError(Exception):
+    """A setting or an option has a value that cannot be used; the message says what can."""
+
+
+def declare(name: str, default: str, help: str, parse: Callable[[str], object]) -> Any:
+    """A dataclass field that is read from the setting `name`."""
+    return field(metadata={"name": name, "default": default, "help": help, "parse": parse})
+
+
+def to_path(text: str) -> Path:
+    """A relative path starts at the project root."""
+    return PROJECT_ROOT / Path(text).expanduser()
+
+
+def to_optional_path(text: str) -> Path | None:
+    return to_path(text) if text else None
+
+
+def to_date(text: str) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("a date like 2012-01-31") from None
+
+
+def to_choice(*choices: str, is_upper: bool = False) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        value = text.upper() if is_upper else text.lower()
+        if value not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return value
+
+    return parse
+
+
+def to_number(least: float, unit: str = "") -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value < float("inf"):
+            raise ValueError(f"a number of {least:g} or more{unit}")
+        return value
+
+    return parse
+
+
+def to_integer(least: int, most: int = 2**31) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def to_optional_integer(least: int) -> Callable[[str], int | None]:
+    return lambda text: to_integer(least)(text) if text else None
+
+
+def to_flag(text: str) -> bool:
+    if text.lower() not in ("on", "off", "true", "false", "1", "0", "yes", "no"):
+        raise ValueError("on or off")
+    return text.lower() in ("on", "true", "1", "yes")
+
+
+def to_symbols(text: str) -> tuple[str, ...] | None:
+    """Upper-case symbols without repetition, in the order given; None when empty."""
+    symbols = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    for symbol in symbols:
+        if len(symbol) > 32 or not symbol.isprintable() or any(c in symbol for c in " /\\?#%"):
+            raise ValueError(f"symbols like AAPL,BRK.B,^GSPC parted by commas; {symbol!r} is none")
+    return symbols or None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the ETL; read them with `read_settings`."""
+
+    data_dir: Path = declare("DATA_DIR", "data", "folder of all data files", to_path)
+    chosen_source: str = declare(
+        "SOURCE",
+        "",
+        "sample, alpha_vantage or files; empty = alpha_vantage when AV_API_KEY is set, else sample",
+        lambda text: to_choice(*SOURCES)(text) if text else "",
+    )
+    chosen_symbols: tuple[str, ...] | None = declare(
+        "SYMBOLS",
+        "",
+        "symbols parted by commas; empty = AAPL,GOOG,IBM,MSFT,FB for sample,"
+        " AAPL,GOOGL,IBM,MSFT,META for alpha_vantage, every symbol found for files",
+        to_symbols,
+    )
+    source_path: Path | None = declare(
+        "SOURCE_PATH", "", "CSV or Parquet file, folder or glob for SOURCE=files", to_optional_path
+    )
+    source_adjustment: str = declare(
+        "SOURCE_ADJUSTMENT",
+        "raw",
+        "basis of the prices in files: raw (as traded) or split (as Yahoo's Close)",
+        to_choice(*BASES),
+    )
+    av_api_key: str = declare("AV_API_KEY", "", "your Alpha Vantage key", str)
+    av_base_url: str = declare(
+        "AV_BASE_URL", "https://www.alphavantage.co/query", "address of the vendor", str
+    )
+    av_outputsize: str = declare(
+        "AV_OUTPUTSIZE",
+        "compact",
+        "compact (last 100 bars, free) or full (premium)",
+        to_choice("compact", "full"),
+    )
+    av_calls_per_second: float = declare(
+        "AV_CALLS_PER_SECOND", "1", "most calls a second; 0 = no limit", to_number(0)
+    )
+    http_timeout: float = declare(
+        "HTTP_TIMEOUT", "30", "seconds to wait for the vendor's answer", to_number(0.1, " seconds")
+    )
+    start_date: date | None = declare(
+        "START_DATE", "", "first day to keep, as 2012-01-31; empty = keep all", to_date
+    )
+    end_date: date | None = declare(
+        "END_DATE", "", "last day to keep (inclusive); empty = keep all", to_date
+    )
+    etl_memory_mb: int | None = declare(
+        "ETL_MEMORY_MB",
+        "",
+        "memory of the ETL's DuckDB; empty = its own limit",
+        to_optional_integer(64),
+    )
+    log_level: str = declare(
+        "LOG_LEVEL",
+        "INFO",
+        "DEBUG, INFO, WARNING or ERROR",
+        to_choice(*LOG_LEVELS, is_upper=True),
+    )
+
+    @property
+    def source(self) -> str:
+        return self.chosen_source or ("alpha_vantage" if self.av_api_key else "sample")
+
+    @property
+    def symbols(self) -> tuple[str, ...] | None:
+        """The symbols to fetch; None: every symbol found."""
+        return self.chosen_symbols or DEFAULT_SYMBOLS[self.source]
+
+    @property
+    def raw_path(self) -> Path:
+        return self.data_dir / "raw_data.parquet"
+
+    @property
+    def raw_actions_path(self) -> Path:
+        return self.data_dir / "raw_actions.parquet"
+
+    @property
+    def clean_path(self) -> Path:
+        return self.data_dir / "clean_data.parquet"
+
+    @property
+    def clean_actions_path(self) -> Path:
+        return self.data_dir / "clean_actions.parquet"
+
+    @property
+    def rejected_path(self) -> Path:
+        return self.data_dir / "rejected_data.parquet"
+
+    @property
+    def database_path(self) -> Path:
+        return self.data_dir / "market_data.duckdb"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.data_dir / "runs"
+
+
+S = TypeVar("S")
+
+
+def read_settings(
+    kind: type[S],
+    options: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    env_file: Path = ENV_FILE,
+) -> S:
+    """Build `kind` (a dataclass of declared fields) from options, environment, .env and defaults.
+
+    `options` come from a command line: setting name → text; None means not given.
+    Raises SettingsError, naming key, value and wanted type.
+    """
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    layers = (given, os.environ if environ is None else environ, read_env_file(env_file))
+    return kind(**{item.name: read_one(item.metadata, layers) for item in fields(kind)})  # type: ignore[arg-type]
+
+
+def read_one(setting: Mapping[str, Any], layers: tuple[Mapping[str, Any], ...]) -> object:
+    name = setting["name"]
+    text = next((str(layer[name]).strip() for layer in layers if layer.get(name) is not None), "")
+    try:
+        return setting["parse"](text or setting["default"])
+    except ValueError as error:
+        shown = "(hidden)" if "KEY" in name else repr(text)
+        raise SettingsError(f"{name}={shown}: wanted {error}") from None
+
+
+def read_env_file(path: Path) -> dict[str, str | None]:
+    try:
+        return dotenv_values(path) if path.exists() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name} cannot be read: {error}") from None
+
+
+def list_settings(kind: type[object]) -> list[Mapping[str, Any]]:
+    """The declarations of `kind`, in order: name, default, help, parse."""
+    return [item.metadata for item in fields(kind)]  # type: ignore[arg-type]

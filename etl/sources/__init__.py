@@ -1,0 +1,59 @@
+"""Where bars come from. One vendor, one module: `fetch` does the I/O, `parse` is pure.
+
+A source renames columns and says where each row comes from; it never judges a value.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+from etl.errors import SourceError
+from etl.schema import RAW_ACTIONS, RAW_BARS
+from etl.settings import Settings
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What came for one symbol (or of one file): raw bars and corporate actions, or an error."""
+
+    label: str
+    bars: pa.Table | None = None
+    actions: pa.Table | None = None
+    error: SourceError | None = None
+
+
+class Source(Protocol):
+    """An adapter to one vendor. `count` is how many deliveries to expect, for the progress bar."""
+
+    count: int
+
+    def fetch(self) -> Iterator[Delivery]: ...
+
+
+def get_source(settings: Settings) -> Source:
+    """The source that the settings choose. Raises SettingsError where they do not suffice."""
+    from etl.sources import alpha_vantage, files, sample
+
+    openers: dict[str, Callable[[Settings], Source]] = {
+        "sample": sample.open_sample,
+        "alpha_vantage": alpha_vantage.open_alpha_vantage,
+        "files": files.open_files,
+    }
+    return openers[settings.source](settings)
+
+
+def build_bars(
+    rows: list[dict[str, str | None]], source: str, basis: str, fetched_at: datetime
+) -> pa.Table:
+    """Rows of text as a table of RAW_BARS (run_id is added by extract)."""
+    stamps = {"source": source, "basis": basis, "fetched_at": fetched_at}
+    return pa.Table.from_pylist([{**row, **stamps} for row in rows], schema=RAW_BARS)
+
+
+def build_actions(rows: list[dict[str, str | None]], source: str, fetched_at: datetime) -> pa.Table:
+    """Rows (symbol, ex_date, kind, value) of text as a table of RAW_ACTIONS."""
+    stamps = {"source": source, "fetched_at": fetched_at}
+    return pa.Table.from_pylist([{**row, **stamps} for row in rows], schema=RAW_ACTIONS)

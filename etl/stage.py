@@ -1,0 +1,265 @@
+"""What every stage does around its work: settings, the one lock, log, run record, publication.
+
+The rule it keeps: a file under its final name is always whole. Whatever is written goes to
+`<name>.next` first, is flushed to the disk, and takes the name in one step.
+"""
+
+import argparse
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import re
+import secrets
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from etl.errors import EtlError, InputError, LockedError
+from etl.settings import Settings, SettingsError, read_settings
+
+log = logging.getLogger("etl")
+
+Work = Callable[[Settings, argparse.Namespace], None]
+LOG_BYTES = 5_000_000
+
+
+@dataclass
+class Run:
+    """One run of one or more stages; kept as data/runs/<run_id>.json, whatever becomes of it."""
+
+    run_id: str
+    path: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def record_stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """The record of one stage, to be filled with its counts; saved at start and at end."""
+        entry: dict[str, Any] = {"status": "running", "started_at": format_instant()}
+        self.record.setdefault("run_id", self.run_id)
+        self.record.setdefault("stages", {})[name] = entry
+        self.save()
+        try:
+            yield entry
+            entry["status"] = "ok"
+        except BaseException as error:
+            entry["status"] = "failed"
+            entry["error"] = str(error) if isinstance(error, EtlError) else type(error).__name__
+            raise
+        finally:
+            entry["finished_at"] = format_instant()
+            self.save()
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(self.path) as next_path:
+            next_path.write_text(json.dumps(self.record, indent=1, default=str) + "\n")
+
+
+def format_instant(instant: datetime | None = None) -> str:
+    """An instant in UTC, as 2012-01-31T20:00:00Z."""
+    return (instant or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def open_run(settings: Settings, data_path: Path | None = None) -> Run:
+    """The run that wrote `data_path` (its later stages add to its record), else a new one."""
+    run_id = read_run_id(data_path) if data_path else None
+    run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    path = settings.runs_dir / f"{run_id}.json"
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        record = {}
+    return Run(run_id, path, record)
+
+
+def read_run_id(path: Path) -> str | None:
+    """The run_id in a Parquet file's own metadata, None where there is none."""
+    try:
+        return (pq.read_metadata(path).metadata or {}).get(b"run_id", b"").decode() or None
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def hold_lock(folder: Path, holder: str) -> Iterator[None]:
+    """The one lock of a data folder; LockedError names who has it and since when."""
+    with (folder / "etl.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip() or "another run"
+            raise LockedError(f"{who} holds the lock of {folder}: wait till it ends") from None
+        file.truncate(0)
+        file.write(f"{holder} (process {os.getpid()}, since {format_instant()})")
+        file.flush()
+        yield
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it becomes `path`, whole and on disk, if nothing is raised."""
+    next_path = path.with_name(path.name + ".next")
+    try:
+        yield next_path
+        flush_to_disk(next_path)
+        next_path.replace(path)
+        flush_to_disk(path.parent)
+    finally:
+        next_path.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_file(settings: Settings, name: str) -> Iterator[Path]:
+    """A path for a file that is not needed once the work is done."""
+    path = settings.data_dir / "tmp" / name
+    path.parent.mkdir(exist_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """fsync a file, or a folder (its names)."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that spills into the data folder and keeps to ETL_MEMORY_MB."""
+    spill = settings.data_dir / "tmp"
+    config: dict[str, Any] = {"temp_directory": str(spill)}
+    if settings.etl_memory_mb:
+        config["memory_limit"] = f"{settings.etl_memory_mb}MiB"
+    return duckdb.connect(":memory:", config=config)
+
+
+def quote(path: Path | str) -> str:
+    """A path (or text) as an SQL literal, for the places where nothing can be bound."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def read_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
+    """Column → DuckDB type of a Parquet file; InputError if it is none."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist: run the stage before, or name another --input")
+    try:
+        rows = connection.execute(f"DESCRIBE SELECT * FROM {scan(path)}").fetchall()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read as Parquet: {reason}") from None
+    return {row[0]: row[1] for row in rows}
+
+
+def scan(path: Path) -> str:
+    """The SQL that reads a Parquet file, or all Parquet files below a folder."""
+    where = path / "**" / "*.parquet" if path.is_dir() else path
+    return f"read_parquet({quote(where)}, union_by_name = true)"
+
+
+def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser for one script. A `dest` in capitals overrides the setting of that name."""
+    summary = (description or "").split("\n\n")[0]
+    return argparse.ArgumentParser(prog=f"python -m {name}", description=summary)
+
+
+def from_here(text: str) -> Path:
+    """A path on a command line: it starts at the current folder, not at the project root."""
+    return Path(text).expanduser().absolute()
+
+
+def main(
+    parser: argparse.ArgumentParser, stage: str, work: Work, argv: list[str] | None = None
+) -> int:
+    """Parse, lock, work; returns the exit code.
+
+    0: done. 1: failed, with one line that says why. 2: a setting or an argument cannot be used.
+    """
+    args = parser.parse_args(argv)
+    try:
+        options = {name: value for name, value in vars(args).items() if name.isupper()}
+        settings = read_settings(Settings, options)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        start_logging(settings)
+    except (SettingsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return guard(settings, lambda: run_locked(settings, stage, work, args))
+
+
+def run_locked(settings: Settings, stage: str, work: Work, args: argparse.Namespace) -> None:
+    database: Path | None = getattr(args, "database", None)
+    with hold_lock(database.parent if database else settings.data_dir, stage):
+        work(settings, args)
+
+
+def guard(settings: Settings, work: Callable[[], None]) -> int:
+    """Call `work`; an error becomes one line and an exit code."""
+    try:
+        work()
+    except SettingsError as error:
+        log.error("%s", error)
+        return 2
+    except (EtlError, OSError, duckdb.Error) as error:
+        log.error("%s", " ".join(str(error).split()))
+        return 1
+    except KeyboardInterrupt:
+        log.error("stopped by the keyboard; run it again, nothing is lost")
+        return 130
+    except Exception:
+        log.exception("unexpected error: the traceback is in %s", settings.data_dir / "etl.log")
+        return 1
+    return 0
+
+
+class Redacting(logging.Formatter):
+    """Writes times in UTC and never the API key, wherever in a record it may stand."""
+
+    converter = staticmethod(time.gmtime)  # type: ignore[assignment]
+
+    def __init__(self, form: str, secret: str, has_traceback: bool) -> None:
+        super().__init__(form, "%Y-%m-%dT%H:%M:%SZ")
+        self.secret = secret
+        self.has_traceback = has_traceback
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not self.has_traceback:
+            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
+        return redact(super().format(record), self.secret)
+
+
+def redact(text: str, secret: str) -> str:
+    """The text without the secret, in whatever case or URL-encoding it comes."""
+    for form in {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}:
+        if form:
+            text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
+    return text
+
+
+def start_logging(settings: Settings) -> None:
+    """Log to the terminal (standard error) and to data/etl.log, which rolls over at 5 MB."""
+    to_file = logging.handlers.RotatingFileHandler(
+        settings.data_dir / "etl.log", maxBytes=LOG_BYTES, backupCount=3, encoding="utf-8"
+    )
+    to_terminal = logging.StreamHandler()
+    key = settings.av_api_key
+    to_file.setFormatter(Redacting("%(asctime)s %(process)d %(levelname)s %(message)s", key, True))
+    to_terminal.setFormatter(Redacting("%(levelname)s %(message)s", key, False))
+    log.handlers = [to_terminal, to_file]
+    log.setLevel(settings.log_level)
+    log.propagate = False

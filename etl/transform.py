@@ -1,0 +1,230 @@
+"""Judge the raw bars: data/clean_data.parquet, and data/rejected_data.parquet with reasons.
+
+Loads data/raw_data.parquet; reads each text as its type, applies the rules of etl.quality and
+keeps one row a key; saves both files. Every row is clean, rejected or outside the dates asked.
+"""
+
+if not __package__:
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from etl import stage
+from etl.errors import EtlError, InputError
+from etl.quality import DUPLICATE, REASON, TYPED, read_date
+from etl.schema import CLEAN_COLUMNS, PRICES, RAW_ACTIONS, RAW_BARS
+from etl.settings import Settings, SettingsError
+
+log = logging.getLogger("etl")
+
+NEEDED = ("symbol", "timestamp", *PRICES)
+# What a raw file of another make may lack; fetched_at falls back to the file's own time.
+DEFAULTS = {"volume": "NULL", "adj_close": "NULL", "source": "'files'", "run_id": "NULL"}
+PROVENANCE = ("source", "fetched_at", "run_id", "basis")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.build_parser("etl.transform", __doc__)
+    add_options(parser)
+    parser.add_argument("--input", type=stage.from_here, help="raw Parquet file to judge")
+    return stage.main(parser, "transform", transform, argv)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--start", dest="START_DATE", help="first day to keep, as 2012-01-31")
+    parser.add_argument("--end", dest="END_DATE", help="last day to keep (inclusive)")
+
+
+def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | None = None) -> None:
+    """Act 1: view the raw file. Act 2: judge every row. Act 3: publish clean and rejected."""
+    check_dates(settings)
+    path: Path = getattr(args, "input", None) or settings.raw_path
+    run = run or stage.open_run(settings, path)
+    with (
+        run.record_stage("transform") as record,
+        stage.connect(settings) as connection,
+        stage.scratch_file(settings, "judged.parquet") as scratch,
+    ):
+        view_raw(connection, settings, path)
+        judge(connection, settings, scratch)
+        find_duplicates(connection)
+        record.update(count_rows(connection))
+        publish_bars(connection, settings, path, run)
+        # actions belong to the bars that they came with, and to no other file
+        has_actions = stage.read_run_id(settings.raw_actions_path) == run.run_id
+        record["actions"] = publish_actions(connection, settings, run, has_actions)
+        report(record)
+        if not record["clean"]:
+            raise EtlError("transform: no clean row; the reasons are in data/rejected_data.parquet")
+
+
+def check_dates(settings: Settings) -> None:
+    start, end = settings.start_date, settings.end_date
+    if start and end and start > end:
+        raise SettingsError(f"START_DATE={start} is after END_DATE={end}: swap them")
+
+
+def view_raw(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
+    """`raw`: the file with every column of RAW_BARS as text, and `place`, the row's number."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name one raw Parquet file")
+    columns = stage.read_columns(connection, path)
+    missing = [name for name in NEEDED if name not in columns]
+    if missing:
+        raise InputError(f"{path} has no column {', '.join(missing)}; it has {', '.join(columns)}")
+    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
+    defaults = {
+        **DEFAULTS,
+        "basis": stage.quote(settings.source_adjustment),
+        "fetched_at": f"TIMESTAMP {stage.quote(str(modified))}",
+    }
+    picked = [
+        f"CAST({name if name in columns else defaults[name]} AS"
+        f" {'TIMESTAMP' if name == 'fetched_at' else 'VARCHAR'}) AS {name}"
+        for name in RAW_BARS.names
+    ]
+    connection.execute(
+        f"CREATE TEMP VIEW raw AS SELECT {', '.join(picked)}, file_row_number AS place"
+        f" FROM read_parquet({stage.quote(path)}, file_row_number = true)"
+    )
+
+
+def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
+    """`typed`: each row as typed columns and `reason`, NULL where clean; kept in `scratch`."""
+    typed = ", ".join(f"{sql} AS {name}" for name, sql in TYPED.items())
+    bounds = [
+        f"timestamp {sign} DATE '{day}'"
+        for sign, day in (("<", settings.start_date), (">", settings.end_date))
+        if day
+    ]
+    today = f"DATE '{datetime.now(UTC):%Y-%m-%d}'"
+    outside = f"CASE WHEN {' OR '.join(bounds)} THEN 'out of range' END" if bounds else "NULL"
+    reason = f"coalesce({outside}, {REASON.replace('$today', today)})"
+    select = f"""
+        SELECT raw.place AS place, timestamp, symbol, {", ".join(PRICES)},
+               CASE WHEN reason IS NULL THEN exact_volume::BIGINT END AS volume,
+               {", ".join(f"raw.{name}" for name in PROVENANCE)}, reason
+        FROM (SELECT *, {reason} AS reason FROM (SELECT raw, {typed} FROM raw))"""
+    # a scratch file, not a table: it keeps 5 million rows out of memory
+    connection.execute(f"COPY ({select}) TO {stage.quote(scratch)} (FORMAT parquet)")
+    connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {stage.scan(scratch)}")
+
+
+def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
+    """`judged`: `typed`, with all rows of a key rejected but the latest fetched.
+
+    Rows fetched at the same time are told apart by content, so that any order gives one table.
+    """
+    content = ", ".join(f"{name} DESC NULLS LAST" for name in (*PRICES, "volume", *PROVENANCE))
+    connection.execute(
+        f"""CREATE TEMP TABLE duplicates AS
+        SELECT place FROM typed
+        JOIN (SELECT symbol, timestamp FROM typed WHERE reason IS NULL
+              GROUP BY ALL HAVING count(*) > 1) USING (symbol, timestamp)
+        WHERE reason IS NULL
+        QUALIFY row_number() OVER (
+            PARTITION BY symbol, timestamp ORDER BY fetched_at DESC, {content}) > 1"""
+    )
+    connection.execute(
+        f"""CREATE TEMP VIEW judged AS SELECT * REPLACE (
+            CASE WHEN place IN (SELECT place FROM duplicates) THEN '{DUPLICATE}' ELSE reason END
+            AS reason) FROM typed"""
+    )
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Rows in, and their fates: clean, out_of_range, rejected and rejected by reason."""
+    rows = connection.execute("SELECT reason, count(*) FROM judged GROUP BY ALL ORDER BY ALL")
+    reasons = dict(rows.fetchall())
+    counts = {"clean": reasons.pop(None, 0), "out_of_range": reasons.pop("out of range", 0)}
+    rejected = sum(reasons.values())
+    total = connection.execute("SELECT count(*) FROM raw").fetchall()[0][0]
+    if total != rejected + sum(counts.values()):
+        raise EtlError(f"transform: {total} rows in, but {counts} and {rejected} rejected")
+    return {"rows": total, **counts, "rejected": rejected, "reasons": reasons}
+
+
+def publish_bars(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, run: stage.Run
+) -> None:
+    clean = ", ".join((*CLEAN_COLUMNS, *PROVENANCE))
+    copy_whole(
+        connection,
+        f"SELECT {clean} FROM judged WHERE reason IS NULL ORDER BY symbol, timestamp",
+        settings.clean_path,
+        run,
+    )
+    copy_whole(
+        connection,
+        "SELECT raw.* EXCLUDE (place), reason FROM raw JOIN judged USING (place)"
+        " WHERE reason IS NOT NULL AND reason <> 'out of range' ORDER BY place",
+        settings.rejected_path,
+        run,
+    )
+
+
+def copy_whole(
+    connection: duckdb.DuckDBPyConnection, select: str, path: Path, run: stage.Run
+) -> None:
+    with stage.write_whole(path) as next_path:
+        connection.execute(
+            f"COPY ({select}) TO {stage.quote(next_path)} (FORMAT parquet, COMPRESSION zstd,"
+            f" KV_METADATA {{run_id: {stage.quote(run.run_id)}}})"
+        )
+
+
+def publish_actions(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, run: stage.Run, has_actions: bool
+) -> int:
+    """Type the corporate actions that came with the raw bars; returns how many are good."""
+    view_actions(connection, settings.raw_actions_path if has_actions else None)
+    is_bad = "symbol = '' OR ex_date IS NULL OR NOT coalesce(isfinite(value) AND value > 0, false)"
+    for row in connection.execute(f"SELECT text FROM actions WHERE {is_bad}").fetchall():
+        log.warning("transform: left out a corporate action that cannot be read: %s", row[0])
+    latest = (
+        f"SELECT symbol, ex_date, kind, value, source, fetched_at, run_id FROM actions"
+        f" WHERE NOT ({is_bad}) QUALIFY row_number() OVER (PARTITION BY symbol, ex_date, kind"
+        f" ORDER BY fetched_at DESC, value DESC, source) = 1 ORDER BY symbol, ex_date, kind"
+    )
+    copy_whole(connection, latest, settings.clean_actions_path, run)
+    return int(pq.read_metadata(settings.clean_actions_path).num_rows)
+
+
+def view_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
+    """`actions`: typed, with the row as it came in `text`; empty without a path."""
+    if path:
+        connection.execute(f"CREATE TEMP VIEW raw_actions AS SELECT * FROM {stage.scan(path)}")
+    else:
+        connection.register("raw_actions", RAW_ACTIONS.empty_table())
+    connection.execute(
+        f"""CREATE TEMP TABLE actions AS
+        SELECT upper(trim(symbol)) AS symbol, ({read_date("ex_date")})::DATE AS ex_date, kind,
+               try_cast(value AS DOUBLE) AS value, source, fetched_at, run_id,
+               concat_ws(' ', symbol, ex_date, kind, value) AS text FROM raw_actions"""
+    )
+
+
+def report(record: dict[str, Any]) -> None:
+    counts = f"{record['rows']:,} rows in = {record['clean']:,} clean"
+    log.info(
+        "transform: %s + %s rejected + %s out of range",
+        counts,
+        f"{record['rejected']:,}",
+        f"{record['out_of_range']:,}",
+    )
+    for reason, count in record["reasons"].items():
+        log.warning("transform: rejected %s: %s", f"{count:,}", reason)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
