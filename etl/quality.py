@@ -40,9 +40,10 @@ def read_date(text: str) -> str:
             THEN make_timestamp({digits} * 1000000)
         WHEN regexp_full_match({t}, '-?\\d{{11,13}}(\\.0*)?')
             THEN make_timestamp({digits} * 1000)
-        WHEN regexp_full_match({t}, '.*[A-Za-z]{{3}}.*')
+        WHEN regexp_full_match({t}, '\\d{{8}}T\\d{{6}}') THEN try_strptime({t}, '%Y%m%dT%H%M%S')
+        WHEN regexp_full_match({t}, '.*[A-Za-z]{{3}}.*\\d{{4}}')  -- 'infinity' is no month
             THEN try_strptime({t}, ['%d-%b-%Y', '%d %b %Y', '%b %d, %Y', '%d-%B-%Y', '%d %B %Y',
-                '%B %d, %Y', '%Y%m%dT%H%M%S'])
+                '%B %d, %Y'])
         END"""
 
 
@@ -93,8 +94,16 @@ RULES = (
         f"(volume_number IS NULL OR NOT isfinite(volume_number)) AND NOT {is_absent('raw.volume')}",
     ),
     Rule("negative volume", "volume_number < 0"),
-    Rule("volume over 64 bits", f"volume_number > 1e30 OR exact_volume > {MOST_VOLUME}"),
-    Rule("fractional volume", "volume_number <> trunc(volume_number)"),
+    # NaN stands for a missing volume; to DuckDB it is above every number
+    Rule(
+        "volume over 64 bits",
+        f"isfinite(volume_number) AND volume_number > 1e30 OR exact_volume > {MOST_VOLUME}",
+    ),
+    # above 2^53 only the exact one still has its fraction
+    Rule(
+        "fractional volume",
+        "volume_number <> trunc(volume_number) OR exact_volume <> trunc(exact_volume)",
+    ),
 )
 DUPLICATE = "duplicate"
 

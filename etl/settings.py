@@ -37,7 +37,10 @@ def declare(name: str, default: str, help: str, parse: Callable[[str], object]) 
 
 def to_path(text: str) -> Path:
     """A relative path starts at the project root."""
-    return PROJECT_ROOT / Path(text).expanduser()
+    try:
+        return PROJECT_ROOT / Path(text).expanduser()
+    except RuntimeError:  # ~ of a user who does not exist
+        raise ValueError("a path") from None
 
 
 def to_optional_path(text: str) -> Path | None:
@@ -105,10 +108,30 @@ def to_symbols(text: str) -> tuple[str, ...] | None:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The settings of the ETL; read them with `read_settings`."""
+class Shared:
+    """What the ETL and the API both need to know: where the database and the run records are."""
 
     data_dir: Path = declare("DATA_DIR", "data", "folder of all data files", to_path)
+    log_level: str = declare(
+        "LOG_LEVEL",
+        "INFO",
+        "DEBUG, INFO, WARNING or ERROR",
+        to_choice(*LOG_LEVELS, is_upper=True),
+    )
+
+    @property
+    def database_path(self) -> Path:
+        return self.data_dir / "market_data.duckdb"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.data_dir / "runs"
+
+
+@dataclass(frozen=True)
+class Settings(Shared):
+    """The settings of the ETL; read them with `read_settings`."""
+
     chosen_source: str = declare(
         "SOURCE",
         "",
@@ -159,12 +182,6 @@ class Settings:
         "memory of the ETL's DuckDB; empty = its own limit",
         to_optional_integer(64),
     )
-    log_level: str = declare(
-        "LOG_LEVEL",
-        "INFO",
-        "DEBUG, INFO, WARNING or ERROR",
-        to_choice(*LOG_LEVELS, is_upper=True),
-    )
 
     @property
     def source(self) -> str:
@@ -194,14 +211,6 @@ class Settings:
     @property
     def rejected_path(self) -> Path:
         return self.data_dir / "rejected_data.parquet"
-
-    @property
-    def database_path(self) -> Path:
-        return self.data_dir / "market_data.duckdb"
-
-    @property
-    def runs_dir(self) -> Path:
-        return self.data_dir / "runs"
 
 
 S = TypeVar("S")

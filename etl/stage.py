@@ -230,7 +230,7 @@ def guard(settings: Settings, work: Callable[[], None]) -> int:
 class Redacting(logging.Formatter):
     """Writes times in UTC and never the API key, wherever in a record it may stand."""
 
-    converter = staticmethod(time.gmtime)  # type: ignore[assignment]
+    converter = staticmethod(time.gmtime)
 
     def __init__(self, form: str, secret: str, has_traceback: bool) -> None:
         super().__init__(form, "%Y-%m-%dT%H:%M:%SZ")

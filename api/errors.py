@@ -1,0 +1,120 @@
+"""One error body everywhere: RFC 9457 application/problem+json, made by `build_problem`.
+
+    Problem                 any refusal: status and a detail that names the remedy
+    ├── NoDatabase   503    nothing was published yet, or nothing that can be read
+    └── QueryTimeout 503    a query was interrupted after QUERY_TIMEOUT
+
+An answer never shows a path, a query or a stack.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+log = logging.getLogger("api")
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
+
+
+class NoDatabase(Problem):
+    def __init__(self, why: str) -> None:
+        super().__init__(503, why, {"Retry-After": "5"})
+
+
+class QueryTimeout(Problem):
+    def __init__(self, seconds: float) -> None:
+        detail = (
+            f"The query took longer than {seconds:g} s and was stopped: ask for a shorter range,"
+            " or raise QUERY_TIMEOUT."
+        )
+        super().__init__(503, detail, {"Retry-After": "1"})
+
+
+def build_problem(
+    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+) -> Response:
+    """The one error body: type, title, status, detail and, where useful, more members."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **members,
+    }
+    return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+
+
+def install_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_unexpected)
+
+
+async def on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return build_problem(error.status, error.detail, error.headers, **error.members)
+
+
+async def on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = {
+        404: "There is no such page: /docs lists what there is.",
+        405: "This service only reads: use GET or HEAD.",
+    }.get(error.status_code, str(error.detail))
+    headers = {"Allow": "GET, HEAD"} if error.status_code == 405 else error.headers
+    return build_problem(error.status_code, detail, headers)
+
+
+async def on_unexpected(request: Request, error: Exception) -> Response:
+    """The server logs the traceback; the client learns nothing of it."""
+    return build_problem(500, "Something went wrong here; the server's log says what.")
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [describe_invalid(request, item) for item in error.errors()]
+    detail = "; ".join(item["message"] for item in errors)
+    return build_problem(422, detail, errors=errors)
+
+
+def describe_invalid(request: Request, item: Mapping[str, Any]) -> dict[str, Any]:
+    """One bad parameter: its name, what was got, and a message that says what is possible."""
+    location: Sequence[Any] = item["loc"]
+    name = str(location[-1]) if len(location) > 1 else "request"
+    got = str(item.get("input", ""))[:80]
+    if item["type"] == "extra_forbidden":
+        message = f"unknown parameter {name}: possible are {', '.join(list_parameters(request))}"
+    elif item["type"] == "value_error":
+        message = str(item["ctx"]["error"])
+    elif item["type"] == "literal_error":
+        message = f"{name}={got}: possible are {item['ctx']['expected'].replace(chr(39), '')}"
+    else:
+        message = f"{name}={got}: {item['msg'].replace('Input should', 'it should')}"
+    return {"parameter": name, "message": message}
+
+
+def list_parameters(request: Request) -> list[str]:
+    """The query parameters of the route that a request reached."""
+    route = request.scope.get("route")
+    models = (
+        [field.field_info.annotation for field in route.dependant.query_params] if route else []
+    )
+    return [name for model in models for name in getattr(model, "model_fields", {})]

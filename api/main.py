@@ -1,0 +1,95 @@
+"""The application factory, and the server: python -m api.main."""
+
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from api import docs
+from api.cache import VERSION, AnswerCache, MemoryBackend
+from api.database import Database
+from api.errors import install_handlers
+from api.routes import bars, health, instruments, refuse_repeated
+from api.settings import ApiSettings, SettingsError, read_settings
+
+# Paths whose answers depend on more than the snapshot, or not on it at all.
+UNCACHED = ("/health", "/docs", "/openapi.json")
+EXPOSED = ["ETag", "Link", "X-Cache", "X-Data-Generation"]
+
+
+def create_app(settings: ApiSettings | None = None) -> FastAPI:
+    """An app of its own database and cache; nothing is opened before the first request."""
+    settings = settings or read_settings(ApiSettings)
+    app = FastAPI(
+        title="Market Data Service",
+        version=VERSION,
+        description=docs.DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(refuse_repeated)],
+    )
+    app.state.settings = settings
+    app.state.database = Database(
+        settings.database_path, settings.db_memory_mb, settings.query_timeout
+    )
+    app.state.cache = MemoryBackend(settings.cache_max_mb * 2**20)
+    for module in (health, instruments, bars):
+        app.include_router(module.router)
+    docs.install_docs(app, settings.max_rows)
+    install_handlers(app)
+    app.add_middleware(
+        AnswerCache, backend=app.state.cache, database=app.state.database, skip=UNCACHED
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "HEAD"],
+            expose_headers=EXPOSED,
+        )
+    return app
+
+
+def main() -> int:
+    """Serve as the settings say; 2 for a bad setting, 1 when the port is taken."""
+    try:
+        settings = read_settings(ApiSettings)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(message)s")
+    if fault := find_port_fault(settings):
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
+    print(f"Documentation: http://{settings.api_host}:{settings.api_port}/docs", flush=True)
+    uvicorn.run(
+        "api.main:create_app",
+        factory=True,
+        host=settings.api_host,
+        port=settings.api_port,
+        workers=settings.api_workers,
+        log_level=settings.log_level.lower(),
+        access_log=settings.access_log,
+        server_header=False,
+    )
+    return 0
+
+
+def find_port_fault(settings: ApiSettings) -> str | None:
+    """Why the address cannot be served on, in one line; None if it can."""
+    address = f"{settings.api_host}:{settings.api_port}"
+    try:
+        family = socket.getaddrinfo(settings.api_host, settings.api_port)[0][0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.api_host, settings.api_port))
+    except OSError as error:
+        return f"{address} cannot be served on ({error.strerror}): set API_PORT or API_HOST"
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,62 @@
+"""Thin: declare typed parameters, call, return. One module a resource."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Depends, Request, Response
+
+from api.database import Database, Snapshot
+from api.errors import Problem
+from api.formats import JSON, encode_json
+from api.settings import ApiSettings
+
+
+def get_settings(request: Request) -> ApiSettings:
+    settings: ApiSettings = request.app.state.settings
+    return settings
+
+
+def get_database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+def get_snapshot(request: Request) -> Snapshot:
+    """The snapshot that the request took before its cache look-up; NoDatabase if there is none."""
+    snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
+    return snapshot or get_database(request).take_snapshot()
+
+
+def refuse_repeated(request: Request) -> None:
+    """A parameter given twice has no clear meaning."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if names.count(name) > 1:
+            raise Problem(422, f"{name} is given {names.count(name)} times: give it once")
+
+
+SettingsOf = Annotated[ApiSettings, Depends(get_settings)]
+DatabaseOf = Annotated[Database, Depends(get_database)]
+SnapshotOf = Annotated[Snapshot, Depends(get_snapshot)]
+
+
+def check_limit(limit: int | None, most: int) -> int:
+    """The number of rows to give: `limit`, or the most there can be."""
+    if limit is not None and limit > most:
+        raise Problem(422, f"limit={limit}: it should be from 1 to {most} (MAX_ROWS)")
+    return limit or most
+
+
+def move_on(request: Request, **changes: str) -> str:
+    """The request's own URL, relative, with some parameters set anew."""
+    query = urlencode({**request.query_params, **changes})
+    path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
+    return f"{path}?{query}"
+
+
+def answer_json(value: Mapping[str, Any]) -> Response:
+    """A JSON answer; its `next`, if any, stands in the Link header too."""
+    following = value.get("next")
+    headers = {"Link": f'<{following}>; rel="next"'} if following else None
+    return Response(encode_json(value), headers=headers, media_type=JSON)

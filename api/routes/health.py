@@ -1,0 +1,73 @@
+"""/health: is there data, how old is it, how did the last run end. Never cached."""
+
+import platform
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import fastapi
+import orjson
+from fastapi import APIRouter, Response
+from fastapi import Query as InQuery
+
+from api import docs, queries
+from api.cache import VERSION
+from api.models import Health, NoQuery
+from api.routes import DatabaseOf, SettingsOf, answer_json
+
+router = APIRouter(tags=["service"])
+
+VERSIONS = {
+    "service": VERSION,
+    "python": platform.python_version(),
+    "duckdb": duckdb.__version__,
+    "fastapi": fastapi.__version__,
+}
+
+
+@router.get(
+    "/health", summary="State of the service", responses=docs.answers(Health, "health", 422, 503)
+)
+async def read_health(
+    query: Annotated[NoQuery, InQuery()], settings: SettingsOf, database: DatabaseOf
+) -> Response:
+    """503 while there is no database; `degraded` while an older one stands in for a bad one."""
+    snapshot = database.take_snapshot()
+    totals = await database.ask(snapshot, queries.read_totals)
+    answer = answer_json(
+        {
+            "status": "degraded" if database.fault else "ok",
+            "fault": database.fault,
+            "generation": snapshot.generation,
+            "published_at": snapshot.published_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **totals,
+            "newest_bar_age_days": count_days_since(totals["last"]),
+            "last_run": read_last_run(settings.runs_dir),
+            "versions": VERSIONS,
+        }
+    )
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def count_days_since(day: str | None) -> int | None:
+    return (datetime.now(UTC).date() - date.fromisoformat(day)).days if day else None
+
+
+def read_last_run(folder: Path) -> dict[str, Any] | None:
+    """run_id, status and end of the newest run record; None where there is none to read."""
+    try:
+        record = orjson.loads(max(folder.glob("*.json"), key=lambda p: p.name).read_bytes())
+        stages = list(record["stages"].values())
+        states = [stage["status"] for stage in stages]
+        worst = next((s for s in ("failed", "running") if s in states), "ok")
+        finished = [stage["finished_at"] for stage in stages if "finished_at" in stage]
+        return {
+            "run_id": record["run_id"],
+            "status": worst,
+            "stages": {name: stage["status"] for name, stage in record["stages"].items()},
+            "finished_at": max(finished, default=None),
+        }
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,49 @@
+"""Every setting of the API, declared once; the only place where api knows of etl."""
+
+from dataclasses import dataclass
+
+from etl.settings import (
+    SettingsError,
+    Shared,
+    declare,
+    list_settings,
+    read_settings,
+    to_flag,
+    to_integer,
+    to_number,
+)
+
+__all__ = ["ApiSettings", "SettingsError", "list_settings", "read_settings"]
+
+
+def to_origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    for origin in origins:
+        if origin != "*" and not origin.startswith(("http://", "https://")):
+            raise ValueError("origins like https://app.example.com parted by commas, or *")
+    return origins
+
+
+@dataclass(frozen=True)
+class ApiSettings(Shared):
+    """The settings of the API; read them with `read_settings`."""
+
+    api_host: str = declare("API_HOST", "127.0.0.1", "address to serve on", str)
+    api_port: int = declare("API_PORT", "8000", "port to serve on", to_integer(1, 65535))
+    api_workers: int = declare("API_WORKERS", "1", "server processes", to_integer(1, 64))
+    cache_max_mb: int = declare(
+        "CACHE_MAX_MB", "256", "memory for finished answers, a worker; 0 = none", to_integer(0)
+    )
+    db_memory_mb: int = declare(
+        "DB_MEMORY_MB", "256", "memory of the API's DuckDB, a worker", to_integer(32)
+    )
+    max_rows: int = declare(
+        "MAX_ROWS", "50000", "most rows of one answer, and the default limit", to_integer(1)
+    )
+    query_timeout: float = declare(
+        "QUERY_TIMEOUT", "1", "seconds until a query is interrupted", to_number(0.001, " seconds")
+    )
+    cors_origins: tuple[str, ...] = declare(
+        "CORS_ORIGINS", "", "web origins that may call, parted by commas; empty = off", to_origins
+    )
+    access_log: bool = declare("ACCESS_LOG", "off", "log each request: on or off", to_flag)
