@@ -74,6 +74,7 @@ def main() -> int:
         log_level=settings.log_level.lower(),
         access_log=settings.access_log,
         server_header=False,
+        ws="none",
     )
     return 0
 

@@ -30,11 +30,11 @@ VALUES = ("open", "high", "low", "close", "volume")
 UNSORTED_SHARE = 0.005
 SMALL_STORE = 500_000
 
-UPSERT = f"""
+INSERT = f"""
 INSERT INTO next.ohlcv_data ({", ".join(CLEAN_COLUMNS)})
-SELECT {", ".join(CLEAN_COLUMNS)} FROM changes ORDER BY symbol, timestamp
-ON CONFLICT (symbol, timestamp) DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in VALUES)}
-"""
+SELECT {", ".join(CLEAN_COLUMNS)} FROM changes ORDER BY symbol, timestamp"""
+UPSERT = f"""{INSERT}
+ON CONFLICT (symbol, timestamp) DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in VALUES)}"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -219,7 +219,7 @@ def publish_next(
     connection.execute("DETACH store")
     generation = publish.make_generation(path)
     next_path = start_next(connection, path, is_fresh)
-    write_changes(connection)
+    write_changes(connection, is_fresh)
     bars = before + record["inserted"]
     unsorted += 0 if is_fresh else record["inserted"] + record["updated"]
     if version < SCHEMA_VERSION or unsorted > (0 if bars < SMALL_STORE else bars * UNSORTED_SHARE):
@@ -249,8 +249,9 @@ def start_next(connection: duckdb.DuckDBPyConnection, path: Path, is_fresh: bool
     return next_path
 
 
-def write_changes(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute(UPSERT)
+def write_changes(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
+    # several threads keep the order of a plain INSERT, but not of one with ON CONFLICT
+    connection.execute(INSERT if is_fresh else UPSERT)
     connection.execute(
         """INSERT INTO next.instruments
         SELECT symbol, min(timestamp), max(timestamp), count(*) FILTER (is_new),

@@ -1,0 +1,65 @@
+# Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
+.DEFAULT_GOAL := help
+.PHONY: help serve etl extract transform load test lint format explain clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# the first interpreter that is new enough; `make PYTHON=/path/to/python` names another
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# ARGS are handed to the stage: make extract ARGS="--symbols IBM"
+ARGS ?=
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.run  ## Serve on 127.0.0.1:8000; runs the ETL first where there are no bars yet
+	@$(PY) -m etl --if-needed
+	@$(PY) -m api.main
+
+etl: $(VENV)/.run  ## Extract, transform and load, under one lock
+	@$(PY) -m etl $(ARGS)
+
+extract: $(VENV)/.run  ## Fetch into data/raw_data.parquet
+	@$(PY) -m etl.extract $(ARGS)
+
+transform: $(VENV)/.run  ## Judge into data/clean_data.parquet and data/rejected_data.parquet
+	@$(PY) -m etl.transform $(ARGS)
+
+load: $(VENV)/.run  ## Publish into data/market_data.duckdb
+	@$(PY) -m etl.load $(ARGS)
+
+test: $(VENV)/.dev  ## Run the tests
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## Check style and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(VENV)/.dev  ## Put the code into the one format
+	@$(VENV)/bin/ruff check --fix --quiet .
+	@$(VENV)/bin/ruff format .
+
+explain: $(VENV)/.run  ## Print the plans and timings that DESIGN.md quotes
+	@$(PY) -m tests.bench.explain
+
+clean:  ## Remove .venv and caches; never data/, for a free key gives no old bars back
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find etl api tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp each, newer than the files it was made from: a changed one reinstalls, nothing else does.
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "venv is missing (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+
+$(VENV)/.run: requirements.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing requirements.txt into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@echo "Installing requirements-dev.txt into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
