@@ -12,7 +12,7 @@ from api import docs
 from api.cache import VERSION, AnswerCache, MemoryBackend
 from api.database import Database
 from api.errors import install_handlers
-from api.routes import bars, health, instruments, refuse_repeated
+from api.routes import bars, health, instruments, quality, refuse_repeated, runs
 from api.settings import ApiSettings, SettingsError, read_settings
 
 # Paths whose answers depend on more than the snapshot, or not on it at all.
@@ -36,7 +36,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         settings.database_path, settings.db_memory_mb, settings.query_timeout
     )
     app.state.cache = MemoryBackend(settings.cache_max_mb * 2**20)
-    for module in (health, instruments, bars):
+    for module in (health, instruments, bars, quality, runs):
         app.include_router(module.router)
     docs.install_docs(app, settings.max_rows)
     install_handlers(app)

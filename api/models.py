@@ -2,7 +2,7 @@
 answers are built as plain values for speed, and tests hold them to these models.
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
@@ -22,6 +22,18 @@ def read_day(value: Any) -> Any:
     raise ValueError(f"{str(value)[:40]} is no day: write it as 2012-01-31")
 
 
+def read_instant(value: Any) -> Any:
+    """An instant with its offset as naive UTC."""
+    try:
+        instant = datetime.fromisoformat(str(value))
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"{str(value)[:40]!r} is no instant: write it as 2020-05-08T20:00:00Z")
+
+
+Instant = Annotated[datetime, BeforeValidator(read_instant)]
 Day = Annotated[date, BeforeValidator(read_day)]
 Symbol = Annotated[
     str,
@@ -61,6 +73,17 @@ class BarsQuery(RangeQuery):
         examples=["raw"],
     )
 
+    as_of: Instant | None = Field(
+        None,
+        description="The bars as known at this instant: later arrivals and revisions undone.",
+        examples=["2026-12-31T20:00:00Z"],
+    )
+    quality: Literal["all", "strict"] = Field(
+        "all",
+        description="strict leaves out the bars that have a note, and says how many.",
+        examples=["all"],
+    )
+
 
 class StatisticsQuery(RangeQuery):
     adjustment: Adjustment = Field(
@@ -77,6 +100,31 @@ class InstrumentsQuery(Query):
     )
     after: str = Field(
         "", max_length=32, description="The symbol to go on after, for paging.", examples=["AAPL"]
+    )
+
+
+class ListQuery(Query):
+    limit: int | None = Field(
+        None, description="Rows returned; default and most is MAX_ROWS.", examples=[5]
+    )
+    after: int = Field(
+        0, ge=0, le=2**53, description="Rows to pass over, for paging.", examples=[0]
+    )
+
+
+class RangeListQuery(RangeQuery, ListQuery):
+    pass
+
+
+class RunsQuery(Query):
+    limit: int | None = Field(
+        None, description="Runs returned; default and most is MAX_ROWS.", examples=[5]
+    )
+    after: str = Field(
+        "",
+        max_length=64,
+        description="The run_id to go on after, for paging.",
+        examples=["20990101T000000Z-000000"],
     )
 
 
@@ -99,6 +147,8 @@ class BarsPage(BaseModel):
     symbol: str
     interval: Literal["1d"]
     adjustment: Adjustment
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    left_out: int | None = Field(None, description="Only where strict: bars that have a note.")
     count: int = Field(description="Rows in this answer.")
     next: str | None = Field(description="Relative URL of the rows after these; null at the end.")
     data: list[Bar]
@@ -112,6 +162,7 @@ class Instrument(BaseModel):
     last_close: float = Field(description="Close of the last bar, on `basis`.")
     source: str = Field(description="Where the latest bars came from.")
     basis: Adjustment = Field(description="Prices as stored: raw (as traded) or split-adjusted.")
+    exchange: str = Field(description="MIC of the exchange whose sessions are expected.")
 
 
 class InstrumentsPage(BaseModel):
@@ -150,6 +201,106 @@ class Statistics(BaseModel):
     best_day_return: float | None
     worst_day: str | None
     worst_day_return: float | None
+
+
+class Gap(BaseModel):
+    session: str
+    cause: Literal["rejected", "not delivered", "not yet published"]
+
+
+class Coverage(BaseModel):
+    symbol: str
+    exchange: str
+    first: str
+    last: str
+    bars: int
+    sessions_expected: int = Field(description="Sessions of the exchange: present and gaps.")
+    sessions_present: int = Field(description="Bars that lie on a session.")
+    gaps: list[Gap]
+    notes: dict[str, int] = Field(description="Reason → bars that have such a note.")
+    provisional: list[str] = Field(description="Bars fetched before their session had closed.")
+
+
+class Page(BaseModel):
+    symbol: str
+    count: int = Field(description="Rows in this answer.")
+    next: str | None = Field(description="Relative URL of the rows after these; null at the end.")
+
+
+class Note(BaseModel):
+    timestamp: str
+    reason: str
+    detail: str
+    run_id: str = Field(description="The run that said so first.")
+
+
+class NotesPage(Page):
+    data: list[Note]
+
+
+class Revision(Bar):
+    """The old values."""
+
+    known_from: str
+    known_to: str
+    run_id: str = Field(description="The run that changed the bar.")
+
+
+class RevisionsPage(Page):
+    data: list[Revision]
+
+
+class Action(BaseModel):
+    ex_date: str
+    kind: Literal["split", "dividend"]
+    ratio: float | None
+    amount: float | None
+    source: str
+
+
+class ActionsPage(Page):
+    data: list[Action]
+
+
+class RunSummary(BaseModel):
+    run_id: str
+    started_at: str
+    finished_at: str | None
+    status: Literal["ok", "failed", "killed"]
+    source: str | None
+    calls: int = Field(description="Calls spent at the vendor.")
+    received: int
+    inserted: int
+    revised: int
+    unchanged: int
+    stale: int = Field(description="Older than what was stored already.")
+    rejected: int
+    out_of_range: int
+
+
+class RunsPage(BaseModel):
+    count: int
+    next: str | None
+    data: list[RunSummary]
+
+
+class RunSymbol(BaseModel):
+    symbol: str
+    received: int
+    inserted: int
+    revised: int
+    unchanged: int
+    stale: int
+    rejected: int
+    duplicates: int = Field(description="Among the rejected.")
+    out_of_range: int
+    digest: str | None = Field(description="Of all stored bars of the symbol after this run.")
+
+
+class Run(RunSummary):
+    failures: dict[str, str]
+    stages: dict[str, Any]
+    symbols: list[RunSymbol]
 
 
 class Health(BaseModel):

@@ -3,22 +3,27 @@
 Tables are named in full (market.…): a cursor does not inherit USE.
 """
 
+from datetime import date, datetime
 from typing import Any
 
 import duckdb
 import numpy as np
+import orjson
 
 from api.errors import Problem
-from api.series import Series, Split
+from api.series import Days, Series, Split
 
 Cursor = duckdb.DuckDBPyConnection
 
 INSTRUMENT = """
 SELECT symbol, strftime(first, '%Y-%m-%d') AS first, strftime(last, '%Y-%m-%d') AS last, bars,
-       last_close, source, basis FROM market.instruments"""
+       last_close, source, basis, exchange FROM market.instruments"""
+BAR = "timestamp, open, high, low, close, volume"
+DAY = "strftime({}, '%Y-%m-%d')"
+INSTANT = "strftime({}, '%Y-%m-%dT%H:%M:%SZ')"
 
 
-def read_rows(cursor: Cursor, query: str, parameters: list[Any]) -> list[dict[str, Any]]:
+def read_rows(cursor: Cursor, query: str, parameters: Any) -> list[dict[str, Any]]:
     """The whole result as dicts."""
     cursor.execute(query, parameters)
     names = [column[0] for column in cursor.description or ()]
@@ -67,11 +72,11 @@ def read_series(cursor: Cursor, symbol: str) -> Series:
     No ORDER BY: rows lie sorted, but for a short tail, and sorting that here costs less.
     """
     instrument = read_instrument(cursor, symbol)
-    cursor.execute(
-        "SELECT timestamp, open, high, low, close, volume FROM market.ohlcv_data WHERE symbol = ?",
-        [instrument["symbol"]],
-    )
-    columns: dict[str, Any] = cursor.fetchnumpy()
+    cursor.execute(f"SELECT {BAR} FROM market.ohlcv_data WHERE symbol = ?", [instrument["symbol"]])
+    return build_series(instrument, cursor.fetchnumpy())
+
+
+def build_series(instrument: dict[str, Any], columns: dict[str, Any]) -> Series:
     days = columns["timestamp"].astype("datetime64[D]")
     if len(days) > 1 and not (days[1:] > days[:-1]).all():
         order = np.argsort(days)
@@ -87,6 +92,35 @@ def read_series(cursor: Cursor, symbol: str) -> Series:
         columns["close"],
         np.ma.asarray(columns["volume"]),
     )
+
+
+def read_series_as_of(cursor: Cursor, symbol: str, as_of: datetime) -> Series:
+    """The bars as known at `as_of` (naive UTC): later arrivals left out, later revisions undone."""
+    instrument = read_instrument(cursor, symbol)
+    cursor.execute(
+        f"""WITH revised AS (
+            FROM market.ohlcv_revisions WHERE symbol = $symbol),
+        present AS (
+            SELECT b.*, coalesce(
+                (SELECT max(known_to) FROM revised r WHERE r.timestamp = b.timestamp),
+                a.known_from) AS known_from
+            FROM market.ohlcv_data b LEFT JOIN market.ohlcv_arrivals a
+            ON a.symbol = $symbol AND b.timestamp BETWEEN a.first AND a.last
+            WHERE b.symbol = $symbol)
+        SELECT {BAR} FROM present WHERE known_from <= $as_of
+        UNION ALL
+        SELECT {BAR} FROM revised WHERE known_from <= $as_of AND known_to > $as_of""",
+        {"symbol": instrument["symbol"], "as_of": as_of},
+    )
+    return build_series(instrument, cursor.fetchnumpy())
+
+
+def read_noted_days(cursor: Cursor, symbol: str) -> Days:
+    """The days of the bars that have a note, datetime64[D]."""
+    cursor.execute("SELECT DISTINCT timestamp FROM market.bar_notes WHERE symbol = ?", [symbol])
+    columns: dict[str, Any] = cursor.fetchnumpy()
+    days: Days = columns["timestamp"].astype("datetime64[D]")
+    return days
 
 
 def read_splits(cursor: Cursor, symbol: str) -> list[Split]:
@@ -108,3 +142,111 @@ def read_totals(cursor: Cursor) -> dict[str, Any]:
         " FROM market.instruments",
         [],
     )[0]
+
+
+def read_notes(
+    cursor: Cursor, symbol: str, start: date | None, end: date | None, after: int, limit: int
+) -> list[dict[str, Any]]:
+    """Notes on a symbol's bars by day, from the row behind `after` on, at most `limit`."""
+    return read_rows(
+        cursor,
+        f"""SELECT {DAY.format("timestamp")} AS timestamp, reason, detail, run_id
+        FROM market.bar_notes WHERE symbol = $symbol
+        AND timestamp >= coalesce($start, timestamp) AND timestamp <= coalesce($end, timestamp)
+        ORDER BY bar_notes.timestamp, reason LIMIT $limit OFFSET $after""",
+        {"symbol": symbol, "start": start, "end": end, "after": after, "limit": limit},
+    )
+
+
+def read_revisions(
+    cursor: Cursor, symbol: str, start: date | None, end: date | None, after: int, limit: int
+) -> list[dict[str, Any]]:
+    """Old values of a symbol's bars by day and time, each with the span in which it was known."""
+    return read_rows(
+        cursor,
+        f"""SELECT {DAY.format("timestamp")} AS timestamp, open, high, low, close, volume,
+               {INSTANT.format("known_from")} AS known_from,
+               {INSTANT.format("known_to")} AS known_to, run_id
+        FROM market.ohlcv_revisions WHERE symbol = $symbol
+        AND timestamp >= coalesce($start, timestamp) AND timestamp <= coalesce($end, timestamp)
+        ORDER BY ohlcv_revisions.timestamp, ohlcv_revisions.known_to
+        LIMIT $limit OFFSET $after""",
+        {"symbol": symbol, "start": start, "end": end, "after": after, "limit": limit},
+    )
+
+
+def read_actions(cursor: Cursor, symbol: str, after: int, limit: int) -> list[dict[str, Any]]:
+    """Splits (ratio) and dividends (amount) of a symbol by ex-date."""
+    return read_rows(
+        cursor,
+        f"""SELECT {DAY.format("ex_date")} AS ex_date, kind, ratio, amount, source
+        FROM market.corporate_actions WHERE symbol = $symbol
+        ORDER BY corporate_actions.ex_date, kind LIMIT $limit OFFSET $after""",
+        {"symbol": symbol, "after": after, "limit": limit},
+    )
+
+
+def read_coverage(cursor: Cursor, symbol: str) -> dict[str, Any]:
+    """Sessions expected and present, gaps with cause, notes by reason, provisional days."""
+    instrument = read_instrument(cursor, symbol)
+    key = [instrument["symbol"]]
+    gaps = read_rows(
+        cursor,
+        f"SELECT {DAY.format('session')} AS session, cause FROM market.gaps WHERE symbol = ?"
+        " ORDER BY gaps.session",
+        key,
+    )
+    notes = read_rows(
+        cursor,
+        "SELECT reason, count(*) AS bars FROM market.bar_notes WHERE symbol = ?"
+        " GROUP BY reason ORDER BY reason",
+        key,
+    )
+    provisional = read_rows(
+        cursor,
+        f"SELECT {DAY.format('timestamp')} AS day FROM market.bar_notes"
+        " WHERE symbol = ? AND reason = 'provisional' ORDER BY bar_notes.timestamp",
+        key,
+    )
+    by_reason = {note["reason"]: note["bars"] for note in notes}
+    present = instrument["bars"] - by_reason.get("outside sessions", 0)
+    return {
+        **{name: instrument[name] for name in ("symbol", "exchange", "first", "last", "bars")},
+        "sessions_expected": present + len(gaps),
+        "sessions_present": present,
+        "gaps": gaps,
+        "notes": by_reason,
+        "provisional": [row["day"] for row in provisional],
+    }
+
+
+RUN = f"""
+SELECT run_id, {INSTANT.format("started_at")} AS started_at,
+       {INSTANT.format("finished_at")} AS finished_at, status, source, calls, received, inserted,
+       revised, unchanged, stale, rejected, out_of_range FROM market.etl_runs"""
+
+
+def read_runs(cursor: Cursor, after: str, limit: int) -> list[dict[str, Any]]:
+    """Runs, newest first, from the one behind `after` (a run_id) on."""
+    return read_rows(
+        cursor,
+        f"{RUN} WHERE $after = '' OR run_id < $after ORDER BY run_id DESC LIMIT $limit",
+        {"after": after, "limit": limit},
+    )
+
+
+def read_run(cursor: Cursor, run_id: str, most: int) -> dict[str, Any]:
+    """One run with its stages, failures and the fate of each symbol's rows, or a 404 Problem."""
+    found = read_rows(cursor, f"{RUN} WHERE run_id = ?", [run_id])
+    if not found:
+        raise Problem(404, f"Unknown run {run_id}: /etl/runs lists them all.")
+    cursor.execute("SELECT failures, stages FROM market.etl_runs WHERE run_id = ?", [run_id])
+    failures, stages = cursor.fetchall()[0]
+    symbols = read_rows(
+        cursor,
+        "SELECT * EXCLUDE (run_id) FROM market.etl_run_symbols WHERE run_id = ? ORDER BY symbol"
+        " LIMIT ?",
+        [run_id, most],
+    )
+    parsed = {"failures": orjson.loads(failures), "stages": orjson.loads(stages)}
+    return {**found[0], **parsed, "symbols": symbols}

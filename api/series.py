@@ -42,6 +42,11 @@ def take_slice(series: Series, part: slice) -> Series:
 PRICES = ("open", "high", "low", "close")
 
 
+def keep(series: Series, mask: npt.NDArray[np.bool_]) -> Series:
+    columns = {name: getattr(series, name)[mask] for name in ("days", *PRICES, "volume")}
+    return replace(series, **columns)
+
+
 def slice_days(series: Series, start: date | None, end: date | None) -> Series:
     """The bars from `start` to `end`, both inclusive; None leaves that side open."""
     first = 0 if start is None else int(np.searchsorted(series.days, np.datetime64(start), "left"))

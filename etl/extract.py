@@ -51,6 +51,7 @@ def extract(settings: Settings, args: argparse.Namespace, run: stage.Run | None 
         source = get_source(settings)
         log.info("extract: %s", describe_source(settings))
         fetch_all(settings, source, run, record)
+        record["files"] = stage.list_digests(settings.raw_path)
         report(record)
         if args.strict and record["failures"]:
             raise EtlError("extract: --strict was given and not everything came")

@@ -13,28 +13,40 @@ if not __package__:
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from etl import publish, stage
+from etl import accounts, derived, history, publish, stage
 from etl.errors import InputError, StoreError
-from etl.schema import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES, SCHEMA_VERSION, TABLES
+from etl.intake import read_beside, read_input
+from etl.schema import CLEAN_COLUMNS, TABLES
 from etl.settings import Settings
 
 log = logging.getLogger("etl")
 
-VALUES = ("open", "high", "low", "close", "volume")
 # Behind so many unsorted rows the table is written out in order again (see DESIGN.md).
 UNSORTED_SHARE = 0.005
 SMALL_STORE = 500_000
+NOTHING_NEW = "nothing to publish"
 
 INSERT = f"""
 INSERT INTO next.ohlcv_data ({", ".join(CLEAN_COLUMNS)})
 SELECT {", ".join(CLEAN_COLUMNS)} FROM changes ORDER BY symbol, timestamp"""
 UPSERT = f"""{INSERT}
-ON CONFLICT (symbol, timestamp) DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in VALUES)}"""
+ON CONFLICT (symbol, timestamp)
+DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in history.VALUES)}"""
+
+
+@dataclass(frozen=True)
+class Store:
+    """What was published before this load. `is_fresh`: nothing, or the sample, which gives way."""
+
+    is_fresh: bool
+    bars: int = 0
+    unsorted: int = 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,91 +63,37 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
     run = run or stage.open_run(settings, path)
     with run.record_stage("load") as record, stage.connect(settings) as connection:
         read_input(connection, settings, path)
-        read_actions(connection, settings, path)
-        is_fresh = open_store(connection, database)
+        read_beside(connection, settings, path)
+        store = open_store(connection, database)
         check_basis(connection)
-        record.update(find_changes(connection, is_fresh))
-        if record["inserted"] or record["updated"] or find_new_actions(connection):
-            record["generation"] = publish_next(connection, database, run.run_id, record, is_fresh)
+        find_changes(connection, settings, database, store)
+        record["symbols"] = accounts.count_by_symbol(connection)
+        record.update(sum_fates(record["symbols"]))
+        if has_news(connection):
+            publish_next(connection, settings, database, run, store)
         report(record)
 
 
-def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
-    """`incoming`: the clean bars with source and basis. InputError where the contract is broken."""
-    columns = stage.read_columns(connection, path)
-    for name, types in CLEAN_TYPES.items():
-        if name not in columns:
-            raise InputError(f"{path} has no column {name}: it needs {', '.join(CLEAN_COLUMNS)}")
-        if columns[name] not in types:
-            wanted = " or ".join(types)
-            raise InputError(
-                f"{path}: column {name} is {columns[name]}, wanted {wanted}: cast it, or let"
-                " transform do it (etl.transform --input)"
-            )
-    defaults = {"source": "'files'", "basis": stage.quote(settings.source_adjustment)}
-    extra = [
-        f"coalesce({f'CAST({name} AS VARCHAR), ' if name in columns else ''}{default}) AS {name}"
-        for name, default in defaults.items()
-    ]
-    picked = [f"CAST(timestamp AS TIMESTAMP) AS timestamp, {', '.join(CLEAN_COLUMNS[1:])}", *extra]
-    connection.execute(
-        f"CREATE TEMP VIEW incoming AS SELECT {', '.join(picked)} FROM {stage.scan(path)}"
-    )
-    check_contract(connection, path)
-
-
-def check_contract(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Refuse, never repair: NULL and doubled keys, and values that no store may hold."""
-    counted = ", ".join(f"count(*) FILTER ({condition})" for _, condition in CLEAN_BREACHES)
-    counts = connection.execute(f"SELECT {counted} FROM incoming").fetchall()[0]
-    for (breach, _), count in zip(CLEAN_BREACHES, counts, strict=True):
-        if count:
-            raise InputError(f"{path}: {count} rows with {breach}: run it through etl.transform")
-    doubled = connection.execute(
-        "SELECT symbol, strftime(timestamp, '%Y-%m-%d'), count(*) FROM incoming"
-        " GROUP BY symbol, timestamp HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-    ).fetchall()
-    if doubled:
-        symbol, day, count = doubled[0]
-        raise InputError(f"{path}: {symbol} {day} is there {count} times: run it through transform")
-    bases = connection.execute(
-        "SELECT symbol FROM incoming GROUP BY symbol HAVING count(DISTINCT basis) > 1 LIMIT 1"
-    ).fetchall()
-    if bases:
-        raise InputError(f"{path}: {bases[0][0]} comes on two bases: load the files one by one")
-
-
-def read_actions(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
-    """`incoming_actions`: those that transform typed together with these very bars."""
-    actions = settings.clean_actions_path
-    belongs = path == settings.clean_path and actions.exists()
-    if belongs and stage.read_run_id(actions) == stage.read_run_id(path):
-        source = stage.scan(actions)
-    else:
-        source = (
-            "(SELECT '' AS symbol, DATE '2000-01-01' AS ex_date, '' AS kind, 0.0 AS value,"
-            " '' AS source LIMIT 0)"
-        )
-    connection.execute(
-        f"""CREATE TEMP VIEW incoming_actions AS
-        SELECT symbol, ex_date, kind, CASE kind WHEN 'split' THEN value END AS ratio,
-               CASE kind WHEN 'dividend' THEN value END AS amount, source FROM {source}"""
-    )
-
-
-def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
-    """`store`: the published file; an empty one (returns True) at first, or instead of the sample.
+def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
+    """`store`: the published file, or an empty one in its place.
 
     Raises StoreError when the sample would join real bars.
     """
     if path.exists():
         publish.attach_store(connection, path, "store")
         if not gives_way(connection):
-            return False
+            return describe_store(connection)
         connection.execute("DETACH store")
     connection.execute("ATTACH ':memory:' AS store")
     create_tables(connection, "store")
-    return True
+    return Store(is_fresh=True)
+
+
+def describe_store(connection: duckdb.DuckDBPyConnection) -> Store:
+    bars, unsorted = connection.execute(
+        "SELECT (SELECT count(*) FROM store.ohlcv_data), unsorted_rows FROM store.generation"
+    ).fetchall()[0]
+    return Store(False, bars, unsorted)
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -178,97 +136,99 @@ def check_basis(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def find_changes(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> dict[str, Any]:
-    """`changes`: the incoming bars that are new (is_new) or differ; counts of all three kinds."""
-    if is_fresh:  # nothing to compare with: a view spares the memory of a copy
-        connection.execute("CREATE TEMP VIEW changes AS SELECT *, true AS is_new FROM incoming")
-        count = publish.read_one(connection, "SELECT count(*) FROM incoming")
-        return {"inserted": count, "updated": 0, "unchanged": 0}
-    differs = " OR ".join(f"i.{name} IS DISTINCT FROM s.{name}" for name in VALUES)
-    connection.execute(
-        f"""CREATE TEMP TABLE changes AS
-        SELECT i.*, s.symbol IS NULL AS is_new FROM incoming i
-        LEFT JOIN store.ohlcv_data s ON i.symbol = s.symbol AND i.timestamp = s.timestamp
-        WHERE s.symbol IS NULL OR {differs}"""
-    )
-    total, inserted, updated = connection.execute(
-        """SELECT (SELECT count(*) FROM incoming), count(*) FILTER (is_new),
-                  count(*) FILTER (NOT is_new) FROM changes"""
-    ).fetchall()[0]
-    return {"inserted": inserted, "updated": updated, "unchanged": total - inserted - updated}
-
-
-def find_new_actions(connection: duckdb.DuckDBPyConnection) -> bool:
+def find_changes(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, database: Path, store: Store
+) -> None:
+    """`changes` (bars to write), `new_actions`, `settled`; see history and derived."""
+    derived.view_sessions(connection, settings.exchange)
+    if store.is_fresh:
+        # nothing to compare with: views spare the memory of a copy
+        old = ", ".join(f"NULL AS old_{name}" for name in history.VALUES)
+        connection.execute(
+            f"CREATE TEMP VIEW differing AS SELECT *, true AS is_new, {old} FROM incoming"
+        )
+        connection.execute(
+            "CREATE TEMP VIEW changes AS SELECT *, NULL::TIMESTAMP AS known_from FROM differing"
+        )
+    else:
+        history.view_confirmations(connection, database)
+        history.find_changes(connection)
+        history.save_confirmations(connection, database)
     columns = "symbol, ex_date, kind, ratio, amount"
-    new = f"SELECT {columns} FROM incoming_actions EXCEPT SELECT {columns} FROM store."
-    return bool(connection.execute(f"{new}corporate_actions LIMIT 1").fetchall())
+    connection.execute(
+        f"""CREATE TEMP TABLE new_actions AS SELECT {columns} FROM incoming_actions
+        EXCEPT SELECT {columns} FROM store.corporate_actions"""
+    )
+    derived.find_settled(connection)
+
+
+def has_news(connection: duckdb.DuckDBPyConnection) -> bool:
+    relations = ("changes", "new_actions", "settled")
+    some = " OR ".join(f"EXISTS (FROM {name})" for name in relations)
+    return bool(publish.read_one(connection, f"SELECT {some}"))
+
+
+def sum_fates(symbols: dict[str, dict[str, int]]) -> dict[str, int]:
+    names = ("inserted", "revised", "unchanged", "stale")
+    return {name: sum(fates[name] for fates in symbols.values()) for name in names}
 
 
 def publish_next(
     connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
     path: Path,
-    run_id: str,
-    record: dict[str, Any],
-    is_fresh: bool,
-) -> str:
+    run: stage.Run,
+    store: Store,
+) -> None:
     """Build the next version beside the published one, check it, put it in its place."""
-    before, unsorted, version = connection.execute(
-        f"""SELECT (SELECT count(*) FROM store.ohlcv_data), coalesce(max(unsorted_rows), 0),
-                   coalesce(max(schema_version), {SCHEMA_VERSION}) FROM store.generation"""
-    ).fetchall()[0]
-    connection.execute("DETACH store")
+    record = run.record["stages"]["load"]
     generation = publish.make_generation(path)
-    next_path = start_next(connection, path, is_fresh)
-    write_changes(connection, is_fresh)
-    bars = before + record["inserted"]
-    unsorted += 0 if is_fresh else record["inserted"] + record["updated"]
-    if version < SCHEMA_VERSION or unsorted > (0 if bars < SMALL_STORE else bars * UNSORTED_SHARE):
+    next_path = start_next(connection, path, store)
+    write_changes(connection, run.run_id, store)
+    bars = store.bars + record["inserted"]
+    unsorted = 0 if store.is_fresh else store.unsorted + record["inserted"] + record["revised"]
+    connection.execute("DETACH store")
+    if unsorted > (0 if bars < SMALL_STORE else bars * UNSORTED_SHARE):
         rewrite_sorted(connection, next_path)
         unsorted = 0
-    connection.execute("DELETE FROM next.generation")
-    connection.execute(
-        "INSERT INTO next.generation VALUES (?, ?, ?::TIMESTAMP, ?, ?)",
-        [generation, SCHEMA_VERSION, stage.format_instant(), run_id, unsorted],
-    )
+    record.update(generation=generation)
+    accounts.add_digests(connection, record["symbols"])
+    accounts.write_runs(connection, settings.runs_dir, run.as_finished())
+    publish.write_generation(connection, generation, run.run_id, unsorted)
     check_next(connection, bars)
-    connection.execute("CHECKPOINT next")
-    connection.execute("DETACH next")
-    publish.publish_store(next_path, path)
-    return generation
+    publish.finish_next(connection, next_path, path)
+    if store.is_fresh:
+        history.forget_confirmations(path)
 
 
-def start_next(connection: duckdb.DuckDBPyConnection, path: Path, is_fresh: bool) -> Path:
+def start_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store) -> Path:
     """`next`: a copy of the published file to work on, or an empty one."""
     next_path = publish.next_of(path)
     publish.discard(next_path)
-    if not is_fresh:
+    if not store.is_fresh:
         publish.copy_store(path, next_path)
     connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
-    if is_fresh:
+    if store.is_fresh:
         create_tables(connection, "next")
     return next_path
 
 
-def write_changes(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
+def write_changes(connection: duckdb.DuckDBPyConnection, run_id: str, store: Store) -> None:
     # several threads keep the order of a plain INSERT, but not of one with ON CONFLICT
-    connection.execute(INSERT if is_fresh else UPSERT)
-    connection.execute(
-        """INSERT INTO next.instruments
-        SELECT symbol, min(timestamp), max(timestamp), count(*) FILTER (is_new),
-               arg_max(close, timestamp), any_value(source), any_value(basis)
-        FROM changes GROUP BY symbol ORDER BY symbol
-        ON CONFLICT (symbol) DO UPDATE SET
-            first = least(first, excluded.first), last = greatest(last, excluded.last),
-            bars = bars + excluded.bars, source = excluded.source, basis = excluded.basis,
-            last_close = CASE WHEN excluded.last >= last THEN excluded.last_close
-                              ELSE last_close END"""
-    )
+    connection.execute(INSERT if store.is_fresh else UPSERT)
     connection.execute(
         """INSERT INTO next.corporate_actions
         SELECT symbol, ex_date, kind, ratio, amount, source FROM incoming_actions ORDER BY ALL
         ON CONFLICT (symbol, ex_date, kind) DO UPDATE SET
             ratio = excluded.ratio, amount = excluded.amount, source = excluded.source"""
     )
+    derived.write_instruments(connection)
+    history.write_arrivals(connection, run_id)
+    if not store.is_fresh:
+        history.write_revisions(connection, run_id)
+    derived.write_gaps(connection)
+    derived.write_notes(connection, run_id, store.is_fresh)
+    derived.write_provisional(connection, run_id)
 
 
 def rewrite_sorted(connection: duckdb.DuckDBPyConnection, next_path: Path) -> None:
@@ -305,13 +265,9 @@ def check_next(connection: duckdb.DuckDBPyConnection, bars: int) -> None:
 
 
 def report(record: dict[str, Any]) -> None:
-    log.info(
-        "load: %s inserted, %s updated, %s unchanged; %s",
-        *(f"{record[name]:,}" for name in ("inserted", "updated", "unchanged")),
-        f"published as {record['generation']}"
-        if record.get("generation")
-        else "nothing to publish",
-    )
+    counts = ", ".join(f"{record[n]:,} {n}" for n in ("inserted", "revised", "unchanged", "stale"))
+    generation = record.get("generation")
+    log.info("load: %s; %s", counts, f"published as {generation}" if generation else NOTHING_NEW)
 
 
 if __name__ == "__main__":

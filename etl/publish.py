@@ -10,12 +10,13 @@ import re
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from etl.errors import StoreError
 from etl.schema import SCHEMA_VERSION, TABLES
-from etl.stage import flush_to_disk, quote, write_whole
+from etl.stage import flush_to_disk, format_instant, quote, write_whole
 
 
 def wal_of(path: Path) -> Path:
@@ -47,7 +48,7 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
         lacks = ", ".join(sorted(missing))
         raise StoreError(f"{path} is no store of this service (it has no {lacks}): move it away")
     version = read_one(connection, f"SELECT max(schema_version) FROM {name}.generation")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if version is None or version > SCHEMA_VERSION:
         raise StoreError(
             f"{path} was written by a newer version (schema {version}): update this one"
         )
@@ -72,7 +73,7 @@ def explain_refusal(path: Path, error: duckdb.Error) -> None:
     wal.replace(wal.with_name(wal.name + ".stray"))
 
 
-def read_one(connection: duckdb.DuckDBPyConnection, query: str) -> object:
+def read_one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     return connection.execute(query).fetchall()[0][0]
 
 
@@ -117,6 +118,24 @@ def count_published(path: Path) -> int:
         except (duckdb.Error, ValueError):
             continue
     return max(counters)
+
+
+def write_generation(
+    connection: duckdb.DuckDBPyConnection, generation: str, run_id: str, unsorted: int
+) -> None:
+    """Say in `next` which publication it is."""
+    connection.execute("DELETE FROM next.generation")
+    connection.execute(
+        "INSERT INTO next.generation VALUES (?, ?, ?::TIMESTAMP, ?, ?)",
+        [generation, SCHEMA_VERSION, format_instant(), run_id, unsorted],
+    )
+
+
+def finish_next(connection: duckdb.DuckDBPyConnection, next_path: Path, path: Path) -> None:
+    """Close `next` and publish it."""
+    connection.execute("CHECKPOINT next")
+    connection.execute("DETACH next")
+    publish_store(next_path, path)
 
 
 def publish_store(next_path: Path, path: Path) -> None:

@@ -60,6 +60,7 @@ CREATE TABLE ohlcv_data (
 )"""
 
 # One row a symbol, kept in step by every load, so that no reader has to scan the bars for it.
+# digest is the XOR of BAR_DIGEST over the symbol's bars: it moves with each changed bar.
 INSTRUMENTS_TABLE = """
 CREATE TABLE instruments (
     symbol VARCHAR PRIMARY KEY,
@@ -68,8 +69,14 @@ CREATE TABLE instruments (
     bars BIGINT,
     last_close DOUBLE,
     source VARCHAR,
-    basis VARCHAR
+    basis VARCHAR,
+    exchange VARCHAR,
+    digest UBIGINT
 )"""
+BAR_DIGEST = (
+    "md5_number_lower(concat_ws('|', symbol, epoch_us(timestamp), open, high, low, close,"
+    " coalesce(volume::VARCHAR, '')))"
+)
 
 # kind 'split': ratio is new shares for one old; kind 'dividend': amount is cash a share.
 ACTIONS_TABLE = """
@@ -93,9 +100,92 @@ CREATE TABLE generation (
     unsorted_rows BIGINT
 )"""
 
+# What is suspicious, or not final yet, about a kept bar. A note never changes a value.
+NOTES_TABLE = """
+CREATE TABLE bar_notes (
+    symbol VARCHAR,
+    timestamp TIMESTAMP,
+    reason VARCHAR,
+    detail VARCHAR,
+    run_id VARCHAR
+)"""
+
+# Sessions of the exchange without a bar; cause: rejected, not delivered, not yet published.
+GAPS_TABLE = """
+CREATE TABLE gaps (
+    symbol VARCHAR,
+    session DATE,
+    cause VARCHAR
+)"""
+
+# The old values of every bar that changed, and from when to when they were what was known.
+REVISIONS_TABLE = """
+CREATE TABLE ohlcv_revisions (
+    symbol VARCHAR,
+    timestamp TIMESTAMP,
+    open DOUBLE,
+    high DOUBLE,
+    low DOUBLE,
+    close DOUBLE,
+    volume BIGINT,
+    known_from TIMESTAMP,
+    known_to TIMESTAMP,
+    run_id VARCHAR
+)"""
+
+# One row an inserted block: since when its bars are known. Every bar lies in exactly one.
+ARRIVALS_TABLE = """
+CREATE TABLE ohlcv_arrivals (
+    symbol VARCHAR,
+    first TIMESTAMP,
+    last TIMESTAMP,
+    known_from TIMESTAMP,
+    run_id VARCHAR
+)"""
+
+# The record of each run (data/runs/), and the fate of every row it received.
+RUNS_TABLE = """
+CREATE TABLE etl_runs (
+    run_id VARCHAR PRIMARY KEY,
+    started_at TIMESTAMP,
+    finished_at TIMESTAMP,
+    status VARCHAR,
+    source VARCHAR,
+    calls BIGINT,
+    received BIGINT,
+    inserted BIGINT,
+    revised BIGINT,
+    unchanged BIGINT,
+    stale BIGINT,
+    rejected BIGINT,
+    out_of_range BIGINT,
+    failures VARCHAR,
+    stages VARCHAR
+)"""
+RUN_SYMBOLS_TABLE = """
+CREATE TABLE etl_run_symbols (
+    run_id VARCHAR,
+    symbol VARCHAR,
+    received BIGINT,
+    inserted BIGINT,
+    revised BIGINT,
+    unchanged BIGINT,
+    stale BIGINT,
+    rejected BIGINT,
+    duplicates BIGINT,
+    out_of_range BIGINT,
+    digest VARCHAR
+)"""
+
 TABLES = {
     "ohlcv_data": OHLCV_TABLE,
     "instruments": INSTRUMENTS_TABLE,
     "corporate_actions": ACTIONS_TABLE,
     "generation": GENERATION_TABLE,
+    "bar_notes": NOTES_TABLE,
+    "gaps": GAPS_TABLE,
+    "ohlcv_revisions": REVISIONS_TABLE,
+    "ohlcv_arrivals": ARRIVALS_TABLE,
+    "etl_runs": RUNS_TABLE,
+    "etl_run_symbols": RUN_SYMBOLS_TABLE,
 }

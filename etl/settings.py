@@ -176,6 +176,12 @@ class Settings(Shared):
     end_date: date | None = declare(
         "END_DATE", "", "last day to keep (inclusive); empty = keep all", to_date
     )
+    exchange: str = declare(
+        "EXCHANGE",
+        "XNYS",
+        "exchange (MIC) of symbols whose form names none, for its sessions",
+        str.upper,
+    )
     etl_memory_mb: int | None = declare(
         "ETL_MEMORY_MB",
         "",

@@ -6,6 +6,7 @@ The rule it keeps: a file under its final name is always whole. Whatever is writ
 
 import argparse
 import fcntl
+import hashlib
 import json
 import logging
 import logging.handlers
@@ -60,15 +61,24 @@ class Run:
             entry["finished_at"] = format_instant()
             self.save()
 
+    def as_finished(self) -> dict[str, Any]:
+        """The record as it will be when the running stage ends well: what a publication stores."""
+        ends = {"status": "ok", "finished_at": format_instant()}
+        stages = {
+            name: {**entry, **ends} if entry["status"] == "running" else entry
+            for name, entry in self.record["stages"].items()
+        }
+        return {**self.record, "stages": stages}
+
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with write_whole(self.path) as next_path:
             next_path.write_text(json.dumps(self.record, indent=1, default=str) + "\n")
 
 
-def format_instant(instant: datetime | None = None) -> str:
-    """An instant in UTC, as 2012-01-31T20:00:00Z."""
-    return (instant or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+def format_instant(timespec: str = "milliseconds") -> str:
+    """Now in UTC, as 2012-01-31T20:00:00.000Z."""
+    return datetime.now(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def open_run(settings: Settings, data_path: Path | None = None) -> Run:
@@ -102,7 +112,7 @@ def hold_lock(folder: Path, holder: str) -> Iterator[None]:
             who = file.read().strip() or "another run"
             raise LockedError(f"{who} holds the lock of {folder}: wait till it ends") from None
         file.truncate(0)
-        file.write(f"{holder} (process {os.getpid()}, since {format_instant()})")
+        file.write(f"{holder} (process {os.getpid()}, since {format_instant('seconds')})")
         file.flush()
         yield
 
@@ -129,6 +139,16 @@ def scratch_file(settings: Settings, name: str) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def compute_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_digests(*paths: Path) -> dict[str, str]:
+    return {path.name: compute_digest(path) for path in paths}
 
 
 def flush_to_disk(path: Path) -> None:

@@ -30,6 +30,7 @@ log = logging.getLogger("etl")
 NEEDED = ("symbol", "timestamp", *PRICES)
 # What a raw file of another make may lack; fetched_at falls back to the file's own time.
 DEFAULTS = {"volume": "NULL", "adj_close": "NULL", "source": "'files'", "run_id": "NULL"}
+OUT_OF_RANGE = "out of range"  # of the dates asked for: neither clean nor rejected
 PROVENANCE = ("source", "fetched_at", "run_id", "basis")
 
 
@@ -59,10 +60,12 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
         judge(connection, settings, scratch)
         find_duplicates(connection)
         record.update(count_rows(connection))
+        record["symbols"] = count_by_symbol(connection)
         publish_bars(connection, settings, path, run)
         # actions belong to the bars that they came with, and to no other file
         has_actions = stage.read_run_id(settings.raw_actions_path) == run.run_id
         record["actions"] = publish_actions(connection, settings, run, has_actions)
+        record["files"] = stage.list_digests(settings.clean_path, settings.rejected_path)
         report(record)
         if not record["clean"]:
             raise EtlError("transform: no clean row; the reasons are in data/rejected_data.parquet")
@@ -108,7 +111,7 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
         if day
     ]
     today = f"DATE '{datetime.now(UTC):%Y-%m-%d}'"
-    outside = f"CASE WHEN {' OR '.join(bounds)} THEN 'out of range' END" if bounds else "NULL"
+    outside = f"CASE WHEN {' OR '.join(bounds)} THEN '{OUT_OF_RANGE}' END" if bounds else "NULL"
     reason = f"coalesce({outside}, {REASON.replace('$today', today)})"
     select = f"""
         SELECT raw.place AS place, timestamp, symbol, {", ".join(PRICES)},
@@ -146,12 +149,25 @@ def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Rows in, and their fates: clean, out_of_range, rejected and rejected by reason."""
     rows = connection.execute("SELECT reason, count(*) FROM judged GROUP BY ALL ORDER BY ALL")
     reasons = dict(rows.fetchall())
-    counts = {"clean": reasons.pop(None, 0), "out_of_range": reasons.pop("out of range", 0)}
+    counts = {"clean": reasons.pop(None, 0), "out_of_range": reasons.pop(OUT_OF_RANGE, 0)}
     rejected = sum(reasons.values())
     total = connection.execute("SELECT count(*) FROM raw").fetchall()[0][0]
     if total != rejected + sum(counts.values()):
         raise EtlError(f"transform: {total} rows in, but {counts} and {rejected} rejected")
     return {"rows": total, **counts, "rejected": rejected, "reasons": reasons}
+
+
+def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """The same by symbol; rows without one are counted under the empty symbol."""
+    rows = connection.execute(
+        f"""SELECT coalesce(symbol, ''), count(*), count(*) FILTER (reason IS NULL),
+                   count(*) FILTER (reason <> '{OUT_OF_RANGE}'),
+                   count(*) FILTER (reason = '{DUPLICATE}'),
+                   count(*) FILTER (reason = '{OUT_OF_RANGE}')
+        FROM judged GROUP BY ALL ORDER BY ALL"""
+    ).fetchall()
+    names = ("received", "clean", "rejected", "duplicates", "out_of_range")
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
 
 def publish_bars(
@@ -166,8 +182,9 @@ def publish_bars(
     )
     copy_whole(
         connection,
-        "SELECT raw.* EXCLUDE (place), reason FROM raw JOIN judged USING (place)"
-        " WHERE reason IS NOT NULL AND reason <> 'out of range' ORDER BY place",
+        "SELECT raw.* EXCLUDE (place), judged.timestamp AS session, reason"
+        " FROM raw JOIN judged USING (place)"
+        f" WHERE reason IS NOT NULL AND reason <> '{OUT_OF_RANGE}' ORDER BY place",
         settings.rejected_path,
         run,
     )

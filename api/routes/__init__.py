@@ -1,6 +1,7 @@
 """Thin: declare typed parameters, call, return. One module a resource."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -46,6 +47,11 @@ def check_limit(limit: int | None, most: int) -> int:
     if limit is not None and limit > most:
         raise Problem(422, f"limit={limit}: it should be from 1 to {most} (MAX_ROWS)")
     return limit or most
+
+
+def check_range(start: date | None, end: date | None) -> None:
+    if start and end and start > end:
+        raise Problem(422, f"start {start} is after end {end}: swap them")
 
 
 def move_on(request: Request, **changes: str) -> str:

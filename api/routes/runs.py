@@ -1,0 +1,65 @@
+"""/etl/runs: what each run fetched, and what became of every row."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi import Query as InQuery
+
+from api import docs, queries
+from api.models import NoQuery, Run, RunsPage, RunsQuery
+from api.routes import DatabaseOf, SettingsOf, SnapshotOf, answer_json, check_limit, move_on
+
+router = APIRouter(tags=["runs"])
+
+RunId = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=64,
+        description="As /etl/runs gives it.",
+        examples=["20261123T101641Z-1c622d"],
+    ),
+]
+
+
+@router.get(
+    "/etl/runs", summary="Runs of the ETL", responses=docs.answers(RunsPage, "runs", 422, 503)
+)
+async def list_runs(
+    request: Request,
+    query: Annotated[RunsQuery, InQuery()],
+    settings: SettingsOf,
+    database: DatabaseOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """The runs that this publication knows of, newest first; a failed one too.
+
+    A run that published nothing is listed from the next publication on; /health has the last one.
+    """
+    limit = check_limit(query.limit, settings.max_rows)
+
+    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
+        return queries.read_runs(cursor, query.after, limit + 1)
+
+    rows = await database.ask(snapshot, question)
+    page = rows[:limit]
+    following = move_on(request, after=page[-1]["run_id"]) if len(rows) > limit else None
+    return answer_json({"count": len(page), "next": following, "data": page})
+
+
+@router.get(
+    "/etl/runs/{run_id}", summary="One run", responses=docs.answers(Run, "run", 404, 422, 503)
+)
+async def read_run(
+    run_id: RunId,
+    query: Annotated[NoQuery, InQuery()],
+    settings: SettingsOf,
+    database: DatabaseOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Per symbol: received = inserted + revised + unchanged + stale + rejected + out of range."""
+
+    def question(cursor: queries.Cursor) -> dict[str, Any]:
+        return queries.read_run(cursor, run_id, settings.max_rows)
+
+    return answer_json(await database.ask(snapshot, question))

@@ -1,0 +1,228 @@
+"""The tables that follow from the bars (instruments, notes, gaps), kept in step with each load.
+
+Only the neighbourhood of what changed is looked at, so the work grows with the changes and not
+with the store. Works on the temp relations of load: `incoming`, `changes`, the published
+file as `store`, and `next`, the version under construction, with the changes in it.
+"""
+
+from datetime import date, datetime
+
+import duckdb
+
+from etl import notes, sessions
+from etl.schema import BAR_DIGEST
+
+# Calendar days that surely hold twice the bars that a note may depend on, where none is missing.
+CONTEXT_DAYS = notes.CONTEXT * 2 * 7 // 5 + 32
+# So many closed sessions after the last bar are said to be not yet published; after more the
+# vendor has ended the series.
+PUBLICATION_LAG = 5
+NOT_FINAL = "provisional"
+
+
+def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(
+        f"""CREATE TEMP VIEW moved AS
+        SELECT symbol, timestamp, close, is_new, source, basis, {BAR_DIGEST} AS digest FROM changes
+        UNION ALL
+        SELECT symbol, NULL, NULL, false, NULL, NULL, {BAR_DIGEST} FROM (
+            SELECT symbol, timestamp, old_open AS open, old_high AS high, old_low AS low,
+                   old_close AS close, old_volume AS volume FROM changes WHERE NOT is_new)"""
+    )
+    connection.execute(
+        """INSERT INTO next.instruments
+        SELECT symbol, min(timestamp), max(timestamp), count(*) FILTER (is_new),
+               arg_max(close, timestamp), any_value(source), any_value(basis),
+               any_value(exchange), bit_xor(digest)
+        FROM moved LEFT JOIN symbol_exchanges USING (symbol) GROUP BY symbol ORDER BY symbol
+        ON CONFLICT (symbol) DO UPDATE SET
+            first = least(first, excluded.first), last = greatest(last, excluded.last),
+            bars = bars + excluded.bars, source = excluded.source, basis = excluded.basis,
+            exchange = excluded.exchange, digest = xor(digest, excluded.digest),
+            last_close = CASE WHEN excluded.last >= last THEN excluded.last_close
+                              ELSE last_close END"""
+    )
+
+
+def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
+    """`symbol_exchanges` of what comes, and `sessions` of those exchanges over all their bars."""
+    symbols = [
+        row[0] for row in connection.execute("SELECT DISTINCT symbol FROM incoming").fetchall()
+    ]
+    pairs = [(symbol, sessions.find_exchange(symbol, default)) for symbol in symbols]
+    connection.execute("CREATE TEMP TABLE symbol_exchanges (symbol VARCHAR, exchange VARCHAR)")
+    connection.execute(
+        "INSERT INTO symbol_exchanges SELECT unnest($symbols), unnest($exchanges)",
+        {"symbols": [p[0] for p in pairs], "exchanges": [p[1] for p in pairs]},
+    )
+    first, last = find_span(connection)
+    sessions.create_sessions(connection, sorted({p[1] for p in pairs}), first, last)
+
+
+def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:
+    """First and last day of all bars, stored and incoming, of the incoming symbols."""
+    span: tuple[datetime, datetime] = connection.execute(
+        """SELECT min(first), max(last) FROM (
+            SELECT min(timestamp) AS first, max(timestamp) AS last FROM incoming
+            UNION ALL SELECT min(first), max(last) FROM store.instruments
+            WHERE symbol IN (SELECT symbol FROM incoming))"""
+    ).fetchall()[0]
+    return span[0].date(), span[1].date()
+
+
+def write_provisional(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """Note bars fetched before their session closed, until a later answer settles them."""
+    connection.execute(
+        f"""DELETE FROM next.bar_notes n WHERE reason = '{NOT_FINAL}' AND (
+            EXISTS (FROM changes c WHERE c.symbol = n.symbol AND c.timestamp = n.timestamp)
+            OR EXISTS (FROM settled s WHERE s.symbol = n.symbol AND s.timestamp = n.timestamp))"""
+    )
+    connection.execute(
+        f"""INSERT INTO next.bar_notes
+        SELECT symbol, timestamp, '{NOT_FINAL}',
+               format('fetched at {{}} UTC, before the close at {{}}', fetched_at, close_at), $run
+        FROM (SELECT c.symbol, c.timestamp, c.fetched_at, s.close AS close_at
+              FROM changes c JOIN symbol_exchanges USING (symbol)
+              JOIN sessions s ON s.exchange = symbol_exchanges.exchange
+                   AND s.session = c.timestamp::DATE AND c.fetched_at < s.close)
+        ORDER BY symbol, timestamp""",
+        {"run": run_id},
+    )
+
+
+def find_settled(connection: duckdb.DuckDBPyConnection) -> int:
+    """`settled`: provisional bars that a later answer holds unchanged. Returns how many."""
+    connection.execute(
+        f"""CREATE TEMP TABLE settled AS
+        SELECT symbol, timestamp FROM store.bar_notes n
+        JOIN incoming i USING (symbol, timestamp) JOIN symbol_exchanges USING (symbol)
+        JOIN sessions s ON s.exchange = symbol_exchanges.exchange
+             AND s.session = timestamp::DATE AND i.fetched_at >= s.close
+        ANTI JOIN differing d USING (symbol, timestamp) WHERE n.reason = '{NOT_FINAL}'"""
+    )
+    return len(connection.execute("FROM settled").fetchall())
+
+
+def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bool) -> None:
+    """Judge the bars around the changes anew; notes that hold as before keep their run_id."""
+    connection.execute(
+        """CREATE TEMP VIEW all_bars AS
+        SELECT b.*, i.basis, i.exchange FROM next.ohlcv_data b JOIN next.instruments i
+        USING (symbol)"""
+    )
+    connection.execute(
+        """CREATE TEMP TABLE splits AS
+        SELECT symbol, ex_date, ratio FROM next.corporate_actions WHERE kind = 'split'"""
+    )
+    if is_whole:
+        notes.find_notes(connection, "all_bars", "splits", "sessions")
+        connection.execute("CREATE TEMP VIEW fresh_notes AS FROM notes")
+    else:
+        find_neighbourhood(connection)
+        notes.find_notes(connection, "neighbourhood", "splits", "sessions")
+        replace_notes(connection)
+    connection.execute(
+        """INSERT INTO next.bar_notes
+        SELECT symbol, timestamp, reason, detail, ? FROM fresh_notes ORDER BY ALL""",
+        [run_id],
+    )
+
+
+def find_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
+    """`neighbourhood`: the bars to judge by; `affected`: the span of each symbol to judge.
+
+    Days bound the bars that are read; a symbol too sparse for that is read whole.
+    """
+    connection.execute(
+        f"""CREATE TEMP TABLE spans AS
+        SELECT symbol, min(day) AS changed_from, max(day) AS changed_to,
+               min(day) - INTERVAL {CONTEXT_DAYS} DAY AS start,
+               max(day) + INTERVAL {CONTEXT_DAYS} DAY AS stop
+        FROM (SELECT symbol, timestamp AS day FROM changes
+              UNION ALL SELECT symbol, ex_date::TIMESTAMP FROM new_actions)
+        SEMI JOIN next.instruments USING (symbol) GROUP BY symbol"""
+    )
+    connection.execute(
+        f"""UPDATE spans SET start = TIMESTAMP '0001-01-01', stop = TIMESTAMP '9999-12-31'
+        WHERE symbol IN (
+            SELECT b.symbol FROM next.ohlcv_data b JOIN spans s
+                ON s.symbol = b.symbol AND b.timestamp BETWEEN s.start AND s.stop
+            JOIN next.instruments i ON i.symbol = b.symbol
+            GROUP BY b.symbol HAVING
+                (count(*) FILTER (b.timestamp < s.changed_from) < {notes.CONTEXT * 2}
+                    AND any_value(i.first) < any_value(s.start))
+                OR (count(*) FILTER (b.timestamp > s.changed_to) < {notes.CONTEXT * 2}
+                    AND any_value(i.last) > any_value(s.stop)))"""
+    )
+    connection.execute(
+        """CREATE TEMP TABLE neighbourhood AS
+        SELECT b.*, row_number() OVER (PARTITION BY b.symbol ORDER BY b.timestamp) AS place
+        FROM all_bars b JOIN spans s
+        ON s.symbol = b.symbol AND b.timestamp BETWEEN s.start AND s.stop"""
+    )
+    connection.execute(
+        f"""CREATE TEMP TABLE affected AS
+        SELECT symbol, min(timestamp) AS first, max(timestamp) AS last FROM neighbourhood
+        JOIN (SELECT symbol,
+                     min(place) FILTER (timestamp >= changed_from) - {notes.CONTEXT} AS first_place,
+                     max(place) FILTER (timestamp <= changed_to) + {notes.CONTEXT} AS last_place
+              FROM neighbourhood JOIN spans USING (symbol) GROUP BY symbol) USING (symbol)
+        WHERE place BETWEEN first_place AND last_place GROUP BY symbol"""
+    )
+
+
+def replace_notes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Delete the notes within `affected` that hold no more; `fresh_notes` are those to add."""
+    same = (
+        "n.symbol = o.symbol AND n.timestamp = o.timestamp AND n.reason = o.reason"
+        " AND n.detail = o.detail"
+    )
+    connection.execute(
+        f"""CREATE TEMP TABLE fresh_notes AS
+        SELECT n.symbol, n.timestamp, n.reason, n.detail FROM notes n
+        JOIN affected a ON a.symbol = n.symbol AND n.timestamp BETWEEN a.first AND a.last
+        WHERE NOT EXISTS (FROM next.bar_notes o WHERE {same})"""
+    )
+    connection.execute(
+        f"""DELETE FROM next.bar_notes o WHERE reason <> '{NOT_FINAL}'
+        AND EXISTS (FROM affected a WHERE a.symbol = o.symbol
+                    AND o.timestamp BETWEEN a.first AND a.last)
+        AND NOT EXISTS (FROM notes n WHERE {same})"""
+    )
+
+
+def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
+    """Sessions without a bar: those newly within first to last, and the last few not yet there."""
+    connection.execute(
+        """CREATE TEMP TABLE reached AS
+        SELECT symbol, n.exchange, s.first AS old_first, s.last AS old_last, n.first, n.last,
+               i.seen_at
+        FROM (SELECT symbol, max(fetched_at) AS seen_at FROM incoming GROUP BY symbol) i
+        JOIN next.instruments n USING (symbol) LEFT JOIN store.instruments s USING (symbol)"""
+    )
+    connection.execute(
+        """DELETE FROM next.gaps g WHERE
+        EXISTS (FROM changes c WHERE c.symbol = g.symbol AND c.timestamp = g.session)
+        OR (cause = 'not yet published' AND symbol IN (SELECT symbol FROM reached))"""
+    )
+    connection.execute(
+        """INSERT INTO next.gaps
+        SELECT symbol, session, 'not delivered' FROM (
+            SELECT r.symbol, s.session FROM reached r JOIN sessions s
+            ON s.exchange = r.exchange AND s.session > r.first AND s.session < r.last
+               AND (r.old_first IS NULL OR s.session < r.old_first OR s.session > r.old_last)) e
+        WHERE NOT EXISTS (FROM changes c WHERE c.symbol = e.symbol AND c.timestamp = e.session)
+        ORDER BY symbol, session"""
+    )
+    connection.execute(
+        f"""INSERT INTO next.gaps
+        SELECT symbol, session, 'not yet published' FROM (
+            SELECT r.symbol, s.session, count(*) OVER (PARTITION BY r.symbol) AS late
+            FROM reached r JOIN sessions s
+            ON s.exchange = r.exchange AND s.session > r.last AND s.close <= r.seen_at)
+        WHERE late <= {PUBLICATION_LAG} ORDER BY symbol, session"""
+    )
+    connection.execute(
+        """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (
+            FROM rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
+    )

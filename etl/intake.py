@@ -1,0 +1,98 @@
+"""What load takes in: clean bars that keep the contract, and what came beside them.
+
+Refuses, never repairs. Leaves temp views: `incoming` (bars with provenance), `incoming_actions`,
+`rejected` (symbol, timestamp of rows that transform refused).
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from etl import stage
+from etl.errors import InputError
+from etl.schema import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES
+from etl.settings import Settings
+
+NO_ACTIONS = (
+    "SELECT '' AS symbol, DATE '2000-01-01' AS ex_date, '' AS kind, 0.0 AS value, '' AS source"
+    " LIMIT 0"
+)
+NO_REJECTED = "SELECT '' AS symbol, TIMESTAMP '2000-01-01' AS session LIMIT 0"
+
+
+def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
+    """`incoming`: the bars with source, basis and fetched_at (at worst the file's own time)."""
+    columns = stage.read_columns(connection, path)
+    check_types(columns, path)
+    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(microsecond=0, tzinfo=None)
+    extra = {
+        "source": ("VARCHAR", "'files'"),
+        "basis": ("VARCHAR", stage.quote(settings.source_adjustment)),
+        "fetched_at": ("TIMESTAMP", f"TIMESTAMP {stage.quote(str(modified))}"),
+    }
+    provenance = [
+        f"coalesce({f'CAST({name} AS {kind}), ' if name in columns else ''}{default}) AS {name}"
+        for name, (kind, default) in extra.items()
+    ]
+    picked = ["CAST(timestamp AS TIMESTAMP) AS timestamp", *CLEAN_COLUMNS[1:], *provenance]
+    connection.execute(
+        f"CREATE TEMP VIEW incoming AS SELECT {', '.join(picked)} FROM {stage.scan(path)}"
+    )
+    check_rows(connection, path)
+
+
+def check_types(columns: dict[str, str], path: Path) -> None:
+    for name, types in CLEAN_TYPES.items():
+        if name not in columns:
+            raise InputError(f"{path} has no column {name}: it needs {', '.join(CLEAN_COLUMNS)}")
+        if columns[name] not in types:
+            wanted = " or ".join(types)
+            raise InputError(
+                f"{path}: column {name} is {columns[name]}, wanted {wanted}: cast it, or let"
+                " transform do it (etl.transform --input)"
+            )
+
+
+def check_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """NULL and doubled keys, and values that no store may hold."""
+    counted = ", ".join(f"count(*) FILTER ({condition})" for _, condition in CLEAN_BREACHES)
+    counts = connection.execute(f"SELECT {counted} FROM incoming").fetchall()[0]
+    for (breach, _), count in zip(CLEAN_BREACHES, counts, strict=True):
+        if count:
+            raise InputError(f"{path}: {count} rows with {breach}: run it through etl.transform")
+    doubled = connection.execute(
+        "SELECT symbol, strftime(timestamp, '%Y-%m-%d'), count(*) FROM incoming"
+        " GROUP BY symbol, timestamp HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+    ).fetchall()
+    if doubled:
+        symbol, day, count = doubled[0]
+        raise InputError(f"{path}: {symbol} {day} is there {count} times: run it through transform")
+    bases = connection.execute(
+        "SELECT symbol FROM incoming GROUP BY symbol HAVING count(DISTINCT basis) > 1 LIMIT 1"
+    ).fetchall()
+    if bases:
+        raise InputError(f"{path}: {bases[0][0]} comes on two bases: load the files one by one")
+
+
+def read_beside(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
+    """`incoming_actions` and `rejected`: what transform wrote together with these very bars."""
+    run_id = stage.read_run_id(path) if path == settings.clean_path else None
+    actions = scan_beside(settings.clean_actions_path, run_id, NO_ACTIONS)
+    connection.execute(
+        f"""CREATE TEMP VIEW incoming_actions AS
+        SELECT symbol, ex_date, kind, CASE kind WHEN 'split' THEN value END AS ratio,
+               CASE kind WHEN 'dividend' THEN value END AS amount, source FROM ({actions})"""
+    )
+    rejected = scan_beside(settings.rejected_path, run_id, NO_REJECTED)
+    connection.execute(
+        f"""CREATE TEMP VIEW rejected AS
+        SELECT upper(trim(symbol)) AS symbol, session AS timestamp FROM ({rejected})
+        WHERE session IS NOT NULL"""
+    )
+
+
+def scan_beside(path: Path, run_id: str | None, otherwise: str) -> str:
+    """The SQL that reads `path` if it is of that run, else `otherwise`."""
+    is_of_run = run_id is not None and stage.read_run_id(path) == run_id
+    return f"FROM {stage.scan(path)}" if is_of_run else otherwise

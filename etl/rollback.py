@@ -1,0 +1,79 @@
+"""Publish the version before the present one again, under a new generation.
+
+A second rollback undoes the first. Run records stay: what happened has happened.
+"""
+
+if not __package__:
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import logging
+from pathlib import Path
+
+import duckdb
+
+from etl import accounts, history, publish, stage
+from etl.errors import StoreError
+from etl.settings import Settings
+
+log = logging.getLogger("etl")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.build_parser("etl.rollback", __doc__)
+    parser.add_argument("--database", type=stage.from_here, help="DuckDB file to roll back")
+    return stage.main(parser, "rollback", roll_back, argv)
+
+
+def roll_back(settings: Settings, args: argparse.Namespace) -> None:
+    """Act 1: copy the version before. Act 2: name it anew. Act 3: publish it."""
+    path: Path = getattr(args, "database", None) or settings.database_path
+    previous = publish.previous_of(path)
+    if not previous.exists():
+        raise StoreError(f"there is no version before this one ({previous.name}): nothing to do")
+    run = stage.open_run(settings)
+    with run.record_stage("rollback") as record, stage.connect(settings) as connection:
+        was = copy_previous(connection, path, previous)
+        generation = publish.make_generation(path)
+        record.update(generation=generation, restored=was)
+        unsorted = publish.read_one(connection, "SELECT unsorted_rows FROM next.generation")
+        publish.write_generation(connection, generation, run.run_id, unsorted)
+        accounts.write_rollback(connection, run.as_finished())
+        history.forget_confirmations(path)
+        publish.finish_next(connection, publish.next_of(path), path)
+    log.info("rollback: what was %s is published as %s", was, generation)
+
+
+def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: Path) -> str:
+    """`next`: a copy of the version before, with all run records; returns its generation."""
+    next_path = publish.next_of(path)
+    publish.discard(next_path)
+    publish.attach_store(connection, previous, "previous")
+    was: str = publish.read_one(connection, "SELECT generation FROM previous.generation")
+    connection.execute("DETACH previous")
+    publish.copy_store(previous, next_path)
+    connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
+    if is_readable(connection, path):
+        for table in ("etl_run_symbols", "etl_runs"):
+            connection.execute(
+                f"INSERT INTO next.{table} FROM store.{table}"
+                " WHERE run_id NOT IN (SELECT run_id FROM next.etl_runs) ORDER BY ALL"
+            )
+        connection.execute("DETACH store")
+    return was
+
+
+def is_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Attach the present version as `store`; False if it is damaged: a reason to roll back."""
+    try:
+        publish.attach_store(connection, path, "store")
+    except (StoreError, duckdb.Error):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,187 @@
+"""Recompute what the store says of itself, from the files and the database; print each line.
+
+Nothing is written. Exit code 1 if any line does not add up.
+"""
+
+if not __package__:
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from etl import publish, stage
+from etl.accounts import COUNTS, FATES
+from etl.errors import StoreError
+from etl.schema import BAR_DIGEST
+from etl.settings import Settings
+
+log = logging.getLogger("etl")
+
+SUM_OF_FATES = " + ".join(FATES)
+
+# What must hold in the database: (what is said, SQL that lists what does not hold).
+CHECKS = (
+    (
+        "each key once, none NULL",
+        """SELECT symbol, timestamp, count(*) FROM store.ohlcv_data GROUP BY ALL
+        HAVING count(*) > 1 OR symbol IS NULL OR timestamp IS NULL""",
+    ),
+    (
+        "instruments as the bars say",
+        f"""SELECT symbol, i.bars, b.bars FROM store.instruments i FULL JOIN (
+            SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, count(*) AS bars,
+                   arg_max(close, timestamp) AS last_close, bit_xor({BAR_DIGEST}) AS digest
+            FROM store.ohlcv_data GROUP BY symbol) b USING (symbol)
+        WHERE (i.first, i.last, i.bars, i.last_close, i.digest)
+              IS DISTINCT FROM (b.first, b.last, b.bars, b.last_close, b.digest)""",
+    ),
+    (
+        "each run's fates add up, symbol by symbol",
+        f"""SELECT run_id, symbol, s.received, {SUM_OF_FATES} FROM store.etl_run_symbols s
+        JOIN (SELECT run_id, status FROM store.etl_runs) USING (run_id)
+        WHERE status = 'ok' AND received <> {SUM_OF_FATES}""",
+    ),
+    (
+        "each run's totals are the sums over its symbols",
+        f"""SELECT run_id FROM store.etl_runs r JOIN (
+            SELECT run_id, {", ".join(f"sum({name}) AS {name}" for name in COUNTS)}
+            FROM store.etl_run_symbols GROUP BY run_id) s USING (run_id)
+        WHERE {" OR ".join(f"r.{name} <> s.{name}" for name in COUNTS)}""",
+    ),
+    (
+        "each symbol's bars are those of the last run that loaded it",
+        """SELECT symbol, i.digest, s.digest FROM store.instruments i JOIN (
+            SELECT symbol, arg_max(s.digest, (r.finished_at, run_id)) AS digest
+            FROM store.etl_run_symbols s JOIN store.etl_runs r USING (run_id)
+            WHERE s.digest IS NOT NULL GROUP BY symbol) s USING (symbol)
+        WHERE format('{:016x}', i.digest) <> s.digest""",
+    ),
+    (
+        "each bar lies in one arrival",
+        """SELECT symbol, sum(bars) FROM (
+            SELECT b.symbol, b.timestamp, count(a.symbol) AS bars FROM store.ohlcv_data b
+            LEFT JOIN store.ohlcv_arrivals a
+            ON a.symbol = b.symbol AND b.timestamp BETWEEN a.first AND a.last
+            GROUP BY ALL HAVING count(a.symbol) <> 1) GROUP BY symbol""",
+    ),
+    (
+        "no revision is of an unknown bar, or ends before it begins",
+        """SELECT symbol, timestamp FROM store.ohlcv_revisions r WHERE known_to < known_from
+        OR NOT EXISTS (FROM store.ohlcv_data b
+                       WHERE b.symbol = r.symbol AND b.timestamp = r.timestamp)""",
+    ),
+    (
+        "no note is of an unknown bar",
+        """SELECT symbol, timestamp, reason FROM store.bar_notes n
+        WHERE NOT EXISTS (FROM store.ohlcv_data b
+                          WHERE b.symbol = n.symbol AND b.timestamp = n.timestamp)""",
+    ),
+    (
+        "no gap has a bar",
+        """SELECT g.symbol, session FROM store.gaps g JOIN store.ohlcv_data b
+        ON b.symbol = g.symbol AND b.timestamp = g.session""",
+    ),
+)
+
+
+# File → what its stage counted in all, and what transform counted by symbol.
+COUNTED = {
+    "raw_data": ("rows", "received"),
+    "clean_data": ("clean", "clean"),
+    "rejected_data": ("rejected", "rejected"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.build_parser("etl.verify", __doc__)
+    return stage.main(parser, "verify", verify, argv)
+
+
+def verify(settings: Settings, args: argparse.Namespace) -> None:
+    """Act 1: open the store. Act 2: check database and files. Act 3: say what does not hold."""
+    path = settings.database_path
+    if not path.exists():
+        raise StoreError(f"{path} does not exist: run the ETL first")
+    wrong = 0
+    with stage.connect(settings) as connection:
+        publish.attach_store(connection, path, "store")
+        for said, fault in check_all(connection, settings):
+            wrong += bool(fault)
+            print(f"{'WRONG' if fault else 'ok':5} {said}{f': {fault}' if fault else ''}")
+    if wrong:
+        raise StoreError(
+            f"verify: {wrong} lines do not add up; `make rollback` gives the version before"
+        )
+
+
+def check_all(
+    connection: duckdb.DuckDBPyConnection, settings: Settings
+) -> Iterator[tuple[str, str]]:
+    """(what is said, the first things that contradict it) of each check."""
+    for said, query in CHECKS:
+        rows = connection.execute(f"FROM ({query}) LIMIT 3").fetchall()
+        yield said, "; ".join(" ".join(map(str, row)) for row in rows)
+    for path, name in list_files(settings):
+        yield from check_file(connection, settings, path, name)
+
+
+def list_files(settings: Settings) -> list[tuple[Path, str]]:
+    """The stage files, with the stage that wrote each."""
+    return [
+        (settings.raw_path, "extract"),
+        (settings.clean_path, "transform"),
+        (settings.rejected_path, "transform"),
+    ]
+
+
+def check_file(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, name: str
+) -> Iterator[tuple[str, str]]:
+    """Whether a file is the one that its run recorded, and holds the rows that were counted."""
+    run_id = stage.read_run_id(path)
+    if run_id is None:
+        return
+    record_path = settings.runs_dir / f"{run_id}.json"
+    entry = read_stage(record_path, name)
+    recorded = entry.get("files", {}).get(path.name)
+    if recorded is None:
+        yield f"{path.name} has a record of run {run_id}", "there is none"
+        return
+    digest = stage.compute_digest(path)
+    yield f"{path.name} is as run {run_id} left it", "" if digest == recorded else "it differs"
+    counts, fate = COUNTED[path.stem]
+    rows = dict(
+        connection.execute(
+            f"SELECT coalesce(upper(trim(symbol)), ''), count(*) FROM {stage.scan(path)} GROUP BY 1"
+        ).fetchall()
+    )
+    yield f"{path.name} has the rows that were counted", compare(sum(rows.values()), entry[counts])
+    judged = read_stage(record_path, "transform").get("symbols", {})
+    wanted = {symbol: fates[fate] for symbol, fates in judged.items() if fates[fate]}
+    differing = [s for s in rows.keys() | wanted.keys() if rows.get(s) != wanted.get(s)]
+    yield f"{path.name} has them symbol by symbol", ", ".join(sorted(differing)[:3]) if judged else ""
+
+
+def compare(found: int, counted: int) -> str:
+    return "" if found == counted else f"{found} rows, {counted} counted"
+
+
+def read_stage(path: Path, name: str) -> dict[str, Any]:
+    try:
+        entry: dict[str, Any] = json.loads(path.read_text())["stages"][name]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return entry
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
