@@ -103,6 +103,9 @@ def check_contract(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     ).fetchall()
     if bases:
         raise InputError(f"{path}: {bases[0][0]} comes on two bases: load the files one by one")
+    mixed = "SELECT bool_or(source = 'sample') AND NOT bool_and(source = 'sample') FROM incoming"
+    if publish.read_one(connection, mixed):
+        raise InputError(f"{path} mixes the sample with real bars: load the real ones alone")
 
 
 def read_actions(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
@@ -145,17 +148,15 @@ def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def gives_way(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the store holds the sample and real bars come."""
-    is_sample = "SELECT bool_and(source = 'sample'), bool_or(source = 'sample') FROM "
-    all_stored, _ = connection.execute(is_sample + "store.instruments").fetchall()[0]
-    all_coming, any_coming = connection.execute(is_sample + "incoming").fetchall()[0]
-    if any_coming and not all_coming:
-        raise InputError("the input mixes the sample with real bars: load the real ones alone")
-    if any_coming and all_stored is False:
+    is_sample = "SELECT bool_and(source = 'sample') FROM "
+    all_stored = publish.read_one(connection, is_sample + "store.instruments")
+    all_coming = publish.read_one(connection, is_sample + "incoming")  # None: nothing comes
+    if all_coming and all_stored is False:
         raise StoreError(
             "the store holds real bars, and the sample does not mix with them: set AV_API_KEY or"
             " SOURCE, or try the sample in a folder of its own (DATA_DIR)"
         )
-    if all_stored and not any_coming:
+    if all_stored and all_coming is False:
         bars = publish.read_one(connection, "SELECT count(*) FROM store.ohlcv_data")
         log.warning("load: real bars come, so the sample's %s bars are dropped", f"{bars:,}")
         return True
@@ -212,13 +213,18 @@ def publish_next(
     is_fresh: bool,
 ) -> str:
     """Build the next version beside the published one, check it, put it in its place."""
-    before, unsorted, version = connection.execute(
-        f"""SELECT (SELECT count(*) FROM store.ohlcv_data), coalesce(max(unsorted_rows), 0),
-                   coalesce(max(schema_version), {SCHEMA_VERSION}) FROM store.generation"""
+    before, listed, unsorted, version = connection.execute(
+        f"""SELECT (SELECT count(*) FROM store.ohlcv_data),
+                   (SELECT coalesce(sum(bars), 0) FROM store.instruments),
+                   coalesce(max(unsorted_rows), 0), coalesce(max(schema_version), {SCHEMA_VERSION})
+            FROM store.generation"""
     ).fetchall()[0]
+    was_touched = before != listed or publish.wal_of(path).exists()
     connection.execute("DETACH store")
     generation = publish.make_generation(path)
     next_path = start_next(connection, path, is_fresh)
+    if was_touched and not is_fresh:
+        mend_instruments(connection)
     write_changes(connection, is_fresh)
     bars = before + record["inserted"]
     unsorted += 0 if is_fresh else record["inserted"] + record["updated"]
@@ -247,6 +253,24 @@ def start_next(connection: duckdb.DuckDBPyConnection, path: Path, is_fresh: bool
     if is_fresh:
         create_tables(connection, "next")
     return next_path
+
+
+def mend_instruments(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring `instruments` in step with bars that another program wrote into the published file."""
+    log.warning("load: another program changed the database; its changes are kept")
+    connection.execute(
+        """CREATE TEMP TABLE found AS
+        SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, count(*) AS bars,
+               arg_max(close, timestamp) AS last_close FROM next.ohlcv_data GROUP BY symbol"""
+    )
+    connection.execute(
+        "DELETE FROM next.instruments WHERE symbol NOT IN (SELECT symbol FROM found)"
+    )
+    connection.execute(
+        """INSERT INTO next.instruments SELECT *, 'files', 'raw' FROM found
+        ON CONFLICT (symbol) DO UPDATE SET first = excluded.first, last = excluded.last,
+            bars = excluded.bars, last_close = excluded.last_close"""
+    )
 
 
 def write_changes(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
