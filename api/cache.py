@@ -59,8 +59,11 @@ class MemoryBackend(Backend):
             self.drop(next(iter(self.entries)))
 
     async def clear(self, namespace: str | None = None, key: str | None = None) -> int:
-        keys = [k for k in self.entries if k == key or (namespace and k.startswith(namespace))]
-        for each in keys if key or namespace else list(self.entries):
+        is_all = not (key or namespace)
+        keys = [
+            k for k in self.entries if is_all or k == key or (namespace and k.startswith(namespace))
+        ]
+        for each in keys:
             self.drop(each)
         return len(keys)
 
@@ -138,10 +141,14 @@ class AnswerCache:
             return await send_answer(send, Answer(304, build_headers(generation, etag), b""), "HIT")
         stored = await self.backend.get(key)
         if stored is not None:
-            return await send_answer(send, unpack(stored), "HIT")
-        # not awaited directly: a client that goes away must not take the others along
-        task = self.under_way.get(key) or self.start(scope, key, etag, generation, coding)
-        return await send_answer(send, await asyncio.shield(task), "MISS")
+            answer, x_cache = unpack(stored), "HIT"
+        else:
+            # not awaited directly: a client that goes away must not take the others along
+            task = self.under_way.get(key) or self.start(scope, key, etag, generation, coding)
+            answer, x_cache = await asyncio.shield(task), "MISS"
+        if answer.status == 200 and request.get("if-none-match", "").strip() == "*":
+            answer = Answer(304, build_headers(generation, etag), b"")
+        return await send_answer(send, answer, x_cache)
 
     def start(
         self, scope: Scope, key: str, etag: str, generation: str, coding: str
@@ -179,7 +186,7 @@ def choose_coding(accepted: str) -> str:
     for part in accepted.lower().split(","):
         name, _, weight = part.partition(";")
         if name.strip() == "gzip":
-            return "identity" if weight.replace(" ", "") in ("q=0", "q=0.0") else "gzip"
+            return "identity" if weight.replace(" ", "").rstrip("0.") == "q=" else "gzip"
     return "identity"
 
 

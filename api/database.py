@@ -30,6 +30,7 @@ NOT_YET = "There is no database yet: run `make etl`; this service finds it by it
 UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the log says why."
 THREADS = 8
 INTERRUPT_AGAIN = 0.05
+HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Database:
         try:
             self.snapshot = open_snapshot(self.path, self.memory_mb)
             self.fault = None
-        except (duckdb.Error, ValueError, IndexError) as error:
+        except (duckdb.Error, OSError, ValueError, IndexError) as error:
             self.fault = UNREADABLE
             log.error("the database does not open, the version before goes on: %s", error)
 
@@ -116,14 +117,21 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
         "threads": 1,
         "temp_directory": str(path.parent / "tmp"),
     }
+    size = path.stat().st_size
     connection = duckdb.connect(":memory:", config=config)
     literal = "'" + str(path).replace("'", "''") + "'"
     connection.execute(f"ATTACH {literal} AS market (READ_ONLY)")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    generation, version, published_at = connection.execute(
-        "SELECT generation, schema_version, published_at FROM market.generation"
+    generation, version, published_at, blocks = connection.execute(
+        """SELECT generation, schema_version, published_at,
+            (SELECT total_blocks * block_size FROM pragma_database_size()
+             WHERE database_name = 'market') FROM market.generation"""
     ).fetchall()[0]
     if version not in SCHEMA_VERSIONS:
         raise ValueError(f"its schema is {version}, this service reads {SCHEMA_VERSIONS}")
+    # DuckDB opens a file that is cut short, and fails where it meets a missing block; the larger of
+    # two sizes, for the file may have been replaced meanwhile
+    if HEADER_BYTES + blocks > max(size, path.stat().st_size):
+        raise ValueError("it is cut short: a copy that was not finished?")
     return Snapshot(connection, generation, published_at)

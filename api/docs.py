@@ -40,12 +40,15 @@ router = APIRouter(include_in_schema=False)
 
 
 def answers(model: type[BaseModel], example: str, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: its answer with a real example, and each error it can give."""
+    """The `responses` of a route: its answer and each error it can give, with names of examples.
+
+    `complete_schema` puts the examples in: FastAPI would take every null out of them.
+    """
     documented: dict[int | str, dict[str, Any]] = {
         200: {
             "model": model,
             "description": "The answer.",
-            "content": {"application/json": {"example": EXAMPLES[example]}},
+            "content": {"application/json": {"example": example}},
         }
     }
     for status in errors:
@@ -54,7 +57,7 @@ def answers(model: type[BaseModel], example: str, *errors: int) -> dict[int | st
             "content": {
                 MEDIA_TYPE: {
                     "schema": {"$ref": "#/components/schemas/ProblemBody"},
-                    "example": EXAMPLES[str(status)],
+                    "example": str(status),
                 }
             },
         }
@@ -75,7 +78,7 @@ def install_docs(app: FastAPI, max_rows: int) -> None:
 
 
 def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
-    """What FastAPI does not know: the error body, and the limit that a setting gives."""
+    """What FastAPI does not know: the error body, the limit that a setting gives, the examples."""
     schemas = schema["components"]["schemas"]
     parts = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(parts.pop("$defs", {}))
@@ -85,9 +88,12 @@ def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
     for path in schema["paths"].values():
         for parameter in path["get"].get("parameters", []):
             if parameter["name"] == "limit":
-                parameter["schema"] = {
-                    **{"type": "integer", "minimum": 1, "maximum": max_rows, "default": max_rows}
-                }
+                bounds = {"minimum": 1, "maximum": max_rows, "default": max_rows}
+                examples = parameter["schema"]["examples"]
+                parameter["schema"] = {"type": "integer", **bounds, "examples": examples}
+        for response in path["get"]["responses"].values():
+            for content in response["content"].values():
+                content["example"] = EXAMPLES[content["example"]]
 
 
 @router.get("/")

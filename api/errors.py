@@ -84,8 +84,9 @@ async def on_http(request: Request, error: Exception) -> Response:
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:
-    """The server logs the traceback; the client learns nothing of it."""
-    return build_problem(500, "Something went wrong here; the server's log says what.")
+    """The server logs the traceback, and hangs up; the client learns of the latter only."""
+    detail = "Something went wrong here; the server's log says what."
+    return build_problem(500, detail, {"Connection": "close"})
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
@@ -101,7 +102,8 @@ def describe_invalid(request: Request, item: Mapping[str, Any]) -> dict[str, Any
     name = str(location[-1]) if len(location) > 1 else "request"
     got = str(item.get("input", ""))[:80]
     if item["type"] == "extra_forbidden":
-        message = f"unknown parameter {name}: possible are {', '.join(list_parameters(request))}"
+        possible = ", ".join(list_parameters(request)) or "none here"
+        message = f"unknown parameter {name}: possible are {possible}"
     elif item["type"] == "value_error":
         message = str(item["ctx"]["error"])
     elif item["type"] == "literal_error":

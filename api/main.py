@@ -48,6 +48,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "HEAD"],
+            allow_headers=["If-None-Match"],
             expose_headers=EXPOSED,
         )
     return app

@@ -15,11 +15,11 @@ def read_day(value: Any) -> Any:
     if value is None or isinstance(value, date):
         return value
     try:
-        if len(str(value)) == 10:
+        if len(str(value)) == 10 and "W" not in str(value):  # 2012-W01-1 is ISO too
             return date.fromisoformat(str(value))
     except ValueError:
         pass
-    raise ValueError(f"{str(value)[:40]} is no day: write it as 2012-01-31")
+    raise ValueError(f"{str(value)[:40]!r} is no day: write it as 2012-01-31")
 
 
 def read_instant(value: Any) -> Any:
@@ -60,7 +60,6 @@ class RangeQuery(Query):
 class BarsQuery(RangeQuery):
     limit: int | None = Field(
         None,
-        ge=1,
         description="Rows returned; default and most is MAX_ROWS (50,000 unless set otherwise).",
         examples=[2],
     )
@@ -96,7 +95,7 @@ class StatisticsQuery(RangeQuery):
 class InstrumentsQuery(Query):
     q: str = Field("", max_length=32, description="Part of a symbol, in any case.", examples=["O"])
     limit: int | None = Field(
-        None, ge=1, description="Instruments returned; default and most is MAX_ROWS.", examples=[5]
+        None, description="Instruments returned; default and most is MAX_ROWS.", examples=[5]
     )
     after: str = Field(
         "", max_length=32, description="The symbol to go on after, for paging.", examples=["AAPL"]

@@ -20,6 +20,11 @@ def summarize(series: Series) -> dict[str, Any]:
     """All statistics of a series; every figure is None where there are too few bars."""
     if not len(series):
         return dict.fromkeys(EMPTY) | {"count": 0}
+    with np.errstate(all="ignore"):  # a price of 0 has no return: not finite, in JSON null
+        return summarize_bars(series)
+
+
+def summarize_bars(series: Series) -> dict[str, Any]:
     closes, days = series.close, series.days
     high, low = int(series.high.argmax()), int(series.low.argmin())
     return {
@@ -70,7 +75,7 @@ def compute_cagr(closes: Floats, days: Days) -> float | None:
     years = (days[-1] - days[0]).astype(int) / DAYS_A_YEAR
     try:
         return math.pow(closes[-1] / closes[0], 1 / years) - 1
-    except OverflowError:
+    except (OverflowError, ValueError):  # beyond a float; from a price to a negative one
         return None
 
 

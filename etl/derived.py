@@ -44,6 +44,25 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def mend_instruments(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring `instruments` in step with bars that another program wrote into the published file."""
+    connection.execute(
+        f"""CREATE TEMP TABLE found AS
+        SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, count(*) AS bars,
+               arg_max(close, timestamp) AS last_close, bit_xor({BAR_DIGEST}) AS digest
+        FROM next.ohlcv_data GROUP BY symbol"""
+    )
+    connection.execute(
+        "DELETE FROM next.instruments WHERE symbol NOT IN (SELECT symbol FROM found)"
+    )
+    connection.execute(
+        """INSERT INTO next.instruments
+        SELECT symbol, first, last, bars, last_close, 'files', 'raw', 'XNYS', digest FROM found
+        ON CONFLICT (symbol) DO UPDATE SET first = excluded.first, last = excluded.last,
+            bars = excluded.bars, last_close = excluded.last_close, digest = excluded.digest"""
+    )
+
+
 def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     """`symbol_exchanges` of what comes, and `sessions` of those exchanges over all their bars."""
     symbols = [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl.stage import quote, write_whole
+from etl.stage import format_instant, quote, write_whole
 
 VALUES = ("open", "high", "low", "close", "volume")
 
@@ -128,6 +128,19 @@ def write_arrivals(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
             WINDOW w AS (PARTITION BY symbol ORDER BY timestamp))
         WHERE is_new GROUP BY symbol, block, known_from ORDER BY ALL""",
         {"run": run_id},
+    )
+
+
+def mend_arrivals(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """Bars that another program wrote into the published file arrive with this run, one by one."""
+    connection.execute(
+        """INSERT INTO next.ohlcv_arrivals
+        SELECT symbol, timestamp, timestamp, CAST(? AS TIMESTAMP), ?
+        FROM next.ohlcv_data b WHERE NOT EXISTS (
+            FROM next.ohlcv_arrivals a
+            WHERE a.symbol = b.symbol AND b.timestamp BETWEEN a.first AND a.last)
+        ORDER BY symbol, timestamp""",
+        [format_instant("seconds"), run_id],
     )
 
 

@@ -73,6 +73,9 @@ def check_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     ).fetchall()
     if bases:
         raise InputError(f"{path}: {bases[0][0]} comes on two bases: load the files one by one")
+    mixed = "SELECT bool_or(source = 'sample') AND NOT bool_and(source = 'sample') FROM incoming"
+    if connection.execute(mixed).fetchall()[0][0]:
+        raise InputError(f"{path} mixes the sample with real bars: load the real ones alone")
 
 
 def read_beside(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:

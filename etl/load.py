@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from etl import accounts, derived, history, publish, stage
-from etl.errors import InputError, StoreError
+from etl.errors import StoreError
 from etl.intake import read_beside, read_input
 from etl.schema import CLEAN_COLUMNS, TABLES
 from etl.settings import Settings
@@ -42,11 +42,15 @@ DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in history.VALUES)}"""
 
 @dataclass(frozen=True)
 class Store:
-    """What was published before this load. `is_fresh`: nothing, or the sample, which gives way."""
+    """What was published before this load.
+
+    is_fresh: nothing, or the sample, which gives way. is_touched: another program wrote into it.
+    """
 
     is_fresh: bool
     bars: int = 0
     unsorted: int = 0
+    is_touched: bool = False
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,10 +94,12 @@ def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
 
 
 def describe_store(connection: duckdb.DuckDBPyConnection) -> Store:
-    bars, unsorted = connection.execute(
-        "SELECT (SELECT count(*) FROM store.ohlcv_data), unsorted_rows FROM store.generation"
+    bars, listed, unsorted = connection.execute(
+        """SELECT (SELECT count(*) FROM store.ohlcv_data),
+                  (SELECT coalesce(sum(bars), 0) FROM store.instruments), unsorted_rows
+        FROM store.generation"""
     ).fetchall()[0]
-    return Store(False, bars, unsorted)
+    return Store(False, bars, unsorted, bars != listed)
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -103,17 +109,15 @@ def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def gives_way(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the store holds the sample and real bars come."""
-    is_sample = "SELECT bool_and(source = 'sample'), bool_or(source = 'sample') FROM "
-    all_stored, _ = connection.execute(is_sample + "store.instruments").fetchall()[0]
-    all_coming, any_coming = connection.execute(is_sample + "incoming").fetchall()[0]
-    if any_coming and not all_coming:
-        raise InputError("the input mixes the sample with real bars: load the real ones alone")
-    if any_coming and all_stored is False:
+    is_sample = "SELECT bool_and(source = 'sample') FROM "
+    all_stored = publish.read_one(connection, is_sample + "store.instruments")
+    all_coming = publish.read_one(connection, is_sample + "incoming")  # None: nothing comes
+    if all_coming and all_stored is False:
         raise StoreError(
             "the store holds real bars, and the sample does not mix with them: set AV_API_KEY or"
             " SOURCE, or try the sample in a folder of its own (DATA_DIR)"
         )
-    if all_stored and not any_coming:
+    if all_stored and all_coming is False:
         bars = publish.read_one(connection, "SELECT count(*) FROM store.ohlcv_data")
         log.warning("load: real bars come, so the sample's %s bars are dropped", f"{bars:,}")
         return True
@@ -184,6 +188,10 @@ def publish_next(
     record = run.record["stages"]["load"]
     generation = publish.make_generation(path)
     next_path = start_next(connection, path, store)
+    if store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh):
+        log.warning("load: another program changed the database; its changes are kept")
+        derived.mend_instruments(connection)
+        history.mend_arrivals(connection, run.run_id)
     write_changes(connection, run.run_id, store)
     bars = store.bars + record["inserted"]
     unsorted = 0 if store.is_fresh else store.unsorted + record["inserted"] + record["revised"]

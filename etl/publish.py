@@ -36,8 +36,8 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
     try:
         attach(connection, path, name)
     except duckdb.Error as error:
-        explain_refusal(path, error)
-        attach(connection, path, name)
+        set_stray_wal_aside(path, error)
+        attach_again(connection, path, name)
     found = {
         row[0]
         for row in connection.execute(
@@ -58,19 +58,27 @@ def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None
     connection.execute(f"ATTACH {quote(path)} AS {name} (READ_ONLY)")
 
 
-def explain_refusal(path: Path, error: duckdb.Error) -> None:
-    """Raise StoreError for a file that does not open; return once a stray WAL is out of its way."""
-    if "lock" in str(error).lower():
+def set_stray_wal_aside(path: Path, error: duckdb.Error) -> None:
+    """Take a WAL out of the way of a file that does not open; StoreError if a writer has it open.
+
+    It was left of another version of the file; it is not deleted, for it may hold a user's rows.
+    """
+    if "could not set lock" in str(error).lower():
         raise StoreError(f"{path} is open for writing elsewhere: close that program") from None
     wal = wal_of(path)
-    if not wal.exists():
+    if wal.exists():
+        wal.replace(wal.with_name(wal.name + ".stray"))
+
+
+def attach_again(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    try:
+        attach(connection, path, name)
+    except duckdb.Error:
         previous = previous_of(path)
         raise StoreError(
             f"{path} is damaged or no DuckDB file: move it away"
             + (f", and copy {previous.name} in its place" if previous.exists() else "")
         ) from None
-    # left of another version of the file; set aside, not deleted, for it may hold a user's rows
-    wal.replace(wal.with_name(wal.name + ".stray"))
 
 
 def read_one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:

@@ -29,6 +29,7 @@ def read_date(text: str) -> str:
 
     ISO (an offset is dropped: wall clock counts), YYYYMMDD, a month by its name, and epochs:
     9 or 10 digits are seconds, 11 to 13 milliseconds. 3/4/2012 has two readings, so it has none.
+    A month by its name wants a year behind it: try_strptime takes 'infinity' for 1900-01-01.
     """
     t = f"trim({text})"
     digits = f"try_cast(regexp_extract({t}, '^(-?\\d+)(\\.0*)?$', 1) AS BIGINT)"
@@ -41,7 +42,7 @@ def read_date(text: str) -> str:
         WHEN regexp_full_match({t}, '-?\\d{{11,13}}(\\.0*)?')
             THEN make_timestamp({digits} * 1000)
         WHEN regexp_full_match({t}, '\\d{{8}}T\\d{{6}}') THEN try_strptime({t}, '%Y%m%dT%H%M%S')
-        WHEN regexp_full_match({t}, '.*[A-Za-z]{{3}}.*\\d{{4}}')  -- 'infinity' is no month
+        WHEN regexp_full_match({t}, '.*[A-Za-z]{{3}}.*\\d{{4}}')
             THEN try_strptime({t}, ['%d-%b-%Y', '%d %b %Y', '%b %d, %Y', '%d-%B-%Y', '%d %B %Y',
                 '%B %d, %Y'])
         END"""
@@ -80,7 +81,10 @@ RULES = (
         "ambiguous date",
         f"timestamp IS NULL AND regexp_full_match(trim(raw.timestamp), '{DAY_OR_MONTH_FIRST}')",
     ),
-    Rule("unreadable date", "timestamp IS NULL OR NOT isfinite(timestamp)"),
+    Rule(
+        "unreadable date",  # before the first exchange: '(BC)', or a year of two digits
+        "timestamp IS NULL OR NOT isfinite(timestamp) OR timestamp < TIMESTAMP '1600-01-01'",
+    ),
     Rule("time of day", "timestamp <> date_trunc('day', timestamp)"),
     # a day ahead: it is tomorrow already in the east
     Rule("future date", "timestamp > $today::DATE + 1"),

@@ -106,7 +106,7 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
     """`typed`: each row as typed columns and `reason`, NULL where clean; kept in `scratch`."""
     typed = ", ".join(f"{sql} AS {name}" for name, sql in TYPED.items())
     bounds = [
-        f"timestamp {sign} DATE '{day}'"
+        f"timestamp::DATE {sign} DATE '{day}'"
         for sign, day in (("<", settings.start_date), (">", settings.end_date))
         if day
     ]

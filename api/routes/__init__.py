@@ -44,7 +44,7 @@ SnapshotOf = Annotated[Snapshot, Depends(get_snapshot)]
 
 def check_limit(limit: int | None, most: int) -> int:
     """The number of rows to give: `limit`, or the most there can be."""
-    if limit is not None and limit > most:
+    if limit is not None and not 1 <= limit <= most:
         raise Problem(422, f"limit={limit}: it should be from 1 to {most} (MAX_ROWS)")
     return limit or most
 

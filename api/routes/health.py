@@ -69,5 +69,5 @@ def read_last_run(folder: Path) -> dict[str, Any] | None:
             "stages": {name: stage["status"] for name, stage in record["stages"].items()},
             "finished_at": max(finished, default=None),
         }
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,0 +1,129 @@
+"""What the tests share: a clean environment, the stages as calls and as processes, small stores.
+
+No test sees the settings of who runs it: every setting is empty, and DATA_DIR is a new folder.
+"""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from api.settings import ApiSettings
+from etl.settings import PROJECT_ROOT, Settings, list_settings
+
+SETTING_NAMES = tuple(
+    setting["name"] for kind in (Settings, ApiSettings) for setting in list_settings(kind)
+)
+Bar = tuple[Any, ...]  # symbol, day, close and, where it matters, volume
+
+CLEAN_SCHEMA = pa.schema(
+    [
+        ("timestamp", pa.timestamp("us")),
+        ("symbol", pa.string()),
+        *((name, pa.float64()) for name in ("open", "high", "low", "close")),
+        ("volume", pa.int64()),
+    ]
+)
+
+
+def clean_environ(data_dir: Path, **settings: str) -> dict[str, str]:
+    """The environment of a process that knows no settings but these."""
+    empty = dict.fromkeys(SETTING_NAMES, "")
+    return {**os.environ, **empty, "DATA_DIR": str(data_dir), **settings}
+
+
+def run_stage(
+    *args: str | Path, env: dict[str, str], cwd: Path = PROJECT_ROOT
+) -> subprocess.CompletedProcess[str]:
+    """`python <args>` as a process of its own, to its end."""
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(
+        command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def call_stage(main: Callable[[list[str]], int], *args: str | Path) -> int:
+    """A stage's exit code, called in this process with the settings of `os.environ`."""
+    try:
+        return main([str(arg) for arg in args])
+    finally:
+        for handler in logging.getLogger("etl").handlers:
+            handler.close()
+
+
+def make_bars(path: Path, bars: Sequence[Bar], **extra: str) -> Path:
+    """Write bars as a clean Parquet file; `extra` columns (source, basis) are the same all over."""
+    rows = [make_row(*bar) for bar in bars]
+    table = pa.Table.from_pylist(rows, schema=CLEAN_SCHEMA)
+    for name, value in extra.items():
+        table = table.append_column(name, pa.array([value] * len(rows), pa.string()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+def make_row(symbol: str, day: str, close: float, volume: int | None = 1000) -> dict[str, Any]:
+    prices = {"open": close, "high": close + 1, "low": close - 1, "close": close}
+    return {
+        "timestamp": datetime.fromisoformat(day),
+        "symbol": symbol,
+        **prices,
+        "volume": volume,
+    }
+
+
+def query_store(database: Path, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a query over a published file, opened read-only as the API opens it."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH '{database}' AS store (READ_ONLY)")
+        connection.execute("USE store")
+        return connection.execute(query).fetchall()
+
+
+def read_bars(database: Path) -> list[tuple[Any, ...]]:
+    """Every bar, sorted by key."""
+    return query_store(database, "FROM ohlcv_data ORDER BY symbol, timestamp")
+
+
+def read_record(data_dir: Path) -> dict[str, Any]:
+    """The record of the last run."""
+    newest = max((data_dir / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    record: dict[str, Any] = json.loads(newest.read_text())
+    return record
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder, named by the environment of this process."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, value in clean_environ(folder).items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder in which the sample is published. Tests read it and never write there."""
+    folder = tmp_path_factory.mktemp("sample")
+    done = run_stage("-m", "etl", env=clean_environ(folder, SOURCE="sample"))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def own_sample(sample_dir: Path, data_dir: Path) -> Path:
+    """This test's own copy of the data folder with the published sample."""
+    shutil.copytree(sample_dir, data_dir, dirs_exist_ok=True)
+    return data_dir

@@ -1,0 +1,144 @@
+"""The API served for real: an app in a thread of this process, or `python -m api.main`.
+
+Both listen on a free port of the loopback and read a real DuckDB file.
+"""
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from api.main import create_app
+from api.settings import ApiSettings, list_settings, read_settings
+from etl.settings import PROJECT_ROOT
+from tests.conftest import clean_environ
+
+HOST = "127.0.0.1"
+PATIENCE = 20.0  # seconds until a test gives up waiting for something to be ready
+NO_ENV_FILE = Path("no .env")
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # empty: to load certificates takes a while
+
+
+def make_settings(data_dir: Path, **settings: object) -> ApiSettings:
+    """The API's settings: these, and the default of every other."""
+    return read_settings(
+        ApiSettings, {"DATA_DIR": str(data_dir), **settings}, environ={}, env_file=NO_ENV_FILE
+    )
+
+
+def connect(base_url: httpx.URL | str) -> httpx.Client:
+    """A client that asks for no compression unless a test does."""
+    headers = {"Accept-Encoding": "identity"}
+    return httpx.Client(
+        base_url=base_url, headers=headers, timeout=PATIENCE, trust_env=False, verify=NO_TLS
+    )
+
+
+def connect_async(base_url: httpx.URL) -> httpx.AsyncClient:
+    """A client of any number of connections."""
+    limits = httpx.Limits(max_connections=None)
+    return httpx.AsyncClient(
+        base_url=base_url, limits=limits, timeout=PATIENCE, trust_env=False, verify=NO_TLS
+    )
+
+
+@contextmanager
+def serve(data_dir: Path, **settings: object) -> Iterator[httpx.Client]:
+    """A client of a new app over `data_dir`, served by a thread of this process."""
+    with serve_app(create_app(make_settings(data_dir, **settings))) as client:
+        yield client
+
+
+@contextmanager
+def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
+    server = uvicorn.Server(uvicorn.Config(app, ws="none", log_config=None, server_header=False))
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started)
+            with connect(f"http://{HOST}:{listener.getsockname()[1]}") as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def serve_process(data_dir: Path, **settings: str) -> Iterator[httpx.Client]:
+    """A client of `python -m api.main`, once that answers."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    env = clean_environ(data_dir, **{**server_environ(port), **settings})
+    command = [sys.executable, "-m", "api.main"]
+    log = data_dir.parent / f"server-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=env, cwd=PROJECT_ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            with connect(f"http://{HOST}:{port}") as client:
+                wait_until(lambda: process.poll() is not None or is_answering(client))
+                assert process.poll() is None, log.read_text()
+                yield client
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def server_environ(port: int) -> dict[str, str]:
+    """No setting of the API but the port; and no settings of who runs the tests."""
+    names = [setting["name"] for setting in list_settings(ApiSettings)]
+    return {**{name: "" for name in names if name != "DATA_DIR"}, "API_PORT": str(port)}
+
+
+def is_answering(client: httpx.Client) -> bool:
+    try:
+        client.get("/health")
+    except httpx.TransportError:
+        return False
+    return True
+
+
+def wait_until(is_ready: Callable[[], bool]) -> None:
+    """Ask again and again, a bounded time."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_ready():
+        assert time.monotonic() < deadline, "not ready in time"
+        time.sleep(0.01)
+
+
+def walk_pages(client: httpx.Client, url: str) -> Iterator[dict[str, Any]]:
+    """Every page from `url` on, by `next`."""
+    following: str | None = url
+    asked: set[str] = set()
+    while following:
+        assert following not in asked, f"{following} leads to itself"
+        asked.add(following)
+        page = client.get(following).raise_for_status().json()
+        yield page
+        following = page["next"]
+
+
+def read_json(client: httpx.Client, url: str) -> Any:
+    """The answer to `url`, which must be a 200, and JSON: no NaN, no Infinity."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in the answer to {url}")
+
+    answer = client.get(url)
+    assert answer.status_code == 200, answer.text
+    return json.loads(answer.content, parse_constant=refuse)

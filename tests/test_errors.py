@@ -1,0 +1,234 @@
+"""Every way to fail gives one kind of body: RFC 9457, and nothing of the inside."""
+
+import asyncio
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fastapi import FastAPI
+
+from api.database import Database
+from api.errors import QueryTimeout
+from api.main import create_app
+from api.models import ProblemBody
+from etl import load
+from tests.conftest import CLEAN_SCHEMA, call_stage, clean_environ, make_row
+from tests.server import make_settings, serve, serve_app
+
+BARS = "/instruments/AAPL/ohlcv"
+STATISTICS = "/instruments/AAPL/statistics"
+
+# (request, status, what the detail says)
+REFUSALS = [
+    ("GET /instruments/APPL", 404, "Unknown symbol APPL: did you mean AAPL?"),
+    ("GET /instruments/appl/ohlcv", 404, "Unknown symbol APPL: did you mean AAPL?"),
+    ("GET /instruments/MSTF/statistics", 404, "Unknown symbol MSTF: did you mean MSFT?"),
+    ("GET /instruments/GOOGL", 404, "Unknown symbol GOOGL: did you mean GOOG?"),
+    ("GET /instruments/M", 404, "Unknown symbol M: did you mean MSFT?"),
+    ("GET /instruments/QQQQQQ", 404, "Unknown symbol QQQQQQ: /instruments lists them all."),
+    ("GET /instruments/A%00B", 404, "Unknown symbol A\0B: /instruments lists them all."),
+    ("GET /nowhere", 404, "There is no such page: /docs lists what there is."),
+    ("GET /instruments/AAPL/nowhere", 404, "There is no such page"),
+    ("GET /instruments/A%2FB", 404, "There is no such page"),
+    ("GET /health/nowhere", 404, "There is no such page"),
+    ("GET /docs/files/nowhere.js", 404, "There is no such page"),
+    ("GET /docs/files/..%2f__init__.py", 404, "There is no such page"),
+    ("POST /instruments", 405, "This service only reads: use GET or HEAD."),
+    ("PUT /instruments/AAPL", 405, "This service only reads"),
+    ("DELETE /health", 405, "This service only reads"),
+    ("PATCH /docs", 405, "This service only reads"),
+    ("POST /docs/files/swagger-ui.css", 405, "This service only reads"),
+    ("OPTIONS /instruments", 405, "This service only reads"),
+    (f"GET {BARS}?start=2013-05-01&end=2012-01-01", 422, "start 2013-05-01 is after end 2012-01-0"),
+    (f"GET {STATISTICS}?start=2013-05-01&end=2012-01-01", 422, "2012-01-01: swap them"),
+    (f"GET {BARS}?start=2012-02-30", 422, "'2012-02-30' is no day: write it as 2012-01-31"),
+    (f"GET {BARS}?end=1/3/2012", 422, "'1/3/2012' is no day: write it as 2012-01-31"),
+    (f"GET {BARS}?end=20120103", 422, "'20120103' is no day"),
+    (f"GET {BARS}?start=2012-W01-1", 422, "'2012-W01-1' is no day"),
+    (f"GET {BARS}?start=", 422, "'' is no day"),
+    (f"GET {BARS}?limit=0", 422, "limit=0: it should be from 1 to 50000 (MAX_ROWS)"),
+    (f"GET {BARS}?limit=-1", 422, "limit=-1: it should be from 1 to 50000 (MAX_ROWS)"),
+    ("GET /instruments?limit=0", 422, "limit=0: it should be from 1 to 50000 (MAX_ROWS)"),
+    (f"GET {BARS}?limit=50001", 422, "limit=50001: it should be from 1 to 50000 (MAX_ROWS)"),
+    (f"GET {BARS}?limit={'9' * 40}", 422, "it should be from 1 to 50000 (MAX_ROWS)"),
+    (f"GET {BARS}?limit=two", 422, "limit=two: it should be a valid integer"),
+    (f"GET {BARS}?limit=", 422, "limit=: it should be a valid integer"),
+    ("GET /instruments?limit=50001", 422, "limit=50001: it should be from 1 to 50000 (MAX_ROWS)"),
+    (f"GET {BARS}?order=up", 422, "order=up: possible are asc or desc"),
+    (f"GET {BARS}?adjustment=all", 422, "adjustment=all: possible are raw or split"),
+    (f"GET {STATISTICS}?adjustment=all", 422, "adjustment=all: possible are raw or split"),
+    (
+        f"GET {BARS}?from=2012-01-01",
+        422,
+        "unknown parameter from: possible are start, end, limit, order, adjustment",
+    ),
+    (f"GET {STATISTICS}?limit=1", 422, "unknown parameter limit: possible are start, end, adj"),
+    ("GET /instruments?x=1", 422, "unknown parameter x: possible are q, limit, after"),
+    ("GET /instruments/AAPL?x=1", 422, "unknown parameter x: possible are none here"),
+    ("GET /health?x=1", 422, "unknown parameter x: possible are none here"),
+    (f"GET {BARS}?limit=1&limit=2", 422, "limit is given 2 times: give it once"),
+    (f"GET /instruments/{'A' * 33}", 422, "should have at most 32 characters"),
+    (f"GET /instruments?q={'A' * 33}", 422, "should have at most 32 characters"),
+    (f"GET {BARS}?limit=x&order=y", 422, "; order=y: possible are asc or desc"),
+]
+
+# Signs of a path, a query or a stack.
+INSIDE = re.compile(
+    r"\.duckdb|\.py\b|/tmp|/home|/root|site-packages|SELECT|FROM|ATTACH|market\.|Traceback"
+    r"|line \d+|duckdb\.|Error:|Exception"
+)
+
+
+@pytest.fixture(scope="module")
+def client(sample_dir: Path) -> Iterator[httpx.Client]:
+    with serve(sample_dir) as client:
+        yield client
+
+
+def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The body, once it is found to be the one error body and to tell nothing of the inside."""
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
+    body: dict[str, Any] = answer.json()
+    ProblemBody.model_validate(body)
+    assert set(body) <= {"type", "title", "status", "detail", "nearest", "errors"}
+    assert list(body)[:4] == ["type", "title", "status", "detail"]
+    assert (body["type"], body["title"]) == ("about:blank", HTTPStatus(status).phrase)
+    assert body["status"] == status
+    shown = answer.text + str(answer.headers)
+    assert not INSIDE.search(shown), shown
+    return body
+
+
+@pytest.mark.parametrize(("request_line", "status", "detail"), REFUSALS)
+def test_a_refusal_says_what_is_possible(
+    client: httpx.Client, request_line: str, status: int, detail: str
+) -> None:
+    method, url = request_line.split(" ", 1)
+    body = check_problem(client.request(method, url), status)
+    assert detail in body["detail"]
+
+
+def test_an_unknown_symbol_names_the_nearest(client: httpx.Client) -> None:
+    assert client.get("/instruments/APPL").json()["nearest"] == ["AAPL"]
+    assert client.get("/instruments/IBN").json()["nearest"][0] == "IBM"
+    assert client.get("/instruments/QQQQQQ").json()["nearest"] == []
+
+
+def test_each_bad_parameter_is_named(client: httpx.Client) -> None:
+    body = check_problem(client.get(f"{BARS}?limit=x&start=y&order=z&w=1"), 422)
+    assert [error["parameter"] for error in body["errors"]] == ["start", "limit", "order", "w"]
+    assert body["detail"] == "; ".join(error["message"] for error in body["errors"])
+
+
+def test_a_refused_method_names_the_ones_there_are(client: httpx.Client) -> None:
+    assert client.post("/instruments").headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("url", ["/health", "/instruments", "/instruments/AAPL", BARS, STATISTICS])
+def test_without_a_database_it_is_503_with_the_remedy(data_dir: Path, url: str) -> None:
+    with serve(data_dir) as client:
+        answer = client.get(url)
+        body = check_problem(answer, 503)
+        assert "run `make etl`" in body["detail"]
+        assert answer.headers["retry-after"] == "5"
+        assert client.head(url).status_code == 503
+        check_problem(client.get("/nowhere"), 404)
+
+
+def test_a_database_that_cannot_be_read_is_503_with_the_remedy(data_dir: Path) -> None:
+    (data_dir / "market_data.duckdb").write_bytes(b"no database" * 1000)
+    with serve(data_dir) as client:
+        body = check_problem(client.get("/instruments"), 503)
+    assert body["detail"].startswith("The database cannot be read: run `make etl`")
+
+
+def test_a_question_over_the_time_limit_is_stopped(sample_dir: Path) -> None:
+    heavy = "SELECT count(*) FROM range(10_000_000_000) a WHERE hash(a.range) % 7 = 8"
+
+    async def ask() -> float:
+        database = Database(sample_dir / "market_data.duckdb", memory_mb=64, timeout=0.2)
+        snapshot = database.take_snapshot()
+        began = time.monotonic()
+        with pytest.raises(QueryTimeout, match=r"longer than 0\.2 s"):
+            await database.ask(snapshot, lambda cursor: cursor.execute(heavy).fetchall())
+        taken = time.monotonic() - began
+        # the snapshot is none the worse for it
+        count = "SELECT count(*) FROM market.instruments"
+        rows = await database.ask(snapshot, lambda cursor: cursor.execute(count).fetchall())
+        assert rows == [(5,)]
+        return taken
+
+    assert 0.2 <= asyncio.run(ask()) < 3
+
+
+@pytest.fixture(scope="module")
+def wide_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 60,000 symbols with long names: naming the nearest takes a while."""
+    folder = tmp_path_factory.mktemp("wide")
+    row = make_row("", "2020-01-02", 5.0)
+    symbols = [f"{'ABCDEFGHIJKLMNOPQRSTUV'}{number:06}" for number in range(60_000)]
+    columns = {n: [v] * len(symbols) for n, v in row.items()} | {"symbol": symbols}
+    pq.write_table(pa.table(columns, schema=CLEAN_SCHEMA), folder / "bars.parquet")
+    database = folder / "market_data.duckdb"
+    args = ("--input", folder / "bars.parquet", "--database", database)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clean_environ(folder).items():
+            patch.setenv(name, value)
+        assert call_stage(load.main, *args) == 0
+    return folder
+
+
+def test_a_request_over_query_timeout_is_503_and_is_not_kept(wide_dir: Path) -> None:
+    with serve(wide_dir, QUERY_TIMEOUT="0.01") as client:
+        url = "/instruments/ZYXWVUTSRQPONMLKJIHGFEDCBA98765"
+        for _ in range(2):
+            answer = client.get(url)
+            body = check_problem(answer, 503)
+            assert "took longer than 0.01 s" in body["detail"]
+            assert "QUERY_TIMEOUT" in body["detail"]
+            assert answer.headers["retry-after"] == "1"
+            assert answer.headers["x-cache"] == "MISS"
+    with serve(wide_dir, QUERY_TIMEOUT="20") as client:
+        check_problem(client.get(url), 404)
+
+
+@pytest.fixture
+def faulty_app(own_sample: Path) -> FastAPI:
+    """An app over a store that lacks the table of splits: bars cannot be adjusted."""
+    database = own_sample / "market_data.duckdb"
+    changed = own_sample / "changed.duckdb"
+    shutil.copyfile(database, changed)
+    with duckdb.connect(str(changed)) as connection:
+        connection.execute("DROP TABLE corporate_actions")
+    changed.replace(database)
+    return create_app(make_settings(own_sample))
+
+
+def test_a_fault_of_ours_is_500_and_tells_nothing(
+    faulty_app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve_app(faulty_app) as client:
+        answer = client.get(BARS)
+        body = check_problem(answer, 500)
+        assert body["detail"] == "Something went wrong here; the server's log says what."
+        assert client.head(BARS).status_code == 500
+        assert client.get("/instruments/AAPL").status_code == 200
+    assert "corporate_actions does not exist" in caplog.text  # the log tells all
+
+
+def test_the_answer_to_a_fault_says_that_the_connection_ends(faulty_app: FastAPI) -> None:
+    with serve_app(faulty_app) as client:
+        for _ in range(5):  # a client that kept it would find it reset
+            assert client.get(BARS).headers["connection"] == "close"

@@ -1,0 +1,161 @@
+"""The documentation works offline, says all that there is, and its examples are real answers."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import pytest
+
+from api.docs import EXAMPLES
+from api.models import ProblemBody
+from tests.make_examples import PATH, QUESTIONS, WITHOUT_DATABASE, collect_answers
+from tests.server import read_json, serve
+
+ROUTES = {
+    "/health": ("health", {"422", "503"}),
+    "/instruments": ("instruments", {"422", "503"}),
+    "/instruments/{symbol}": ("instrument", {"404", "422", "503"}),
+    "/instruments/{symbol}/ohlcv": ("ohlcv", {"404", "422", "503"}),
+    "/instruments/{symbol}/statistics": ("statistics", {"404", "422", "503"}),
+}
+# What differs from run to run, or from machine to machine.
+VOLATILE = {"generation", "published_at", "newest_bar_age_days", "last_run", "versions"}
+
+
+@pytest.fixture(scope="module")
+def client(sample_dir: Path) -> Iterator[httpx.Client]:
+    with serve(sample_dir) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def schema(client: httpx.Client) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(client, "/openapi.json")
+    return found
+
+
+class Links(HTMLParser):
+    """Collects what a page loads: scripts, styles, icons, images."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        name = {"link": "href", "script": "src", "img": "src", "iframe": "src"}.get(tag)
+        self.found += [value for key, value in attrs if key == name and value]
+
+
+def test_the_docs_load_everything_from_the_service_itself(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    links = Links(page).found
+    links += re.findall(r"url: '([^']+)'", page)
+    assert {link.rsplit(".", 1)[1] for link in links} == {"js", "css", "png", "json"}
+    for link in links:
+        parts = urlsplit(link)
+        assert (parts.scheme, parts.netloc) == ("", ""), link
+        answer = client.get(urljoin("/docs", link))
+        assert (answer.status_code, len(answer.content) > 500) == (200, True), link
+    assert "https://" not in page
+    assert "http://" not in page
+
+
+def test_the_styles_of_the_docs_load_nothing_from_elsewhere(client: httpx.Client) -> None:
+    style = client.get("/docs/files/swagger-ui.css").text
+    loaded = re.findall(r"url\([\"']?([^)\"']+)", style)
+    assert [url for url in loaded if not url.startswith("data:")] == []
+    assert "@import" not in style
+
+
+def test_every_route_is_documented(schema: dict[str, Any]) -> None:
+    assert set(schema["paths"]) == set(ROUTES)
+    for operations in schema["paths"].values():
+        assert set(operations) == {"get"}
+        assert operations["get"]["summary"]
+        assert operations["get"]["description"]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_route_shows_its_answer_and_its_errors(schema: dict[str, Any], path: str) -> None:
+    example, errors = ROUTES[path]
+    responses = schema["paths"][path]["get"]["responses"]
+    assert set(responses) == {"200"} | errors
+    content = responses["200"]["content"]["application/json"]
+    assert content["example"] == EXAMPLES[example] != {}
+    model = content["schema"]["$ref"].rsplit("/", 1)[1]
+    assert set(schema["components"]["schemas"][model]["properties"]) == set(content["example"])
+    for status in errors:
+        assert list(responses[status]["content"]) == ["application/problem+json"]
+        content = responses[status]["content"]["application/problem+json"]
+        assert content["schema"]["$ref"].endswith("/ProblemBody")
+        assert content["example"]["status"] == int(status)
+        ProblemBody.model_validate(content["example"])
+        assert responses[status]["description"]
+
+
+def list_parameters(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (path, parameter)
+        for path, operations in schema["paths"].items()
+        for parameter in operations["get"].get("parameters", [])
+    ]
+
+
+def test_every_parameter_has_a_description_and_an_example(schema: dict[str, Any]) -> None:
+    parameters = list_parameters(schema)
+    assert {parameter["name"] for _, parameter in parameters} == {
+        *("symbol", "start", "end", "limit", "order", "adjustment", "q", "after")
+    }
+    for path, parameter in parameters:
+        where = f"{parameter['name']} of {path}"
+        assert parameter["description"], where
+        examples = parameter["schema"].get("examples") or parameter.get("examples")
+        assert examples or "example" in parameter, where
+
+
+def test_the_examples_of_parameters_work(client: httpx.Client, schema: dict[str, Any]) -> None:
+    asked: dict[str, dict[str, Any]] = {}
+    for path, parameter in list_parameters(schema):
+        if parameter["in"] == "query":
+            values = parameter["schema"].get("examples") or [parameter.get("example")]
+            asked.setdefault(path, {})[parameter["name"]] = values[0]
+    assert len(asked) == 3
+    for path, query in asked.items():
+        answer = client.get(path.replace("{symbol}", "AAPL"), params=query)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["count"] > 0
+
+
+def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schema)))
+    assert "ProblemBody" in references
+    assert references <= set(schema["components"]["schemas"])
+
+
+def test_the_limit_that_is_set_is_the_limit_that_is_documented(sample_dir: Path) -> None:
+    with serve(sample_dir, MAX_ROWS=123) as client:
+        schema = read_json(client, "/openapi.json")
+    limits = [p["schema"] for _, p in list_parameters(schema) if p["name"] == "limit"]
+    assert [(s["minimum"], s["maximum"], s["default"]) for s in limits] == [(1, 123, 123)] * 2
+
+
+def test_the_examples_are_real_answers(sample_dir: Path, tmp_path: Path) -> None:
+    live = collect_answers(sample_dir, tmp_path)
+    stored = json.loads(PATH.read_text())
+    assert list(stored) == list(live) == [*QUESTIONS, *WITHOUT_DATABASE]
+    for key, answer in live.items():
+        assert list(stored[key]) == list(answer), key
+        ignored = VOLATILE if key == "health" else set()
+        assert drop(stored[key], ignored) == drop(answer, ignored), key
+    assert set(stored["health"]["versions"]) == set(live["health"]["versions"])
+    assert set(stored["health"]["last_run"]) == set(live["health"]["last_run"])
+
+
+def drop(answer: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in answer.items() if name not in names}
