@@ -135,6 +135,43 @@ def create_sessions(
     connection.unregister("listed_sessions")
 
 
+def find_gaps(
+    connection: duckdb.DuckDBPyConnection,
+    bars: str = "bars",
+    sessions: str = "sessions",
+    rejected: str = "rejected",
+) -> None:
+    """Temp table `gaps` (symbol, session DATE, cause): sessions between two bars without a bar.
+
+    cause is 'rejected' where `rejected` (symbol, session DATE) has it, else 'not delivered'.
+    Only symbols with fewer bars on sessions than there are sessions are looked at day by day.
+    """
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE gaps AS
+        WITH spans AS (
+            SELECT symbol, bar.exchange, min(timestamp)::DATE AS first,
+                   max(timestamp)::DATE AS last, count(s.session) AS bars
+            FROM {bars} AS bar LEFT JOIN {sessions} AS s
+                ON s.exchange = bar.exchange AND s.session = bar.timestamp::DATE
+            GROUP BY symbol, bar.exchange),
+        short AS (
+            SELECT symbol, any_value(exchange) AS exchange, any_value(first) AS first,
+                   any_value(last) AS last
+            FROM spans JOIN {sessions} AS s USING (exchange)
+            WHERE s.session BETWEEN first AND last
+            GROUP BY symbol HAVING count(*) > any_value(bars)),
+        expected AS (
+            SELECT symbol, session FROM short JOIN {sessions} AS s USING (exchange)
+            WHERE session BETWEEN first AND last),
+        present AS (
+            SELECT symbol, timestamp::DATE AS session FROM {bars}
+            WHERE symbol IN (SELECT symbol FROM short))
+        SELECT symbol, session, CASE WHEN (symbol, session) IN (
+                SELECT (symbol, session) FROM {rejected}) THEN 'rejected'
+            ELSE 'not delivered' END AS cause
+        FROM expected ANTI JOIN present USING (symbol, session)""")
+
+
 @cache
 def read_calendar(name: str) -> Calendar:
     """The calendar of a checked name; takes about 0.1 s the first time (XKRX 2 s).

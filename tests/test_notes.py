@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl import notes, sessions
+from etl import breaks, notes, sessions
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 PRICES = ("open", "high", "low", "close")
-PRICE_REASONS = {rule.reason for rule in notes.PRICE_RULES}
+PRICE_REASONS = {rule.reason for rule in breaks.RULES}
 Note = tuple[str, date, str]
 
 BARS = pa.schema(
@@ -454,6 +454,19 @@ def test_the_order_of_bars_and_the_other_symbols_change_nothing() -> None:
     assert find(shuffled, splits) == alone
 
 
+def test_many_islands_are_judged_in_parts_with_the_same_notes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    series = Series(900)
+    for place in range(20, 900, 190):
+        series.scale(place, place + 3, 100)
+    tables = series.to_tables()
+    whole = find(*tables)
+    monkeypatch.setattr(notes, "BATCH", 200)
+    assert find(*tables) == whole
+    assert len(whole) == 15
+
+
 # --- gaps ------------------------------------------------------------------------------------
 
 
@@ -465,7 +478,7 @@ def find_gaps(bars: pa.Table, rejected: list[tuple[str, date]], *exchanges: str)
     sessions.create_sessions(
         connection, list(exchanges) or ["XNYS"], date(1999, 1, 1), date(2025, 1, 1)
     )
-    notes.find_gaps(connection)
+    sessions.find_gaps(connection)
     return connection.execute("FROM gaps ORDER BY ALL").fetchall()
 
 
