@@ -215,7 +215,7 @@ OFF = f"""
         SELECT bar.island, bar.n, is_off_by_split,
             round((other.height - bar.height) / 0.4) AS apart,
             avg(other.height - bar.height) AS height,
-            sum(CASE WHEN other.v = 0 THEN 0.01 ELSE 1 END) AS weight
+            sum(CASE WHEN other.v = 0 THEN 1 ELSE 100 END) AS weight
         FROM (SELECT *, n + unnest(range({-REACH}, {REACH + 1})) AS near_n FROM affected) AS bar
         JOIN blocks AS other ON other.island = bar.island AND other.n = bar.near_n
         GROUP BY ALL)

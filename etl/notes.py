@@ -134,7 +134,7 @@ def find_split_bars(bars: str, splits: str) -> str:
     """(symbol, timestamp, ratio): the first bar on or within a month after each ex-date."""
     return f"""
         SELECT symbol, timestamp, product(ratio) AS ratio FROM (
-            SELECT symbol, ex_date, any_value(ratio) AS ratio, min(timestamp) AS timestamp
+            SELECT symbol, ex_date, max(ratio) AS ratio, min(timestamp) AS timestamp
             FROM (SELECT symbol, ex_date, ratio,
                          (ex_date + unnest(range(31))::INTEGER)::TIMESTAMP AS timestamp
                   FROM {splits} WHERE ratio > 0)

@@ -224,6 +224,14 @@ def test_a_split_that_the_raw_prices_do_not_show_is_noted(ratio: float) -> None:
     assert judge(series) == {"unrecorded split": [40]}
 
 
+def test_a_split_recorded_on_a_day_without_a_bar_counts_for_the_next_bar() -> None:
+    series = Series(splits=[(35, 2)])
+    series.scale(40, 80, 1 / 2, volume=2)
+    bars, splits = series.to_tables()
+    kept = bars.take([n for n in range(80) if not 35 <= n < 40])
+    assert find(kept, splits) == []
+
+
 @pytest.mark.parametrize("ratio", [2, 3, 10, 1 / 10])
 def test_a_split_recorded_a_day_late_is_noted_on_the_bar_between(ratio: float) -> None:
     series = Series(splits=[(41, ratio)])
@@ -279,6 +287,13 @@ def test_a_high_or_a_low_far_from_everything_is_a_spike() -> None:
 def test_what_is_usual_for_a_symbol_is_no_spike() -> None:
     series = Series(swing=0.2)
     assert judge(series).get("price spike") is None
+
+
+def test_prices_of_zero_or_less_are_left_to_other_rules() -> None:
+    series = Series()
+    series.prices[:, 40] = [-1, 1, -38, -37.63]
+    series.prices[:, 41] = 0
+    assert set(judge(series)) <= {"close outside range", "open outside range"}
 
 
 # --- real bars -------------------------------------------------------------------------------
@@ -422,23 +437,30 @@ def spoil(series: Series, random: np.random.Generator) -> None:
             series.prices[random.integers(0, 4), start:end:3] *= factor
 
 
+def rename(table: pa.Table, symbol: str) -> pa.Table:
+    return table.set_column(0, "symbol", pa.array([symbol] * table.num_rows, pa.string()))
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(["raw", "split"]), st.data())
-def test_a_window_with_its_context_is_judged_like_the_whole(
-    seed: int, basis: str, data: st.DataObject
+@given(st.integers(0, 2**32), st.sampled_from(["raw", "split"]), st.integers(1, 40))
+def test_windows_with_their_context_are_judged_like_the_whole(
+    seed: int, basis: str, length: int
 ) -> None:
+    """The series is cut into windows, each judged with its context as a symbol of its own."""
     random = np.random.default_rng(seed)
     series = Series(300, basis=basis, seed=seed, swing=float(random.choice([0.005, 0.02, 0.06])))
     spoil(series, random)
     bars, splits = series.to_tables()
-    start = data.draw(st.integers(0, series.count - 1))
-    end = data.draw(st.integers(start + 1, series.count))
-    seen = slice(max(start - notes.CONTEXT, 0), end + notes.CONTEXT)
-    window = bars.slice(seen.start, seen.stop - seen.start)
-    days = set(series.days[start:end])
-    assert [note for note in find(window, splits) if note[1] in days] == [
-        note for note in find(bars, splits) if note[1] in days
+    starts = range(0, series.count, length)
+    places = [range(max(n - notes.CONTEXT, 0), n + length + notes.CONTEXT) for n in starts]
+    found = find(
+        pa.concat_tables([rename(bars[p.start : p.stop], str(n)) for n, p in enumerate(places)]),
+        pa.concat_tables([rename(splits, str(n)) for n in range(len(places))]),
+    )
+    windowed = [
+        note for symbol, *note in found if series.days.index(note[0]) // length == int(symbol)
     ]
+    assert sorted(windowed) == sorted(note for _, *note in find(bars, splits))
 
 
 def test_the_order_of_bars_and_the_other_symbols_change_nothing() -> None:
@@ -494,6 +516,12 @@ def test_a_missing_session_is_a_gap_with_its_cause_and_the_ends_are_not() -> Non
 
 def test_holidays_and_early_closes_are_no_gaps_and_the_sample_has_none() -> None:
     assert find_gaps(read_sample()[0], []) == []
+
+
+def test_the_bar_of_another_symbol_does_not_fill_a_gap() -> None:
+    first, second = Series(symbol="A"), Series(symbol="B")
+    bars = pa.concat_tables([first.to_tables()[0].take([0, *range(2, 80)]), second.to_tables()[0]])
+    assert find_gaps(bars, []) == [("A", first.days[1], "not delivered")]
 
 
 def test_gaps_follow_the_exchange_of_the_symbol() -> None:
