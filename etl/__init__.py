@@ -6,7 +6,10 @@ settings   every setting of the ETL, declared once
 errors     the error tree: the type of an error decides what happens
 schema     the contracts: columns of the raw and clean files, tables of the database
 sources    one vendor, one module: fetch (I/O) and parse (pure)
+sessions   which days an exchange trades, when a session closes, and gaps
 quality    the rules that reject a row, declared as reason + condition
+notes      the rules that leave a note on a kept bar
+breaks     those of them that look at prices around: units, splits, spikes
 stage      what every stage does around its work: lock, log, run record, publication of files
 extract    renames, never judges
 transform  judges, never fetches or stores

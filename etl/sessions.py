@@ -1,0 +1,208 @@
+"""Exchange sessions: which days an exchange trades, and when each session closes.
+
+A thin face of exchange_calendars: a calendar is built once a process and kept as two plain sorted
+lists. An exchange goes by its MIC (XNYS, XLON), or by 24/7 (crypto) and 24/5 (currencies).
+Days outside KNOWN, or outside what the calendar itself records (XTKS from 1997, XBOM to the end
+of 2026), have no sessions here: whoever asks must not take them for holidays.
+"""
+
+import difflib
+import re
+import warnings
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+
+import duckdb
+import exchange_calendars
+import pyarrow as pa
+
+# Fixed, so that a calendar does not depend on the day on which it was built. Before 1970 the
+# calendars know few holidays: New York would trade on New Year's Day.
+KNOWN = (date(1970, 1, 1), date(2040, 12, 31))
+
+# Suffix of a symbol, as Yahoo or Alpha Vantage write it → MIC. TSX Venture, NSE and the small
+# German floors have no calendar of their own: they keep the days of the MIC named here. Athens and
+# Tel Aviv are left out: their calendars cannot be built under pandas 3.
+SUFFIXES = {
+    **dict.fromkeys(("L", "LON", "IL"), "XLON"),
+    **dict.fromkeys(("PA", "PAR"), "XPAR"),
+    **dict.fromkeys(("DE", "DEX"), "XETR"),
+    **dict.fromkeys(("F", "FRK", "MU", "BE", "HA"), "XFRA"),
+    **dict.fromkeys(("TO", "TRT", "V", "TRV", "CN", "NE"), "XTSE"),
+    **dict.fromkeys(("NS", "BO", "BSE"), "XBOM"),
+    **dict.fromkeys(("SS", "SHH"), "XSHG"),
+    **dict.fromkeys(("SZ", "SHZ"), "XSHG"),
+    **dict.fromkeys(("SA", "SAO"), "BVMF"),
+    **dict.fromkeys(("KS", "KQ"), "XKRX"),
+    **dict.fromkeys(("TW", "TWO"), "XTAI"),
+    **dict.fromkeys(("AS", "AMS"), "XAMS"),
+    **{"AX": "XASX", "BA": "XBUE", "BD": "XBUD", "BK": "XBKK", "BR": "XBRU"},
+    **{"CO": "XCSE", "DU": "XDUS", "HE": "XHEL", "HK": "XHKG", "HM": "XHAM", "IC": "XICE"},
+    **{"IR": "XDUB", "IS": "XIST", "JK": "XIDX", "JO": "XJSE", "KL": "XKLS", "LS": "XLIS"},
+    **{"MC": "XMAD", "ME": "XMOS", "MI": "XMIL", "MX": "XMEX", "NZ": "XNZE", "OL": "XOSL"},
+    **{"PR": "XPRA", "PS": "XPHS", "RG": "XRIS", "SG": "XSTU", "SI": "XSES", "SN": "XSGO"},
+    **{"SR": "XSAU", "ST": "XSTO", "SW": "XSWX", "T": "XTKS", "TL": "XTAL"},
+    **{"VI": "XWBO", "VS": "XLIT", "WA": "XWAR"},
+}
+# Forms that name no exchange: BTC-USD (but not BRK-B), EURUSD=X, GC=F.
+FORMS = (
+    (re.compile(r"[A-Z0-9]{2,12}-(USD|EUR|GBP|JPY|CAD|AUD|CHF|USDT|USDC|BTC|ETH)"), "24/7"),
+    (re.compile(r"[A-Z]{3,6}=X"), "24/5"),
+    (re.compile(r"[A-Z0-9]{1,6}=F"), "CMES"),
+)
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The sessions of one exchange, ascending, and the close of each (naive UTC)."""
+
+    sessions: list[date]
+    closes: list[datetime]
+
+
+def find_exchange(symbol: str, default: str) -> str:
+    """The MIC that a symbol's form names, else `default`.
+
+    AET.L → XLON, BTC-USD → 24/7. A share class (BRK.B, BRK-B) and an index (^GSPC) name none.
+    """
+    symbol = symbol.strip().upper()
+    for form, exchange in FORMS:
+        if form.fullmatch(symbol):
+            return exchange
+    stem, dot, suffix = symbol.rpartition(".")
+    return SUFFIXES.get(suffix, default) if stem and dot else default
+
+
+def check_exchange(name: str) -> str:
+    """The name under which the exchange is known here (xnas → XNYS); ValueError if it is not."""
+    wanted = name.strip().upper()
+    names = {known.upper(): known for known in exchange_calendars.get_calendar_names()}
+    if wanted in names:
+        return str(exchange_calendars.resolve_alias(names[wanted]))
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "use a MIC, as XNYS or XLON"
+    raise ValueError(f"Unknown exchange {name}: {hint}")
+
+
+def list_sessions(exchange: str, first: date, last: date) -> list[date]:
+    """The days on which `exchange` trades, from `first` to `last` inclusive, ascending."""
+    return [session for session, _ in list_closes(exchange, first, last)]
+
+
+def list_closes(exchange: str, first: date, last: date) -> list[tuple[date, datetime]]:
+    """(session, its close as naive UTC), from `first` to `last` inclusive; early closes kept."""
+    calendar = read_calendar(check_exchange(exchange))
+    span = slice(bisect_left(calendar.sessions, first), bisect_right(calendar.sessions, last))
+    return list(zip(calendar.sessions[span], calendar.closes[span], strict=True))
+
+
+def last_closed_session(exchange: str, now: datetime) -> date:
+    """The newest session whose close is at or before `now` (aware).
+
+    ValueError if `now` is naive, or before the first close that the calendar knows.
+    """
+    if now.tzinfo is None:
+        raise ValueError(f"{now} has no time zone: pass datetime.now(UTC)")
+    calendar = read_calendar(check_exchange(exchange))
+    count = bisect_right(calendar.closes, now.astimezone(UTC).replace(tzinfo=None))
+    if not count:
+        raise ValueError(f"{exchange} has no session before {now}: it starts later")
+    return calendar.sessions[count - 1]
+
+
+def create_sessions(
+    connection: duckdb.DuckDBPyConnection, exchanges: list[str], first: date, last: date
+) -> None:
+    """Temp table `sessions` (exchange, session DATE, close TIMESTAMP) of several exchanges.
+
+    It reaches a month beyond both ends, so that a bar on either end is seen to lie inside.
+    `exchange` holds the names as given, so that they join with what was asked.
+    """
+    margin = timedelta(days=31)
+    rows = [
+        (exchange, session, close)
+        for exchange in exchanges
+        for session, close in list_closes(exchange, first - margin, last + margin)
+    ]
+    schema = pa.schema(
+        [("exchange", pa.string()), ("session", pa.date32()), ("close", pa.timestamp("us"))]
+    )
+    table = pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * 3, schema)
+    connection.register("listed_sessions", table)
+    connection.execute("CREATE OR REPLACE TEMP TABLE sessions AS FROM listed_sessions")
+    connection.unregister("listed_sessions")
+
+
+def find_gaps(
+    connection: duckdb.DuckDBPyConnection,
+    bars: str = "bars",
+    sessions: str = "sessions",
+    rejected: str = "rejected",
+) -> None:
+    """Temp table `gaps` (symbol, session DATE, cause): sessions between two bars without a bar.
+
+    cause is 'rejected' where `rejected` (symbol, session DATE) has it, else 'not delivered'.
+    Only symbols with fewer bars on sessions than there are sessions are looked at day by day.
+    """
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE gaps AS
+        WITH spans AS (
+            SELECT symbol, bar.exchange, min(timestamp)::DATE AS first,
+                   max(timestamp)::DATE AS last, count(s.session) AS bars
+            FROM {bars} AS bar LEFT JOIN {sessions} AS s
+                ON s.exchange = bar.exchange AND s.session = bar.timestamp::DATE
+            GROUP BY symbol, bar.exchange),
+        short AS (
+            SELECT symbol, any_value(exchange) AS exchange, any_value(first) AS first,
+                   any_value(last) AS last
+            FROM spans JOIN {sessions} AS s USING (exchange)
+            WHERE s.session BETWEEN first AND last
+            GROUP BY symbol HAVING count(*) > any_value(bars)),
+        expected AS (
+            SELECT symbol, session FROM short JOIN {sessions} AS s USING (exchange)
+            WHERE session BETWEEN first AND last),
+        present AS (
+            SELECT symbol, timestamp::DATE AS session FROM {bars}
+            WHERE symbol IN (SELECT symbol FROM short))
+        SELECT symbol, session, CASE WHEN (symbol, session) IN (
+                SELECT (symbol, session) FROM {rejected}) THEN 'rejected'
+            ELSE 'not delivered' END AS cause
+        FROM expected ANTI JOIN present USING (symbol, session)""")
+
+
+@cache
+def read_calendar(name: str) -> Calendar:
+    """The calendar of a checked name; takes about 0.1 s the first time (XKRX 2 s).
+
+    ValueError if the installed exchange_calendars has the exchange but cannot build it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it still uses what the newest pandas deprecates
+        try:
+            built = build_calendar(name)
+        except (ValueError, NotImplementedError) as error:
+            reason = str(error)[:80]
+            raise ValueError(f"The calendar of {name} cannot be built ({reason})") from error
+        sessions = [day.date() for day in built.sessions.to_pydatetime()]
+        closes = [
+            close.replace(tzinfo=None)
+            for close in built.closes.dt.floor("us").dt.to_pydatetime().tolist()
+        ]
+    return Calendar(sessions, closes)
+
+
+def build_calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+    """As much of KNOWN as the calendar records."""
+    try:
+        return exchange_calendars.get_calendar(name, start=KNOWN[0], end=KNOWN[1])
+    except ValueError:
+        usual = exchange_calendars.get_calendar(name)
+    lowest, highest = type(usual).bound_min(), type(usual).bound_max()
+    start = KNOWN[0] if lowest is None else max(KNOWN[0], lowest.date())
+    end = KNOWN[1] if highest is None else min(KNOWN[1], highest.date())
+    try:
+        return exchange_calendars.get_calendar(name, start=start, end=end)
+    except ValueError:
+        return usual  # its rules contradict one another outside its own bounds
