@@ -7,6 +7,14 @@ errors     the error tree: the type of an error decides what happens
 schema     the contracts: columns of the raw and clean files, tables of the database
 sources    one vendor, one module: fetch (I/O) and parse (pure)
 quality    the rules that reject a row, declared as reason + condition
+archive    every paid answer, as it came
+budget     the vendor's calls, counted across runs, and what it refused
+pace       when the next call may start; clock: what time it is
+plan       which calls to make, in which order, and why
+dispatch   make them, as many in flight as the budget allows
+download   one GET, bounded in time and size
+sessions   which session of an exchange closed last
+raw_files  the two files that extract publishes
 stage      what every stage does around its work: lock, log, run record, publication of files
 extract    renames, never judges
 transform  judges, never fetches or stores
