@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from etl.errors import InvalidKey, NotAsked, PremiumOnly, QuotaSpent, SourceError, UnknownSymbol
-from etl.stage import write_whole
+from etl.stage import flush_to_disk, write_whole
 
 CALL = "call"
 BARS = "TIME_SERIES_DAILY"
@@ -46,7 +46,7 @@ Subject = tuple[str, ...]
 
 
 class Budget:
-    """The ledger, opened for one key. Closed again by `close`."""
+    """The ledger, read for one key."""
 
     def __init__(self, path: Path, limits: Limits, key: str, is_retry: bool = False) -> None:
         self.path = path
@@ -57,7 +57,7 @@ class Budget:
         self.latest = datetime.min.replace(tzinfo=UTC)
         self.refused: dict[Subject, dict[str, Any]] = {}
         self.forgiven: set[Subject] = set()
-        self.file: IO[bytes] | None = None
+        self.is_mended = False
         for line in read_ledger(path):
             self.take(line)
         if is_retry:
@@ -148,11 +148,13 @@ class Budget:
     def write(self, line: dict[str, Any], now: datetime) -> None:
         at = max(now, self.latest)
         entry = {"at": at.isoformat(), "key": self.key, **line}
-        if self.file is None:
-            self.file = open_ledger(self.path)
-        self.file.write(json.dumps(entry).encode() + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        if not self.is_mended:
+            mend_ledger(self.path)
+            self.is_mended = True
+        with self.path.open("ab") as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         self.take({**entry, "at": at})
 
     def list_recent(self, now: datetime, seconds: float) -> list[float]:
@@ -164,11 +166,6 @@ class Budget:
                 break
             ages.append(max(0.0, age))
         return ages
-
-    def close(self) -> None:
-        if self.file:
-            self.file.close()
-            self.file = None
 
 
 def fingerprint(key: str) -> str:
@@ -226,10 +223,10 @@ def parse_line(text: bytes) -> dict[str, Any] | None:
         return None
 
 
-def open_ledger(path: Path) -> IO[bytes]:
-    """Open for appending: mends a torn end, and cuts a long ledger down to what still counts."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def mend_ledger(path: Path) -> None:
+    """Take away a torn end, and cut a long ledger down to what still counts."""
     path.touch()
+    flush_to_disk(path.parent)
     body = path.read_bytes()
     whole = body[: body.rfind(b"\n") + 1]
     if parse_line(body[len(whole) :]):
@@ -238,7 +235,6 @@ def open_ledger(path: Path) -> IO[bytes]:
     if kept != body:
         with write_whole(path) as next_path:
             next_path.write_bytes(kept)
-    return path.open("ab")
 
 
 def shorten(body: bytes) -> bytes:

@@ -19,6 +19,8 @@ from etl.errors import NotAsked, SourceError, Throttled
 from etl.pace import Pace, Ticket
 
 T = TypeVar("T")
+# What makes a call: it is given the call, and what to tell once the call has left.
+Work = Callable[[Call, Callable[[], None]], T]
 IN_FLIGHT = 64
 
 
@@ -47,7 +49,7 @@ class Task:
 class Dispatcher(Generic[T]):
     def __init__(
         self,
-        work: Callable[[Call], T],
+        work: Work[T],
         budget: Budget,
         pace: Pace,
         clock: Clock,
@@ -122,8 +124,11 @@ class Dispatcher(Generic[T]):
         self.flying[pool.submit(self.make, task)] = task
 
     def make(self, task: Task) -> T:
+        def note_sent() -> None:
+            task.ticket.sent_at = self.clock.monotonic()
+
         try:
-            return self.work(task.call)
+            return self.work(task.call, note_sent)
         finally:
             task.ticket.ended_at = self.clock.monotonic()
 
@@ -147,8 +152,8 @@ class Dispatcher(Generic[T]):
         self.budget.learn(task.call, error, self.clock.now())
         if error.is_transient and task.attempt < self.patience.attempts and not self.stopped:
             ready_at = self.clock.monotonic() + self.patience.wait_after(task.attempt)
-            if isinstance(error, Throttled):
-                self.pace.hold(ready_at)
+            if isinstance(error, Throttled) and task.attempt > 1:
+                self.pace.hold(ready_at)  # once may be an unequal way; twice, somebody else asks
             heapq.heappush(self.retries, (ready_at, next(self.order), task))
             return
         if error.ends_run or (error.is_transient and task.answers == self.answers):

@@ -9,7 +9,7 @@ import http.client
 import logging
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from socket import SHUT_RDWR
@@ -38,10 +38,11 @@ class Answer:
 
 
 class Line(threading.local):
-    """This thread's session, and the connection that it last opened."""
+    """This thread's session, the connection that it last opened, whom to tell of leaving."""
 
     session: requests.Session | None = None
     connection: Any = None
+    note_sent: Callable[[], object] = bool
 
 
 class Downloader:
@@ -56,8 +57,12 @@ class Downloader:
         logging.getLogger("urllib3").addHandler(logging.NullHandler())
         logging.getLogger("urllib3").propagate = False
 
-    def get(self, query: Mapping[str, str]) -> Answer:
-        """The answer, whatever its status. Raises Unavailable or Malformed."""
+    def get(self, query: Mapping[str, str], note_sent: Callable[[], object] = bool) -> Answer:
+        """The answer, whatever its status; `note_sent` is called once the question has left.
+
+        Raises Unavailable or Malformed.
+        """
+        self.line.note_sent = note_sent
         is_late = threading.Event()
         with self.watch(is_late):
             try:
@@ -151,6 +156,10 @@ def watched(kind: Any, line: Line) -> Any:
         def connect(self) -> None:
             line.connection = self
             super().connect()
+
+        def endheaders(self, *args: Any, **options: Any) -> None:
+            super().endheaders(*args, **options)
+            line.note_sent()
 
     return Watched
 

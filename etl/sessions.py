@@ -1,5 +1,6 @@
 """Sessions of an exchange: which of its trading days is the last that has closed."""
 
+import warnings
 from datetime import date, datetime
 from functools import lru_cache
 
@@ -11,7 +12,11 @@ from etl.settings import SettingsError
 @lru_cache(maxsize=4)
 def open_calendar(exchange: str) -> exchange_calendars.ExchangeCalendar:
     try:
-        return exchange_calendars.get_calendar(exchange)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas', of what the calendar does with it
+            calendar = exchange_calendars.get_calendar(exchange)
+            calendar.closes.searchsorted(calendar.closes.iloc[0])
+            return calendar
     except exchange_calendars.errors.InvalidCalendarName:
         raise SettingsError(
             f"EXCHANGE={exchange!r}: wanted the MIC of an exchange, as XNYS or XLON"

@@ -6,7 +6,7 @@ has carried to the store yet: of this run, and of any before it that was cut sho
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,10 +75,7 @@ class AlphaVantage:
     def deliver_all(self) -> Iterator[Delivery]:
         yield from read_archive(self.archive, self.since, self.pending_up_to)
         yield from list_refused(self.plan)
-        try:
-            yield from self.ask_all()
-        finally:
-            self.budget.close()
+        yield from self.ask_all()
 
     def ask_all(self) -> Iterator[Delivery]:
         before = len(self.budget.calls)
@@ -96,11 +93,12 @@ class AlphaVantage:
                 self.notes["actions_failed"] = self.notes.get("actions_failed", 0) + 1
                 log.debug("%s: %s", call.function, result)
 
-    def ask(self, call: Call) -> Delivery:
+    def ask(self, call: Call, note_sent: Callable[[], None]) -> Delivery:
         """Make one call and archive its answer. Runs in a thread of its own."""
         key, body = self.settings.av_api_key, b""
         try:
-            answer = self.downloader.get({**build_query(call, self.settings), "apikey": key})
+            query = {**build_query(call, self.settings), "apikey": key}
+            answer = self.downloader.get(query, note_sent)
             fetched_at = self.clock.now()
             body = redact_body(answer.body, key)
             parsed = check_answer(answer.status, body, call.symbol, call.function, key)

@@ -33,12 +33,14 @@ ACTION_FIELDS = {
     "DIVIDENDS": ("dividend", "ex_dividend_date", "amount"),
 }
 GET_A_KEY = "a free key is given at https://www.alphavantage.co/support/#api-key; put it in .env"
+TOO_FAST = "lower AV_CALLS_PER_SECOND, and let no other program use the key"
 SPOKEN = ("error message", "information", "note", "message", "error", "detail")
 
 # Wordings since 2017, read in this order: the message of a burst also names the daily quota, and
 # both name the premium plans.
 WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
     (r"api\W?key is invalid|invalid or missing|demo\W+api key", InvalidKey, GET_A_KEY),
+    (r"invalid api call|(invalid|unknown|no such) symbol", UnknownSymbol, "check its spelling"),
     (
         r"premium (endpoint|feature)",
         PremiumOnly,
@@ -47,14 +49,13 @@ WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
     (
         r"per second|per minute|frequency|sparingly|burst",
         Throttled,
-        "lower AV_CALLS_PER_SECOND, and let no other program use the key",
+        TOO_FAST,
     ),
     (
-        r"per day|daily|rate limit",
+        r"per day|\bdaily\b|rate limit",
         QuotaSpent,
         "run again tomorrow; what came today is kept",
     ),
-    (r"invalid api call|(invalid|unknown|no such) symbol", UnknownSymbol, "check its spelling"),
 )
 
 
@@ -74,7 +75,7 @@ def check_answer(status: int, body: bytes, symbol: str, function: str, key: str 
 def judge_silence(status: int, body: bytes, symbol: str, message: str) -> SourceError:
     """The error that an answer without data and without known words stands for."""
     if status == 429:
-        return Throttled(f"{symbol}: {WORDINGS[2][2]} (HTTP status 429)")
+        return Throttled(f"{symbol}: {TOO_FAST} (HTTP status 429)")
     if 300 <= status < 400:
         return Malformed(
             f"{symbol}: the vendor sends to another address, which is not followed"
