@@ -10,6 +10,13 @@ sessions   which days an exchange trades, when a session closes, and gaps
 quality    the rules that reject a row, declared as reason + condition
 notes      the rules that leave a note on a kept bar
 breaks     those of them that look at prices around: units, splits, spikes
+archive    every paid answer, as it came
+budget     the vendor's calls, counted across runs, and what it refused
+pace       when the next call may start; clock: what time it is
+plan       which calls to make, in which order, and why
+dispatch   make them, as many in flight as the budget allows
+download   one GET, bounded in time and size
+raw_files  the two files that extract publishes
 stage      what every stage does around its work: lock, log, run record, publication of files
 extract    renames, never judges
 transform  judges, never fetches or stores

@@ -33,13 +33,23 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
         return
     try:
         run = stage.open_run(settings)
+        # without a store, all that was ever paid for is to be loaded again
+        args.from_start = not has_store
         extract(settings, args, run)
+        if not has_raw_data(run):
+            return
         transform(settings, args, run)
         load(settings, args, run)
     except EtlError as error:
         if not (args.if_needed and has_store):
             raise
         log.warning("%s; the database stays as it is", error)
+
+
+def has_raw_data(run: stage.Run) -> bool:
+    """Whether extract published anything; it does not where all is up to date."""
+    entry = run.record["stages"]["extract"]
+    return bool(entry["rows"] or entry["actions"])
 
 
 def waits_for_real_bars(settings: Settings) -> bool:

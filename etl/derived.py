@@ -10,10 +10,11 @@ from datetime import date, datetime
 import duckdb
 
 from etl import notes, sessions
+from etl.breaks import CONTEXT
 from etl.schema import BAR_DIGEST
 
 # Calendar days that surely hold twice the bars that a note may depend on, where none is missing.
-CONTEXT_DAYS = notes.CONTEXT * 2 * 7 // 5 + 32
+CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 # So many closed sessions after the last bar are said to be not yet published; after more the
 # vendor has ended the series.
 PUBLICATION_LAG = 5
@@ -168,9 +169,9 @@ def find_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
                 ON s.symbol = b.symbol AND b.timestamp BETWEEN s.start AND s.stop
             JOIN next.instruments i ON i.symbol = b.symbol
             GROUP BY b.symbol HAVING
-                (count(*) FILTER (b.timestamp < s.changed_from) < {notes.CONTEXT * 2}
+                (count(*) FILTER (b.timestamp < s.changed_from) < {CONTEXT * 2}
                     AND any_value(i.first) < any_value(s.start))
-                OR (count(*) FILTER (b.timestamp > s.changed_to) < {notes.CONTEXT * 2}
+                OR (count(*) FILTER (b.timestamp > s.changed_to) < {CONTEXT * 2}
                     AND any_value(i.last) > any_value(s.stop)))"""
     )
     connection.execute(
@@ -183,8 +184,8 @@ def find_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
         f"""CREATE TEMP TABLE affected AS
         SELECT symbol, min(timestamp) AS first, max(timestamp) AS last FROM neighbourhood
         JOIN (SELECT symbol,
-                     min(place) FILTER (timestamp >= changed_from) - {notes.CONTEXT} AS first_place,
-                     max(place) FILTER (timestamp <= changed_to) + {notes.CONTEXT} AS last_place
+                     min(place) FILTER (timestamp >= changed_from) - {CONTEXT} AS first_place,
+                     max(place) FILTER (timestamp <= changed_to) + {CONTEXT} AS last_place
               FROM neighbourhood JOIN spans USING (symbol) GROUP BY symbol) USING (symbol)
         WHERE place BETWEEN first_place AND last_place GROUP BY symbol"""
     )

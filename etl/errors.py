@@ -11,7 +11,8 @@
         ├── Unavailable       network or vendor down: tried again after a moment
         ├── QuotaSpent        no more calls today: no further symbol is asked
         ├── InvalidKey        no further symbol is asked
-        └── PremiumOnly       no further symbol is asked
+        ├── PremiumOnly       what the key may not ask is not asked again
+        └── NotAsked          the budget, or an answer before it, ruled the call out
 
 SettingsError (exit 2) lives in etl.settings.
 """
@@ -71,4 +72,7 @@ class InvalidKey(SourceError):
 
 class PremiumOnly(SourceError):
     kind = "premium only"
-    ends_run = True
+
+
+class NotAsked(SourceError):
+    kind = "not asked"

@@ -12,19 +12,23 @@ if not __package__:
 
 import argparse
 import logging
-from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from etl import stage
-from etl.errors import EtlError
-from etl.schema import RAW_ACTIONS, RAW_BARS
-from etl.settings import SOURCES, Settings
-from etl.sources import Delivery, Source, get_source
+from etl.archive import Archive
+from etl.clock import Clock
+from etl.errors import EtlError, NotAsked, SourceError, UnknownSymbol
+from etl.plan import describe_plan, make_plan
+from etl.raw_files import open_raw_files
+from etl.settings import SOURCES, Settings, to_symbols
+from etl.sources import Delivery, Order, Source, get_source
+from etl.sources.alpha_vantage import open_budget
+from etl.stage import redact
 
 log = logging.getLogger("etl")
 
@@ -32,33 +36,82 @@ log = logging.getLogger("etl")
 def main(argv: list[str] | None = None) -> int:
     parser = stage.build_parser("etl.extract", __doc__)
     add_options(parser)
-    return stage.main(parser, "extract", extract, argv)
+    parser.add_argument("--plan", action="store_true", help="show what the next run asks, and why")
+    return stage.main(parser, "extract", work, argv, is_reading=lambda args: args.plan)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", dest="SOURCE", help=f"one of {', '.join(SOURCES)}")
-    parser.add_argument("--symbols", dest="SYMBOLS", help="symbols parted by commas")
+    parser.add_argument(
+        "--symbols", dest="SYMBOLS", help="symbols parted by commas, or @file (one a line)"
+    )
     parser.add_argument(
         "--path", dest="SOURCE_PATH", type=stage.from_here, help="file, folder or glob to read"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any symbol failed")
+    parser.add_argument(
+        "--retry", action="store_true", help="ask again what the vendor refused or did not have"
+    )
+    parser.add_argument(
+        "--replay", action="store_true", help="rebuild raw data out of data/archive, without a call"
+    )
 
 
-def extract(settings: Settings, args: argparse.Namespace, run: stage.Run | None = None) -> None:
+def work(settings: Settings, args: argparse.Namespace) -> None:
+    if args.plan:
+        show_plan(settings, args)
+    else:
+        extract(settings, args)
+
+
+def show_plan(settings: Settings, args: argparse.Namespace) -> None:
+    """Print the plan of the next run; nothing is asked and nothing is written."""
+    if settings.source != "alpha_vantage":
+        print(f"source {settings.source}: nothing to plan, every run reads all of it")
+        return
+    now = datetime.now(UTC)
+    budget = open_budget(settings, open_order(args))
+    plan = make_plan(settings, Archive(settings.archive_dir), budget, now, args.retry)
+    for line in describe_plan(settings, plan, budget, now):
+        print(redact(line, settings.av_api_key))
+
+
+def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:
+    symbols = getattr(args, "SYMBOLS", None)
+    return Order(
+        is_retry=getattr(args, "retry", False),
+        is_replay=getattr(args, "replay", False),
+        is_from_start=getattr(args, "from_start", False),
+        symbols=to_symbols(symbols) if symbols else None,
+        clock=clock or Clock(),
+    )
+
+
+def extract(
+    settings: Settings,
+    args: argparse.Namespace,
+    run: stage.Run | None = None,
+    clock: Clock | None = None,
+) -> None:
     """Act 1: open the source. Act 2: fetch each symbol. Act 3: publish what came."""
     run = run or stage.open_run(settings)
+    order = open_order(args, clock)
+    if order.is_replay:
+        settings = replace(settings, chosen_source="alpha_vantage")
     with run.record_stage("extract") as record:
-        source = get_source(settings)
-        log.info("extract: %s", describe_source(settings))
+        source = get_source(settings, order)
+        log.info("extract: %s", describe_source(settings, order))
         fetch_all(settings, source, run, record)
         record["files"] = stage.list_digests(settings.raw_path)
-        report(record)
-        if args.strict and record["failures"]:
+        report(settings, record)
+        if args.strict and (record["failures"] or record["not_asked"]):
             raise EtlError("extract: --strict was given and not everything came")
 
 
-def describe_source(settings: Settings) -> str:
+def describe_source(settings: Settings, order: Order) -> str:
     """The source in use, and how to change it."""
+    if order.is_replay:
+        return f"replay of {settings.archive_dir}: no call is made"
     if settings.chosen_source:
         return f"source {settings.source} (as SOURCE says)"
     if settings.source == "sample":
@@ -67,57 +120,75 @@ def describe_source(settings: Settings) -> str:
 
 
 def fetch_all(settings: Settings, source: Source, run: stage.Run, record: dict[str, Any]) -> None:
-    """Write every delivery; publish both raw files if any bar came, else raise EtlError."""
-    record.update(source=settings.source, symbols=0, rows=0, actions=0, failures={})
+    """Write every delivery; publish both raw files if anything came."""
+    record.update(source=settings.source, symbols=0, rows=0, actions=0, failures={}, not_asked=[])
     seen: set[str] = set()
-    with ExitStack() as files:
-        bars = open_writer(files, settings.raw_path, RAW_BARS, run)
-        actions = open_writer(files, settings.raw_actions_path, RAW_ACTIONS, run)
-        files.enter_context(logging_redirect_tqdm([log]))
-        for delivery in tqdm(source.fetch(), total=source.count, unit="symbol", disable=None):
+    is_fatal = False
+    with open_raw_files(settings, run.run_id) as files, logging_redirect_tqdm([log]):
+        for delivery in tqdm(source.fetch(), total=source.count, unit="answer", disable=None):
             if delivery.error:
-                record["failures"][delivery.label] = f"{delivery.error.kind}: {delivery.error}"
-                log.warning("%s: %s", delivery.error.kind, delivery.error)
+                note_failure(record, delivery.label, delivery.error)
+                is_fatal = is_fatal or not isinstance(delivery.error, UnknownSymbol)
                 continue
-            record["rows"] += write_table(bars, delivery.bars, run)
-            record["actions"] += write_table(actions, delivery.actions, run)
+            files.write(delivery)
             seen.update(count_symbols(delivery))
-        record["symbols"] = len(seen)
-        if not record["rows"]:
-            raise EtlError(
-                f"extract: nothing came; {list_failures(record) or 'the files are empty'}"
-            )
+        record.update(
+            source.notes, symbols=len(seen), rows=files.bars.rows, actions=files.actions.rows
+        )
+        if not (record["rows"] or record["actions"] or source.notes.get("answers")):
+            check_emptiness(record, is_fatal)
 
 
-def open_writer(files: ExitStack, path: Any, schema: pa.Schema, run: stage.Run) -> pq.ParquetWriter:
-    next_path = files.enter_context(stage.write_whole(path))
-    tagged = schema.with_metadata({"run_id": run.run_id})
-    return files.enter_context(pq.ParquetWriter(next_path, tagged, compression="zstd"))
+def note_failure(record: dict[str, Any], label: str, error: SourceError) -> None:
+    if isinstance(error, NotAsked):
+        record["not_asked"].append(label)
+        record["not_asked_why"] = str(error)
+        return
+    record["failures"][label] = f"{error.kind}: {error}"
+    log.warning("%s: %s", error.kind, error)
 
 
-def write_table(writer: pq.ParquetWriter, table: pa.Table | None, run: stage.Run) -> int:
-    if table is None or not table.num_rows:
-        return 0
-    run_ids = pa.array([run.run_id], pa.string()).take(pa.repeat(0, table.num_rows))
-    place = table.schema.get_field_index("run_id")
-    table = table.set_column(place, "run_id", run_ids)
-    writer.write_table(table.select(writer.schema.names).cast(writer.schema))
-    return int(table.num_rows)
+def check_emptiness(record: dict[str, Any], is_fatal: bool) -> None:
+    """EtlError if nothing came although something was needed."""
+    has_all = record.get("up_to_date") or record.get("waiting")
+    if is_fatal or not has_all:
+        raise EtlError(f"extract: nothing came; {list_failures(record) or 'there was nothing'}")
 
 
 def count_symbols(delivery: Delivery) -> list[str]:
     return [] if delivery.bars is None else delivery.bars["symbol"].unique().to_pylist()
 
 
-def report(record: dict[str, Any]) -> None:
+def report(settings: Settings, record: dict[str, Any]) -> None:
     """The summary, with what failed last."""
-    log.info("extract: %s rows of %s symbols", f"{record['rows']:,}", record["symbols"])
+    if record["rows"] or record["actions"]:
+        log.info("extract: %s rows of %s symbols", f"{record['rows']:,}", record["symbols"])
+    elif record.get("answers"):
+        log.info("extract: no symbol has splits or dividends; %s stays", settings.raw_path.name)
+    else:
+        log.info(
+            "extract: all up to date (%s symbols; %s wait for the vendor to have the last session):"
+            " nothing to ask, %s stays as it is",
+            record["up_to_date"],
+            record["waiting"],
+            settings.raw_path.name,
+        )
+    if record["not_asked"]:
+        names = ", ".join(record["not_asked"][:10])
+        more = f" and {len(record['not_asked']) - 10} more" if record["not_asked"][10:] else ""
+        log.warning("extract: not asked: %s%s: %s", names, more, record["not_asked_why"])
     if record["failures"]:
         log.warning("extract: %s failed: %s", len(record["failures"]), list_failures(record))
 
 
 def list_failures(record: dict[str, Any]) -> str:
-    return "; ".join(record["failures"].values())
+    """What failed, the first twenty in full."""
+    causes = list(record["failures"].values())[:20]
+    if len(record["failures"]) > 20:
+        causes.append(f"and {len(record['failures']) - 20} more")
+    if record["not_asked"]:
+        causes.append(f"{len(record['not_asked'])} not asked: {record['not_asked_why']}")
+    return "; ".join(causes)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import duckdb
 import exchange_calendars
 import pyarrow as pa
 
+from etl.settings import SettingsError
+
 # Fixed, so that a calendar does not depend on the day on which it was built. Before 1970 the
 # calendars know few holidays: New York would trade on New Year's Day.
 KNOWN = (date(1970, 1, 1), date(2040, 12, 31))
@@ -54,6 +56,10 @@ FORMS = (
 )
 
 
+class UnknownExchange(SettingsError, ValueError):
+    """No calendar of that name; the message names near ones."""
+
+
 @dataclass(frozen=True)
 class Calendar:
     """The sessions of one exchange, ascending, and the close of each (naive UTC)."""
@@ -83,7 +89,7 @@ def check_exchange(name: str) -> str:
         return str(exchange_calendars.resolve_alias(names[wanted]))
     near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "use a MIC, as XNYS or XLON"
-    raise ValueError(f"Unknown exchange {name}: {hint}")
+    raise UnknownExchange(f"EXCHANGE={name}: {hint}")
 
 
 def list_sessions(exchange: str, first: date, last: date) -> list[date]:

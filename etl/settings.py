@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 
@@ -99,12 +100,35 @@ def to_flag(text: str) -> bool:
 
 
 def to_symbols(text: str) -> tuple[str, ...] | None:
-    """Upper-case symbols without repetition, in the order given; None when empty."""
+    """Upper-case symbols without repetition, in the order given; None when empty.
+
+    `@file` reads them from a file: one a line or parted by commas, # begins a comment.
+    """
+    if text.startswith("@"):
+        return read_symbols(to_path(text[1:].strip()))
     symbols = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
     for symbol in symbols:
         if len(symbol) > 32 or not symbol.isprintable() or any(c in symbol for c in " /\\?#%"):
             raise ValueError(f"symbols like AAPL,BRK.B,^GSPC parted by commas; {symbol!r} is none")
     return symbols or None
+
+
+def read_symbols(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"a text file of symbols after @; {path}: {error}") from None
+    symbols = to_symbols(",".join(line.partition("#")[0].strip().lstrip("@") for line in lines))
+    if not symbols:
+        raise ValueError(f"at least one symbol in {path}")
+    return symbols
+
+
+def to_zone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("a time zone like America/New_York") from None
 
 
 @dataclass(frozen=True)
@@ -141,7 +165,7 @@ class Settings(Shared):
     chosen_symbols: tuple[str, ...] | None = declare(
         "SYMBOLS",
         "",
-        "symbols parted by commas; empty = AAPL,GOOG,IBM,MSFT,FB for sample,"
+        "symbols parted by commas, or @file (one a line); empty = AAPL,GOOG,IBM,MSFT,FB for sample,"
         " AAPL,GOOGL,IBM,MSFT,META for alpha_vantage, every symbol found for files",
         to_symbols,
     )
@@ -167,20 +191,44 @@ class Settings(Shared):
     av_calls_per_second: float = declare(
         "AV_CALLS_PER_SECOND", "1", "most calls a second; 0 = no limit", to_number(0)
     )
+    av_calls_per_minute: int = declare(
+        "AV_CALLS_PER_MINUTE",
+        "0",
+        "most calls in any 60 seconds, as premium keys are sold (75 to 1200); 0 = no limit",
+        to_integer(0, 100_000),
+    )
+    av_calls_per_day: int = declare(
+        "AV_CALLS_PER_DAY",
+        "25",
+        "most calls a day, over all runs (25 is a free key's); 0 = no limit",
+        to_integer(0),
+    )
+    av_day_zone: ZoneInfo = declare(
+        "AV_DAY_ZONE", "America/New_York", "time zone whose midnight begins that day", to_zone
+    )
+    exchange: str = declare(
+        "EXCHANGE",
+        "XNYS",
+        "exchange (MIC) of symbols whose form names none: its sessions are expected",
+        str.upper,
+    )
+    corporate_actions_days: int = declare(
+        "CORPORATE_ACTIONS_DAYS",
+        "30",
+        "days between two questions for a symbol's splits and dividends; 0 = never ask",
+        to_integer(0, 36_500),
+    )
+    max_payload_mb: int = declare(
+        "MAX_PAYLOAD_MB", "64", "largest answer to take, unpacked, in MiB", to_integer(1, 4096)
+    )
     http_timeout: float = declare(
-        "HTTP_TIMEOUT", "30", "seconds to wait for the vendor's answer", to_number(0.1, " seconds")
+        "HTTP_TIMEOUT", "30", "seconds for the vendor's whole answer", to_number(0.1, " seconds")
     )
     start_date: date | None = declare(
         "START_DATE", "", "first day to keep, as 2012-01-31; empty = keep all", to_date
     )
     end_date: date | None = declare(
         "END_DATE", "", "last day to keep (inclusive); empty = keep all", to_date
-    )
-    exchange: str = declare(
-        "EXCHANGE",
-        "XNYS",
-        "exchange (MIC) of symbols whose form names none, for its sessions",
-        str.upper,
     )
     etl_memory_mb: int | None = declare(
         "ETL_MEMORY_MB",
@@ -217,6 +265,14 @@ class Settings(Shared):
     @property
     def rejected_path(self) -> Path:
         return self.data_dir / "rejected_data.parquet"
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.data_dir / "calls.jsonl"
+
+    @property
+    def archive_dir(self) -> Path:
+        return self.data_dir / "archive" / "alpha_vantage"
 
 
 S = TypeVar("S")

@@ -204,9 +204,13 @@ def from_here(text: str) -> Path:
 
 
 def main(
-    parser: argparse.ArgumentParser, stage: str, work: Work, argv: list[str] | None = None
+    parser: argparse.ArgumentParser,
+    stage: str,
+    work: Work,
+    argv: list[str] | None = None,
+    is_reading: Callable[[argparse.Namespace], bool] = lambda args: False,
 ) -> int:
-    """Parse, lock, work; returns the exit code.
+    """Parse, lock (unless it is only reading), work; returns the exit code.
 
     0: done. 1: failed, with one line that says why. 2: a setting or an argument cannot be used.
     """
@@ -219,6 +223,8 @@ def main(
     except (SettingsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if is_reading(args):
+        return guard(settings, lambda: work(settings, args))
     return guard(settings, lambda: run_locked(settings, stage, work, args))
 
 

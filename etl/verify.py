@@ -168,7 +168,8 @@ def check_file(
     judged = read_stage(record_path, "transform").get("symbols", {})
     wanted = {symbol: fates[fate] for symbol, fates in judged.items() if fates[fate]}
     differing = [s for s in rows.keys() | wanted.keys() if rows.get(s) != wanted.get(s)]
-    yield f"{path.name} has them symbol by symbol", ", ".join(sorted(differing)[:3]) if judged else ""
+    if judged:
+        yield f"{path.name} has them symbol by symbol", ", ".join(sorted(differing)[:3])
 
 
 def compare(found: int, counted: int) -> str:

@@ -4,12 +4,13 @@ A source renames columns and says where each row comes from; it never judges a v
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
+from etl.clock import Clock
 from etl.errors import SourceError
 from etl.schema import RAW_ACTIONS, RAW_BARS
 from etl.settings import Settings
@@ -25,24 +26,44 @@ class Delivery:
     error: SourceError | None = None
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a run was told beside its settings.
+
+    is_retry: ask again what the vendor refused. is_replay: read the archive, make no call.
+    is_from_start: hand on the whole archive too. symbols: of a replay, these alone.
+    """
+
+    is_retry: bool = False
+    is_replay: bool = False
+    is_from_start: bool = False
+    symbols: tuple[str, ...] | None = None
+    clock: Clock = field(default_factory=Clock)
+
+
 class Source(Protocol):
-    """An adapter to one vendor. `count` is how many deliveries to expect, for the progress bar."""
+    """An adapter to one vendor.
+
+    `count`: how many deliveries to expect, for the progress bar. `notes`: what the run record is
+    to keep of it, complete once all is fetched.
+    """
 
     count: int
+    notes: dict[str, Any]
 
     def fetch(self) -> Iterator[Delivery]: ...
 
 
-def get_source(settings: Settings) -> Source:
+def get_source(settings: Settings, order: Order) -> Source:
     """The source that the settings choose. Raises SettingsError where they do not suffice."""
     from etl.sources import alpha_vantage, files, sample
 
-    openers: dict[str, Callable[[Settings], Source]] = {
-        "sample": sample.open_sample,
-        "alpha_vantage": alpha_vantage.open_alpha_vantage,
-        "files": files.open_files,
+    openers: dict[str, Callable[[], Source]] = {
+        "sample": lambda: sample.open_sample(settings),
+        "alpha_vantage": lambda: alpha_vantage.open_alpha_vantage(settings, order),
+        "files": lambda: files.open_files(settings),
     }
-    return openers[settings.source](settings)
+    return openers[settings.source]()
 
 
 def build_bars(

@@ -1,236 +1,194 @@
-"""Alpha Vantage, TIME_SERIES_DAILY: bars as traded, newest first, numbers as strings.
+"""Alpha Vantage: daily bars as traded, splits and dividends; newest first, numbers as strings.
 
-Errors come with HTTP status 200 and in wordings that change from year to year. So an error is
-recognised by the absence of bars; words only choose between a moment, a day and never.
+The rule it keeps: an answer is paid for, and a free key never gives old bars back. So each one is
+archived before it is read, and the rows handed on are those of the archive that no finished run
+has carried to the store yet: of this run, and of any before it that was cut short.
 """
 
-import json
-import re
-import time
+import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import requests
-import stamina
-
-from etl.errors import (
-    InvalidKey,
-    Malformed,
-    PremiumOnly,
-    QuotaSpent,
-    SourceError,
-    Throttled,
-    Unavailable,
-    UnknownSymbol,
-)
+from etl.archive import MALFORMED, Archive, Entry, find_loaded_number, read_body
+from etl.budget import BARS, Budget, Call, Limits
+from etl.dispatch import Dispatcher, Patience
+from etl.download import Downloader
+from etl.errors import InputError, Malformed, NotAsked, SourceError, UnknownSymbol
+from etl.pace import Pace
+from etl.plan import Plan, describe_budget, make_plan
 from etl.settings import Settings, SettingsError
-from etl.sources import Delivery, build_bars
-from etl.stage import redact
-
-FIELDS = ("open", "high", "low", "close", "volume")
-GET_A_KEY = "a free key is given at https://www.alphavantage.co/support/#api-key; put it in .env"
-
-# Wordings since 2017, read in this order: the message of a burst also names the daily quota, and
-# both name the premium plans.
-WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
-    (r"api\W?key is invalid|invalid or missing|demo\W+api key", InvalidKey, GET_A_KEY),
-    (
-        r"premium (endpoint|feature)",
-        PremiumOnly,
-        "AV_OUTPUTSIZE=compact is free; full history needs a premium key",
-    ),
-    (
-        r"per second|per minute|frequency|sparingly",
-        Throttled,
-        "lower AV_CALLS_PER_SECOND, and let no other program use the key",
-    ),
-    (
-        r"per day|daily|rate limit",
-        QuotaSpent,
-        "run again tomorrow; what came today is kept",
-    ),
-    (r"invalid api call|symbol", UnknownSymbol, "check its spelling at the vendor"),
+from etl.sources import Delivery, Order, build_actions, build_bars
+from etl.sources.av_answers import (
+    GET_A_KEY,
+    check_answer,
+    describe_content,
+    parse_actions,
+    parse_bars,
+    redact_body,
 )
 
-
-@dataclass(frozen=True)
-class Patience:
-    """How long one symbol is tried: attempts, seconds in all, first and longest wait."""
-
-    attempts: int = 4
-    seconds: float = 90
-    first_wait: float = 1
-    longest_wait: float = 20
-
-
-class Pace:
-    """Spaces calls: `wait` returns when the next one is allowed."""
-
-    def __init__(
-        self,
-        calls_per_second: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.spacing = 1 / calls_per_second if calls_per_second else 0.0
-        self.clock = clock
-        self.sleep = sleep
-        self.next_at = float("-inf")
-
-    def wait(self) -> None:
-        now = self.clock()
-        if now < self.next_at:
-            self.sleep(self.next_at - now)
-        self.next_at = max(now, self.next_at) + self.spacing
+log = logging.getLogger("etl")
+VENDOR = "alpha_vantage"
 
 
 class AlphaVantage:
-    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
+    def __init__(self, settings: Settings, order: Order, patience: Patience | None = None) -> None:
         self.settings = settings
-        self.symbols = settings.symbols or ()
-        self.count = len(self.symbols)
-        self.pace = Pace(settings.av_calls_per_second)
-        self.patience = patience or Patience()
-        self.session = requests.Session()
-        self.session.trust_env = False  # no .netrc and no proxy may see or replace the key
+        self.order = order
+        self.clock = order.clock
+        self.patience = patience
+        self.archive = Archive(settings.archive_dir)
+        self.budget = open_budget(settings, order)
+        self.since = 0 if order.is_from_start else find_loaded_number(settings.runs_dir)
+        self.plan = make_plan(settings, self.archive, self.budget, self.clock.now(), order.is_retry)
+        self.pending_up_to = self.archive.last_number
+        self.count = count_entries(self.archive, self.since) + len(self.plan.list_calls())
+        self.notes: dict[str, Any] = {
+            "up_to_date": self.plan.up_to_date,
+            "waiting": len(self.plan.waiting),
+            "calls": 0,
+            "answers": 0,
+        }
+        self.downloader = Downloader(
+            settings.av_base_url, settings.http_timeout, settings.max_payload_mb * 2**20
+        )
 
     def fetch(self) -> Iterator[Delivery]:
-        end: SourceError | None = None
-        for symbol in self.symbols:
-            if end:
-                yield Delivery(symbol, error=type(end)(f"not asked: {end.kind} before it"))
-                continue
-            try:
-                payload = self.request(symbol)
-                rows = parse_bars(payload, symbol)
-                yield Delivery(symbol, build_bars(rows, "alpha_vantage", "raw", utc_now()))
-            except SourceError as error:
-                end = error if error.ends_run else None
-                yield Delivery(symbol, error=error)
+        """What is pending in the archive; then each answer, as it comes."""
+        log.info("extract: %s", describe_budget(self.settings, self.budget, self.clock.now()))
+        self.archive.sweep()
+        has_bars, riders = False, set()
+        for delivery in self.deliver_all():
+            if delivery.bars is not None:
+                has_bars = True
+            elif delivery.actions is not None and delivery.actions.num_rows:
+                riders.add(delivery.label)
+            yield delivery
+        if not has_bars:
+            # no raw file is without bars: actions that come alone bring their symbol's last ones
+            for symbol in sorted(riders):
+                if entry := self.archive.latest.get((symbol, BARS)):
+                    yield read_entry(entry)
+        self.notes["archived_up_to"] = self.archive.last_number
 
-    def request(self, symbol: str) -> bytes:
-        """The payload for one symbol: an answer that holds bars, or a SourceError."""
-        for attempt in stamina.retry_context(
-            on=is_transient,
-            attempts=self.patience.attempts,
-            timeout=self.patience.seconds,
-            wait_initial=self.patience.first_wait,
-            wait_max=self.patience.longest_wait,
-            wait_jitter=self.patience.first_wait / 2,
-        ):
-            with attempt:
-                payload = self.call(symbol)
-        return payload
+    def deliver_all(self) -> Iterator[Delivery]:
+        yield from read_archive(self.archive, self.since, self.pending_up_to)
+        yield from list_refused(self.plan)
+        yield from self.ask_all()
 
-    def call(self, symbol: str) -> bytes:
-        self.pace.wait()
-        query = {
-            "function": "TIME_SERIES_DAILY",
-            "symbol": symbol,
-            "outputsize": self.settings.av_outputsize,
-            "apikey": self.settings.av_api_key,
-        }
+    def ask_all(self) -> Iterator[Delivery]:
+        before = len(self.budget.calls)
+        pace = open_pace(self.settings, self.budget, self.clock)
+        dispatcher = Dispatcher(self.ask, self.budget, pace, self.clock, self.patience)
+        for call, result in dispatcher.run(self.plan.list_calls()):
+            self.notes["calls"] = len(self.budget.calls) - before
+            if isinstance(result, Delivery):
+                self.notes["answers"] += 1
+                yield result
+            elif call.function == BARS:
+                yield Delivery(call.symbol, error=result)
+            elif not isinstance(result, NotAsked):
+                # nobody asked for them by name: no failure of the run
+                self.notes["actions_failed"] = self.notes.get("actions_failed", 0) + 1
+                log.debug("%s: %s", call.function, result)
+
+    def ask(self, call: Call, note_sent: Callable[[], None]) -> Delivery:
+        """Make one call and archive its answer. Runs in a thread of its own."""
+        key, body = self.settings.av_api_key, b""
         try:
-            answer = self.session.get(
-                self.settings.av_base_url,
-                params=query,
-                timeout=self.settings.http_timeout,
-                allow_redirects=False,  # a redirect would carry the key to another host
-            )
-        except requests.RequestException as error:
-            # requests puts the URL, and with it the key, into its messages: only the type is kept
-            raise Unavailable(f"{symbol}: {describe(error)}") from None
-        check_answer(answer.status_code, answer.content, symbol, self.settings.av_api_key)
-        return answer.content
+            query = {**build_query(call, self.settings), "apikey": key}
+            answer = self.downloader.get(query, note_sent)
+            fetched_at = self.clock.now()
+            body = redact_body(answer.body, key)
+            parsed = check_answer(answer.status, body, call.symbol, call.function, key)
+        except Malformed:
+            # paid for, and perhaps read by a later version
+            self.archive.add(call.symbol, call.function, MALFORMED, body, self.clock.now())
+            raise
+        content = describe_content(parsed, call.function)
+        entry = self.archive.add(call.symbol, call.function, content, body, fetched_at)
+        return build_delivery(entry, parsed)
 
 
-def open_alpha_vantage(settings: Settings) -> AlphaVantage:
+class Replay:
+    """Everything in the archive, without a call: the way back to raw data."""
+
+    def __init__(self, settings: Settings, order: Order) -> None:
+        self.archive = Archive(settings.archive_dir)
+        self.symbols = order.symbols
+        self.count = count_entries(self.archive, 0)
+        self.notes: dict[str, Any] = {}
+
+    def fetch(self) -> Iterator[Delivery]:
+        for delivery in read_archive(self.archive, 0, self.archive.last_number):
+            if self.symbols is None or delivery.label in self.symbols:
+                yield delivery
+        if self.symbols is None:
+            self.notes["archived_up_to"] = self.archive.last_number
+
+
+def list_refused(plan: Plan) -> Iterator[Delivery]:
+    """What an earlier answer rules out. What it says of a key it says of all symbols, once."""
+    said: set[type[SourceError]] = set()
+    for call, error in plan.refused:
+        is_repeated = not isinstance(error, UnknownSymbol) and type(error) in said
+        said.add(type(error))
+        yield Delivery(call.symbol, error=NotAsked(str(error)) if is_repeated else error)
+
+
+def open_alpha_vantage(settings: Settings, order: Order) -> AlphaVantage | Replay:
+    if order.is_replay:
+        return Replay(settings, order)
     if not settings.av_api_key:
         raise SettingsError(f"SOURCE=alpha_vantage wants AV_API_KEY: {GET_A_KEY}")
-    return AlphaVantage(settings)
+    return AlphaVantage(settings, order)
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+def open_budget(settings: Settings, order: Order) -> Budget:
+    limits = Limits(settings.av_calls_per_day, settings.av_day_zone)
+    return Budget(settings.ledger_path, limits, settings.av_api_key, order.is_retry)
 
 
-def is_transient(error: Exception) -> bool:
-    return isinstance(error, SourceError) and error.is_transient
+def open_pace(settings: Settings, budget: Budget, clock: Any) -> Pace:
+    """The pace, with the last minute's calls of earlier runs in it."""
+    now = clock.monotonic()
+    recent = (now - age for age in budget.list_recent(clock.now(), 60))
+    return Pace(settings.av_calls_per_second, settings.av_calls_per_minute, recent)
 
 
-def describe(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
-        return "the vendor did not answer in time: HTTP_TIMEOUT sets how long to wait"
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return "AV_BASE_URL is no address that can be asked"
-    return f"the vendor cannot be reached ({type(error).__name__}): check AV_BASE_URL and network"
+def build_query(call: Call, settings: Settings) -> dict[str, str]:
+    query = {"function": call.function, "symbol": call.symbol}
+    return {**query, "outputsize": settings.av_outputsize} if call.function == BARS else query
 
 
-def check_answer(status: int, body: bytes, symbol: str, key: str = "") -> None:
-    """Raise the SourceError that an answer without bars stands for; return if it has some."""
-    answer = read_json(body)
-    if status == 200 and find_series(answer):
-        return
-    message = redact(find_message(answer), key)[:300]
-    for pattern, error, remedy in WORDINGS:
-        if re.search(pattern, message, re.IGNORECASE):
-            raise error(f"{symbol}: {remedy} (the vendor said: {message})")
-    if status == 429:
-        raise Throttled(f"{symbol}: {WORDINGS[2][2]} (HTTP status 429)")
-    if status in (401, 403):
-        raise InvalidKey(f"{symbol}: {GET_A_KEY} (HTTP status {status})")
-    if status >= 500 or not body.strip() or body.lstrip().startswith(b"<"):
-        raise Unavailable(f"{symbol}: the vendor is out of order (HTTP status {status}): try later")
-    said = f"the vendor said: {message}" if message else f"{len(body)} bytes, HTTP status {status}"
-    raise Malformed(f"{symbol}: an answer without bars ({said})")
+def count_entries(archive: Archive, after: int) -> int:
+    return sum(1 for entry in archive.list_entries(after) if entry.has_data)
 
 
-def read_json(body: bytes) -> Any:
+def read_archive(archive: Archive, after: int, up_to: int) -> Iterator[Delivery]:
+    for entry in archive.list_entries(after, up_to):
+        delivery = read_entry(entry)
+        if entry.has_data or not delivery.error:
+            yield delivery
+
+
+def read_entry(entry: Entry) -> Delivery:
+    """One archived answer, read again as on its first day; a damaged one is an error."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+        answer = check_answer(200, read_body(entry), entry.symbol, entry.function)
+        return build_delivery(entry, answer)
+    except InputError as error:
+        return Delivery(entry.symbol, error=Malformed(str(error)))
+    except SourceError as error:
+        return Delivery(entry.symbol, error=error)
 
 
-def find_series(answer: Any) -> dict[str, dict[str, Any]]:
-    """The bars in an answer, by date as text; empty when there are none."""
-    if not isinstance(answer, dict):
-        return {}
-    for name, series in answer.items():
-        if name.startswith("Time Series") and isinstance(series, dict):
-            return series if all(isinstance(bar, dict) for bar in series.values()) else {}
-    return {}
-
-
-def find_message(answer: Any) -> str:
-    """Whatever text an answer without bars holds, in one line."""
-    if not isinstance(answer, dict):
-        return ""
-    return " ".join(" ".join(v.split()) for v in answer.values() if isinstance(v, str))
-
-
-def parse_bars(payload: bytes, symbol: str) -> list[dict[str, str | None]]:
-    """The bars of one payload as rows of text. Raises Malformed if they are another symbol's."""
-    answer = read_json(payload)
-    named = read_field(answer.get("Meta Data") or {}, "symbol")
-    if named and re.sub(r"\W", "", named).upper() != re.sub(r"\W", "", symbol).upper():
-        raise Malformed(f"{symbol}: the vendor sent the bars of {named[:40]}")
-    return [
-        {"symbol": symbol, "timestamp": day, **{name: read_field(bar, name) for name in FIELDS}}
-        for day, bar in find_series(answer).items()
-    ]
-
-
-def read_field(bar: Any, name: str) -> str | None:
-    """The value of "1. open", "open" … as the vendor wrote it; None where there is none.
-
-    The numbers in front differ: adjusted bars have their volume at "6.".
-    """
-    if not isinstance(bar, dict):
-        return None
-    for key, value in bar.items():
-        if key.partition(". ")[2].lower() == name or key.lower() == name:
-            return None if value is None else str(value)
-    return None
+def build_delivery(entry: Entry, answer: Any) -> Delivery:
+    symbol, function = entry.symbol, entry.function
+    at: datetime = entry.fetched_at.astimezone(UTC).replace(tzinfo=None)
+    if function == BARS:
+        return Delivery(symbol, build_bars(parse_bars(answer, symbol), VENDOR, "raw", at))
+    return Delivery(
+        symbol, actions=build_actions(parse_actions(answer, symbol, function), VENDOR, at)
+    )

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -44,6 +45,7 @@ class Files:
         self.settings = settings
         self.paths = paths
         self.count = len(paths)
+        self.notes: dict[str, Any] = {}
         self.symbols = settings.symbols
 
     def fetch(self) -> Iterator[Delivery]:

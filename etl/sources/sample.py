@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from etl.errors import SourceError, UnknownSymbol
 from etl.settings import PROJECT_ROOT, Settings
@@ -21,6 +22,7 @@ class Sample:
         self.symbols = symbols
         self.folder = folder
         self.count = len(symbols)
+        self.notes: dict[str, Any] = {}
 
     def fetch(self) -> Iterator[Delivery]:
         bars = group_by_symbol(read_csv(self.folder / "bars.csv.gz"))

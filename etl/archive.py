@@ -1,0 +1,145 @@
+"""Every paid answer, as it came: data/archive/<vendor>/<symbol>/<name>.json.gz.
+
+The rule it keeps: an answer is on the disk, whole, before anything is made of it, and is never
+changed. A file's name tells all that the next run has to know, so that nothing is unpacked to
+make a plan: number . fetched_at . function . date of the last bar (or "data", or "malformed").
+Numbers only grow, whatever the clock does.
+"""
+
+import gzip
+import json
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from etl.errors import InputError
+from etl.stage import flush_to_disk, write_whole
+
+STAMP = "%Y%m%dT%H%M%S%fZ"
+NAME = re.compile(r"(\d{9,})\.(\d{8}T\d{12}Z)\.(\w+)\.([\w-]+)\.json\.gz")
+MALFORMED = "malformed"
+DATA = "data"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One archived answer. `content`: the date of its last bar, "data" or "malformed"."""
+
+    path: Path
+    number: int
+    fetched_at: datetime
+    function: str
+    content: str
+
+    @property
+    def symbol(self) -> str:
+        return unquote(self.path.parent.name)
+
+    @property
+    def last_bar(self) -> date | None:
+        return date.fromisoformat(self.content) if self.content[:1].isdigit() else None
+
+    @property
+    def has_data(self) -> bool:
+        return self.content != MALFORMED
+
+
+class Archive:
+    """`latest`: (symbol, function) → its newest answer with data; `answered`: of any kind."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.latest: dict[tuple[str, str], Entry] = {}
+        self.answered: dict[tuple[str, str], Entry] = {}
+        self.last_number = 0
+        self.lock = threading.Lock()
+        for entry in self.list_entries():
+            self.index(entry)
+
+    def index(self, entry: Entry) -> None:
+        self.last_number = max(self.last_number, entry.number)
+        key = (entry.symbol, entry.function)
+        for table in (self.latest, self.answered):
+            known = table.get(key)
+            is_newer = known is None or known.number < entry.number
+            if is_newer and (entry.has_data or table is self.answered):
+                table[key] = entry
+
+    def list_entries(self, after: int = 0, up_to: float = float("inf")) -> Iterator[Entry]:
+        """The answers numbered from after + 1 to up_to, symbol by symbol, oldest first."""
+        for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+            if folder.is_dir():
+                entries = (read_name(path) for path in sorted(folder.iterdir()))
+                yield from (e for e in entries if e and after < e.number <= up_to)
+
+    def sweep(self) -> None:
+        """Take away what a killed run left half written. Only for who holds the lock."""
+        for path in self.folder.glob("*/*.next"):
+            path.unlink(missing_ok=True)
+
+    def add(
+        self, symbol: str, function: str, content: str, body: bytes, fetched_at: datetime
+    ) -> Entry:
+        """Keep one answer. Safe to call from several threads."""
+        with self.lock:
+            self.last_number += 1
+            number = self.last_number
+        folder = self.folder / name_folder(symbol)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            flush_to_disk(folder.parent)
+        stamp = fetched_at.astimezone(UTC).strftime(STAMP)
+        path = folder / f"{number:09d}.{stamp}.{function}.{content}.json.gz"
+        with write_whole(path) as next_path:
+            next_path.write_bytes(gzip.compress(body, 6, mtime=0))
+        entry = Entry(path, number, fetched_at, function, content)
+        with self.lock:
+            self.index(entry)
+        return entry
+
+
+def read_body(entry: Entry) -> bytes:
+    try:
+        return gzip.decompress(entry.path.read_bytes())
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{entry.path}: damaged ({error}): put it back, or move it away") from None
+
+
+def name_folder(symbol: str) -> str:
+    """The symbol, with what a file name cannot hold percent-encoded."""
+    escaped = re.sub(r"[^\w.^=&$~\u0080-\U0010ffff-]", lambda m: quote(m[0], safe=""), symbol)
+    return re.sub(r"^\.", "%2E", escaped)
+
+
+def read_name(path: Path) -> Entry | None:
+    """What a file's name tells; None for a file that is none of ours, or was never finished."""
+    match = NAME.fullmatch(path.name)
+    if not match:
+        return None
+    number, stamp, function, content = match.groups()
+    try:
+        fetched_at = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+        entry = Entry(path, int(number), fetched_at, function, content)
+        return entry if entry.last_bar or not content[:1].isdigit() else None
+    except ValueError:
+        return None
+
+
+def find_loaded_number(runs_dir: Path) -> int:
+    """The archive number up to which the last finished run carried all answers to the store.
+
+    Read from the run records (never from the database): a run counts once its load is done. 0
+    where there is none.
+    """
+    for path in sorted(runs_dir.glob("*.json"), reverse=True):
+        try:
+            stages = json.loads(path.read_text())["stages"]
+            if stages["load"]["status"] == "ok":
+                return int(stages["extract"]["archived_up_to"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return 0
