@@ -163,18 +163,18 @@ def collect_islands(bars: str, splits: str) -> str:
     return f"""
         CREATE OR REPLACE TEMP TABLE islands AS
         WITH spans AS (
-            SELECT symbol, coalesce(from_at, '0001-01-01'::TIMESTAMP) AS from_at,
+            SELECT symbol, timestamp, coalesce(from_at, '0001-01-01'::TIMESTAMP) AS from_at,
                    coalesce(to_at, '9999-12-31'::TIMESTAMP) AS to_at
             FROM marked WHERE is_stirred),
         starts AS (
             SELECT *, coalesce(from_at > max(to_at) OVER (PARTITION BY symbol
-                ORDER BY from_at, to_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), true)
+                ORDER BY from_at, timestamp ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), true)
                 AS is_start FROM spans),
         areas AS (
             SELECT symbol, min(from_at) AS from_at, max(to_at) AS to_at,
                    row_number() OVER () AS island
             FROM (SELECT *, count(*) FILTER (is_start) OVER (PARTITION BY symbol
-                ORDER BY from_at, to_at ROWS UNBOUNDED PRECEDING) AS part FROM starts)
+                ORDER BY from_at, timestamp ROWS UNBOUNDED PRECEDING) AS part FROM starts)
             GROUP BY symbol, part),
         ex AS ({find_split_bars(bars, splits)}),
         around AS (

@@ -20,7 +20,6 @@ from etl import breaks, notes, sessions
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 PRICES = ("open", "high", "low", "close")
 PRICE_REASONS = {rule.reason for rule in breaks.RULES}
-Note = tuple[str, date, str]
 
 BARS = pa.schema(
     [
@@ -90,9 +89,12 @@ def find(bars: Any, splits: Any, *exchanges: str) -> list[tuple[str, date, str, 
         connection, list(exchanges) or ["XNYS"], date(1999, 1, 1), date(2025, 1, 1)
     )
     notes.find_notes(connection)
-    return connection.execute(
+    found = connection.execute(
         "SELECT symbol, timestamp::DATE, reason, detail FROM notes ORDER BY ALL"
     ).fetchall()
+    keys = connection.execute("SELECT DISTINCT symbol, timestamp, reason FROM notes").fetchall()
+    assert len(keys) == len(found)  # one note a bar and reason
+    return found
 
 
 def judge(series: Series) -> dict[str, list[int]]:
