@@ -14,9 +14,10 @@ change the notes of the CONTEXT bars on either side; to judge those, hand in twi
 import duckdb
 
 from etl import breaks
-from etl.breaks import CONTEXT, REACH, Rule
+from etl.breaks import Rule
 
-AROUND = CONTEXT + REACH  # bars looked at on each side of a bar that stirs
+CONTEXT = breaks.CONTEXT  # bars on each side that decide what is said of a bar
+AROUND = CONTEXT + breaks.REACH  # bars looked at on each side of a bar that stirs
 NOISE = 1e-6  # relative: prices that were once 32-bit floats
 STIR = 1.28  # a step, or a bar's range, that makes its neighbourhood worth a look
 WIDE = 2.5
