@@ -14,9 +14,10 @@ change the notes of the CONTEXT bars on either side; to judge those, hand in twi
 import duckdb
 
 from etl import breaks
-from etl.breaks import CONTEXT, REACH, Rule
+from etl.breaks import Rule
 
-AROUND = CONTEXT + REACH  # bars looked at on each side of a bar that stirs
+CONTEXT = breaks.CONTEXT  # bars on each side that decide what is said of a bar
+AROUND = CONTEXT + breaks.REACH  # bars looked at on each side of a bar that stirs
 NOISE = 1e-6  # relative: prices that were once 32-bit floats
 STIR = 1.28  # a step, or a bar's range, that makes its neighbourhood worth a look
 WIDE = 2.5
@@ -163,18 +164,18 @@ def collect_islands(bars: str, splits: str) -> str:
     return f"""
         CREATE OR REPLACE TEMP TABLE islands AS
         WITH spans AS (
-            SELECT symbol, coalesce(from_at, '0001-01-01'::TIMESTAMP) AS from_at,
+            SELECT symbol, timestamp, coalesce(from_at, '0001-01-01'::TIMESTAMP) AS from_at,
                    coalesce(to_at, '9999-12-31'::TIMESTAMP) AS to_at
             FROM marked WHERE is_stirred),
         starts AS (
             SELECT *, coalesce(from_at > max(to_at) OVER (PARTITION BY symbol
-                ORDER BY from_at, to_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), true)
+                ORDER BY from_at, timestamp ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), true)
                 AS is_start FROM spans),
         areas AS (
             SELECT symbol, min(from_at) AS from_at, max(to_at) AS to_at,
                    row_number() OVER () AS island
             FROM (SELECT *, count(*) FILTER (is_start) OVER (PARTITION BY symbol
-                ORDER BY from_at, to_at ROWS UNBOUNDED PRECEDING) AS part FROM starts)
+                ORDER BY from_at, timestamp ROWS UNBOUNDED PRECEDING) AS part FROM starts)
             GROUP BY symbol, part),
         ex AS ({find_split_bars(bars, splits)}),
         around AS (

@@ -20,7 +20,6 @@ from etl import breaks, notes, sessions
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 PRICES = ("open", "high", "low", "close")
 PRICE_REASONS = {rule.reason for rule in breaks.RULES}
-Note = tuple[str, date, str]
 
 BARS = pa.schema(
     [
@@ -90,9 +89,12 @@ def find(bars: Any, splits: Any, *exchanges: str) -> list[tuple[str, date, str, 
         connection, list(exchanges) or ["XNYS"], date(1999, 1, 1), date(2025, 1, 1)
     )
     notes.find_notes(connection)
-    return connection.execute(
+    found = connection.execute(
         "SELECT symbol, timestamp::DATE, reason, detail FROM notes ORDER BY ALL"
     ).fetchall()
+    keys = connection.execute("SELECT DISTINCT symbol, timestamp, reason FROM notes").fetchall()
+    assert len(keys) == len(found)  # one note a bar and reason
+    return found
 
 
 def judge(series: Series) -> dict[str, list[int]]:
@@ -183,6 +185,15 @@ def test_a_bar_with_some_prices_in_another_unit_is_noted(columns: list[int]) -> 
     series = Series()
     series.prices[columns, 30] *= 0.01
     assert judge(series).get("unit change") == [30]
+
+
+@pytest.mark.parametrize("volume", [0, 4, 50])
+def test_every_bar_of_a_tenth_that_comes_back_is_noted_whatever_its_volume(volume: int) -> None:
+    series = Series()
+    series.scale(30, 40, 0.1, volume=volume)
+    noted = judge(series)
+    noted.pop("zero volume", None)
+    assert list(noted.values()) == [list(range(30, 40))]
 
 
 @pytest.mark.parametrize("factor", [0.01, 100])
@@ -284,9 +295,16 @@ def test_a_high_or_a_low_far_from_everything_is_a_spike() -> None:
     assert judge(series) == {"price spike": [30, 50]}
 
 
-def test_what_is_usual_for_a_symbol_is_no_spike() -> None:
-    series = Series(swing=0.2)
-    assert judge(series).get("price spike") is None
+def test_a_jump_that_is_only_partly_taken_back_is_no_spike() -> None:
+    series = Series()
+    series.scale(40, 41, 2)
+    series.scale(41, 80, 1.4)
+    assert judge(series) == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_usual_for_a_symbol_is_no_spike(seed: int) -> None:
+    assert judge(Series(200, swing=0.25, seed=seed)).get("price spike") is None
 
 
 def test_prices_of_zero_or_less_are_left_to_other_rules() -> None:
@@ -457,10 +475,8 @@ def test_windows_with_their_context_are_judged_like_the_whole(
         pa.concat_tables([rename(bars[p.start : p.stop], str(n)) for n, p in enumerate(places)]),
         pa.concat_tables([rename(splits, str(n)) for n in range(len(places))]),
     )
-    windowed = [
-        note for symbol, *note in found if series.days.index(note[0]) // length == int(symbol)
-    ]
-    assert sorted(windowed) == sorted(note for _, *note in find(bars, splits))
+    windowed = [note[1:] for note in found if series.days.index(note[1]) // length == int(note[0])]
+    assert sorted(windowed) == sorted(note[1:] for note in find(bars, splits))
 
 
 def test_the_order_of_bars_and_the_other_symbols_change_nothing() -> None:
