@@ -84,6 +84,7 @@ def test_what_the_vendor_says_instead_of_bars_is_told_apart(
     assert [error.kind for error in errors] == [kind]
 
 
+RECORDED_FOLDERS = ("2017-08_zackurben", "2021_pricehist", "2020-05-08_crazzyghost")
 RECORDED_KINDS = {
     "e01": "unknown symbol",
     "e02": "invalid key",
@@ -165,7 +166,8 @@ NASTY: dict[str, bytes] = {
     "deep lists": b"[" * 200_000,
     "deep lists closed": b"[" * 50_000 + b"]" * 50_000,
     "deep objects": b'{"a":' * 100_000,
-    "deep inside a bar": SERIES % (b'{"2026-11-20": {"4. close": %s}}' % (b"[" * 9000 + b"]" * 9000)),
+    "deep inside a bar": SERIES
+    % (b'{"2026-11-20": {"4. close": %s}}' % (b"[" * 9000 + b"]" * 9000)),
     "invalid utf-8": b'{"Information": "\xff\xfe\xfa"}',
     "overlong utf-8": b'{"Information": "\xc0\xaf"}',
     "utf-8 surrogate": b'{"Information": "\xed\xa0\x80"}',
@@ -207,7 +209,8 @@ NASTY: dict[str, bytes] = {
     "no date": SERIES % (b'{"today": %s}' % BAR),
     "empty date": SERIES % (b'{"": %s}' % BAR),
     "impossible date": SERIES % (b'{"2026-13-45": %s}' % BAR),
-    "duplicate series, the last empty": b'{"Time Series (Daily)": {"2026-11-20": %s}, "Time Series (Daily)": {}}' % BAR,
+    "duplicate series, the last empty": (
+        b'{"Time Series (Daily)": {"2026-11-20": %s}, "Time Series (Daily)": {}}' % BAR),
     "weekly": GOOD.replace(b"Time Series (Daily)", b"Weekly Time Series"),
     "intraday": GOOD.replace(b"Time Series (Daily)", b"Time Series (5min)"),
     "currencies": GOOD.replace(b"Time Series (Daily)", b"Time Series FX (Daily)"),
