@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from etl.errors import Malformed, Unavailable
 
 CHUNK = 64 * 1024
+TOO_LATE = "the vendor did not answer in time: HTTP_TIMEOUT sets how long to wait"
 FAILURES = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -38,10 +39,11 @@ class Answer:
 
 
 class Line(threading.local):
-    """This thread's session, the connection that it last opened, whom to tell of leaving."""
+    """This thread's session, its connection and socket, and whom to tell of leaving."""
 
     session: requests.Session | None = None
     connection: Any = None
+    sock: Any = None
     note_sent: Callable[[], object] = bool
 
 
@@ -66,10 +68,13 @@ class Downloader:
         is_late = threading.Event()
         with self.watch(is_late):
             try:
-                return self.ask(query)
+                answer = self.ask(query)
+                if not is_late.is_set():  # a connection that was cut may look like one that ended
+                    return answer
+                reason = TOO_LATE
             except FAILURES as error:
                 # these messages hold the URL, and with it the key: only the type is kept
-                reason = describe(error, is_late.is_set())
+                reason = TOO_LATE if is_late.is_set() else describe(error)
         raise Unavailable(reason)
 
     def ask(self, query: Mapping[str, str]) -> Answer:
@@ -127,12 +132,13 @@ class Downloader:
 
         def cut() -> None:
             is_late.set()
-            with suppress(OSError, AttributeError):
-                values["connection"].sock.shutdown(SHUT_RDWR)
+            # the socket itself: a connection lets go of it once it waits for the last answer
+            for sock in (values.get("sock"), getattr(values.get("connection"), "sock", None)):
+                with suppress(OSError, AttributeError):
+                    sock.shutdown(SHUT_RDWR)
 
         timer = threading.Timer(self.seconds, cut)
         timer.daemon = True
-        self.line.connection = self.line.connection
         timer.start()
         try:
             yield
@@ -159,6 +165,7 @@ def watched(kind: Any, line: Line) -> Any:
 
         def endheaders(self, *args: Any, **options: Any) -> None:
             super().endheaders(*args, **options)
+            line.sock = self.sock
             line.note_sent()
 
     return Watched
@@ -179,9 +186,9 @@ def inflate(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
         raise ValueError("torn")
 
 
-def describe(error: Exception, is_late: bool) -> str:
-    if is_late or isinstance(error, requests.Timeout | TimeoutError):
-        return "the vendor did not answer in time: HTTP_TIMEOUT sets how long to wait"
+def describe(error: Exception) -> str:
+    if isinstance(error, requests.Timeout | TimeoutError):
+        return TOO_LATE
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return "AV_BASE_URL is no address that can be asked"
     return f"the vendor cannot be reached ({type(error).__name__}): check AV_BASE_URL and network"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from etl.clock import Clock
 from etl.errors import EtlError
 from etl.extract import extract
 from etl.settings import Settings, read_settings
@@ -33,7 +34,7 @@ def settings_for(folder: Path, vendor: Vendor, **given: Any) -> Settings:
     return read_settings(Settings, options, {}, folder / "no.env")
 
 
-def run_extract(settings: Settings, clock: FakeClock, **options: Any) -> EtlError | None:
+def run_extract(settings: Settings, clock: Clock, **options: Any) -> EtlError | None:
     """One run; the error that it ended with."""
     args = argparse.Namespace(strict=False, **options)
     try:
