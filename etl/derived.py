@@ -5,7 +5,7 @@ with the store. Works on the temp relations of load: `incoming`, `changes`, the 
 file as `store`, and `next`, the version under construction, with the changes in it.
 """
 
-from datetime import date, datetime
+from datetime import date
 
 import duckdb
 
@@ -19,6 +19,7 @@ CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 # vendor has ended the series.
 PUBLICATION_LAG = 5
 NOT_FINAL = "provisional"
+NO_DAY = date(2000, 1, 1)  # where nothing comes, no session is asked for
 
 
 def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
@@ -81,13 +82,13 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:
     """First and last day of all bars, stored and incoming, of the incoming symbols."""
-    span: tuple[datetime, datetime] = connection.execute(
+    first, last = connection.execute(
         """SELECT min(first), max(last) FROM (
             SELECT min(timestamp) AS first, max(timestamp) AS last FROM incoming
             UNION ALL SELECT min(first), max(last) FROM store.instruments
             WHERE symbol IN (SELECT symbol FROM incoming))"""
     ).fetchall()[0]
-    return span[0].date(), span[1].date()
+    return (first.date(), last.date()) if first else (NO_DAY, NO_DAY)
 
 
 def write_provisional(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

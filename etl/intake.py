@@ -25,7 +25,7 @@ def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: 
     """`incoming`: the bars with source, basis and fetched_at (at worst the file's own time)."""
     columns = stage.read_columns(connection, path)
     check_types(columns, path)
-    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(microsecond=0, tzinfo=None)
+    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
     extra = {
         "source": ("VARCHAR", "'files'"),
         "basis": ("VARCHAR", stage.quote(settings.source_adjustment)),

@@ -273,7 +273,8 @@ def check_next(connection: duckdb.DuckDBPyConnection, bars: int) -> None:
 
 
 def report(record: dict[str, Any]) -> None:
-    counts = ", ".join(f"{record[n]:,} {n}" for n in ("inserted", "revised", "unchanged", "stale"))
+    names = ("inserted", "revised", "unchanged", *(("stale",) if record["stale"] else ()))
+    counts = ", ".join(f"{record[name]:,} {name}" for name in names)
     generation = record.get("generation")
     log.info("load: %s; %s", counts, f"published as {generation}" if generation else NOTHING_NEW)
 

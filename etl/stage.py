@@ -55,6 +55,7 @@ class Run:
             entry["status"] = "ok"
         except BaseException as error:
             entry["status"] = "failed"
+            entry.pop("symbols", None)  # counted, but not what became of the rows
             entry["error"] = str(error) if isinstance(error, EtlError) else type(error).__name__
             raise
         finally:

@@ -38,7 +38,7 @@ def store_of(data_dir: Path) -> Path:
 
 def read_counts(data_dir: Path) -> tuple[int, int, int]:
     record = read_record(data_dir)["stages"]["load"]
-    return record["inserted"], record["updated"], record["unchanged"]
+    return record["inserted"], record["revised"], record["unchanged"]
 
 
 def read_closes(data_dir: Path) -> list[tuple[Any, ...]]:
@@ -68,7 +68,7 @@ def derive_instruments(data_dir: Path) -> list[tuple[Any, ...]]:
 # Upsert
 
 
-def test_bars_are_counted_as_inserted_updated_or_unchanged(
+def test_bars_are_counted_as_inserted_revised_or_unchanged(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert load_bars(data_dir, [IBM_3, IBM_4]) == 0
@@ -76,7 +76,7 @@ def test_bars_are_counted_as_inserted_updated_or_unchanged(
     capsys.readouterr()
     assert load_bars(data_dir, [IBM_3, ("IBM", "2012-01-04", 185.6), FB_3]) == 0
     assert read_counts(data_dir) == (1, 1, 1)
-    assert "load: 1 inserted, 1 updated, 1 unchanged; published as 2-" in capsys.readouterr().err
+    assert "load: 1 inserted, 1 revised, 1 unchanged; published as 2-" in capsys.readouterr().err
     assert read_closes(data_dir) == [FB_3, IBM_3, ("IBM", "2012-01-04", 185.6)]
 
 
@@ -108,7 +108,7 @@ def test_an_unchanged_load_publishes_nothing(
     assert call_stage(load.main) == 0
     after = store_of(own_sample).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert "0 inserted, 0 updated, 12,154 unchanged; nothing to publish" in capsys.readouterr().err
+    assert "0 inserted, 0 revised, 12,154 unchanged; nothing to publish" in capsys.readouterr().err
     assert not (own_sample / "market_data.previous.duckdb").exists()
     assert (own_sample / "generation").read_text() == "1\n"
 

@@ -59,7 +59,14 @@ def read_content(database: Path) -> list[tuple[Any, ...]]:
         database,
         """SELECT (SELECT list(b ORDER BY symbol, timestamp) FROM ohlcv_data b),
                   (SELECT list(i ORDER BY symbol) FROM instruments i),
-                  (SELECT list(a ORDER BY symbol, ex_date) FROM corporate_actions a)""",
+                  (SELECT list(a ORDER BY symbol, ex_date) FROM corporate_actions a),
+                  (SELECT list((symbol, first, last, known_from) ORDER BY symbol, first)
+                   FROM ohlcv_arrivals),
+                  (SELECT list((symbol, timestamp, close, known_from, known_to)
+                               ORDER BY symbol, timestamp, known_to) FROM ohlcv_revisions),
+                  (SELECT list((symbol, timestamp, reason) ORDER BY symbol, timestamp, reason)
+                   FROM bar_notes),
+                  (SELECT list(g ORDER BY symbol, session) FROM gaps g)""",
     )
 
 
@@ -235,6 +242,8 @@ class Ledger:
 
     def check(self, where: object) -> bool:
         """Whether the load was published; the store is then put back as it was before."""
+        # each load reads the records of all deaths
+        shutil.rmtree(self.database.parent / "runs", ignore_errors=True)
         content = read_content(self.database)
         assert content in (self.before, self.after), where
         assert not wal_of(self.database).exists(), where
@@ -404,7 +413,7 @@ def test_the_database_of_another_program_is_refused_and_not_touched(
         connection.execute("CREATE TABLE ohlcv_data (mine INTEGER)")
     before = database.read_bytes()
     line = refuse_to_load(data_dir, capsys)
-    assert "is no store of this service (it has no corporate_actions, generation, ins" in line
+    assert "is no store of this service (it has no bar_notes, corporate_actions, etl_run_s" in line
     assert line.endswith("move it away")
     assert database.read_bytes() == before
 
