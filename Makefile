@@ -1,6 +1,7 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help serve etl extract transform load test lint format explain clean
+.PHONY: help serve etl extract transform load plan verify rollback \
+	test test-crash lint format explain clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 ARGS ?=
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.run  ## Serve on 127.0.0.1:8000; runs the ETL first where there are no bars yet
 	@$(PY) -m etl --if-needed
@@ -28,6 +29,15 @@ transform: $(VENV)/.run  ## Judge into data/clean_data.parquet and data/rejected
 
 load: $(VENV)/.run  ## Publish into data/market_data.duckdb
 	@$(PY) -m etl.load $(ARGS)
+
+plan: $(VENV)/.run  ## Show what the next run will ask the vendor, and why
+	@$(PY) -m etl.extract --plan $(ARGS)
+
+verify: $(VENV)/.run  ## Recompute what the store says of itself; name what does not add up
+	@$(PY) -m etl.verify
+
+rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the first
+	@$(PY) -m etl.rollback
 
 test: $(VENV)/.dev  ## Run the tests
 	@$(PY) -m pytest $(ARGS)
