@@ -141,6 +141,15 @@ def test_a_bar_on_no_session_of_its_exchange_is_noted() -> None:
     assert detail == f"XNYS has no session on a Saturday {day}"
 
 
+def test_a_bar_is_judged_by_the_sessions_of_its_own_exchange() -> None:
+    series = Series()  # sessions of New York; London was shut on 2010-04-05
+    series.exchange = "XLON"
+    bars, splits = series.to_tables()
+    assert [(day, reason) for _, day, reason, _ in find(bars, splits, "XNYS", "XLON")] == [
+        (date(2010, 4, 5), "outside sessions")
+    ]
+
+
 def test_a_day_before_the_known_sessions_is_not_judged() -> None:
     series = Series()
     series.exchange = "XTKS"
@@ -275,6 +284,15 @@ def test_a_crash_to_a_splits_ratio_with_a_crashs_volume_is_not_noted(
     series.scale(40, 80, fall, volume=3)
     series.volume[40] = 60_000_000
     assert judge(series) == {}
+
+
+def test_a_fall_to_half_is_no_split_before_it_has_stayed_for_three_bars() -> None:
+    series = Series()
+    series.scale(78, 80, 0.5, volume=2)
+    assert judge(series) == {}
+    longer = Series(84)
+    longer.scale(78, 84, 0.5, volume=2)
+    assert judge(longer) == {"unrecorded split": [78]}
 
 
 # --- spikes ----------------------------------------------------------------------------------
