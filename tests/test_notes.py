@@ -477,8 +477,8 @@ def rename(table: pa.Table, symbol: str) -> pa.Table:
     return table.set_column(0, "symbol", pa.array([symbol] * table.num_rows, pa.string()))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(["raw", "split"]), st.integers(1, 40))
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["raw", "split"]), st.integers(5, 60))
 def test_windows_with_their_context_are_judged_like_the_whole(
     seed: int, basis: str, length: int
 ) -> None:
@@ -553,9 +553,13 @@ def test_holidays_and_early_closes_are_no_gaps_and_the_sample_has_none() -> None
 
 
 def test_the_bar_of_another_symbol_does_not_fill_a_gap() -> None:
-    first, second = Series(symbol="A"), Series(symbol="B")
-    bars = pa.concat_tables([first.to_tables()[0].take([0, *range(2, 80)]), second.to_tables()[0]])
-    assert find_gaps(bars, []) == [("A", first.days[1], "not delivered")]
+    first, second = Series(symbol="A").to_tables()[0], Series(symbol="B").to_tables()[0]
+    bars = pa.concat_tables([first.take([0, *range(2, 80)]), second.take([0, 1, *range(3, 80)])])
+    days = Series().days
+    assert find_gaps(bars, []) == [
+        ("A", days[1], "not delivered"),
+        ("B", days[2], "not delivered"),
+    ]
 
 
 def test_gaps_follow_the_exchange_of_the_symbol() -> None:
