@@ -141,6 +141,15 @@ def test_a_bar_on_no_session_of_its_exchange_is_noted() -> None:
     assert detail == f"XNYS has no session on a Saturday {day}"
 
 
+def test_a_bar_is_judged_by_the_sessions_of_its_own_exchange() -> None:
+    series = Series()  # sessions of New York; London was shut on 2010-04-05
+    series.exchange = "XLON"
+    bars, splits = series.to_tables()
+    assert [(day, reason) for _, day, reason, _ in find(bars, splits, "XNYS", "XLON")] == [
+        (date(2010, 4, 5), "outside sessions")
+    ]
+
+
 def test_a_day_before_the_known_sessions_is_not_judged() -> None:
     series = Series()
     series.exchange = "XTKS"
@@ -275,6 +284,15 @@ def test_a_crash_to_a_splits_ratio_with_a_crashs_volume_is_not_noted(
     series.scale(40, 80, fall, volume=3)
     series.volume[40] = 60_000_000
     assert judge(series) == {}
+
+
+def test_a_fall_to_half_is_no_split_before_it_has_stayed_for_three_bars() -> None:
+    series = Series()
+    series.scale(78, 80, 0.5, volume=2)
+    assert judge(series) == {}
+    longer = Series(84)
+    longer.scale(78, 84, 0.5, volume=2)
+    assert judge(longer) == {"unrecorded split": [78]}
 
 
 # --- spikes ----------------------------------------------------------------------------------
@@ -459,8 +477,8 @@ def rename(table: pa.Table, symbol: str) -> pa.Table:
     return table.set_column(0, "symbol", pa.array([symbol] * table.num_rows, pa.string()))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(["raw", "split"]), st.integers(1, 40))
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["raw", "split"]), st.integers(5, 60))
 def test_windows_with_their_context_are_judged_like_the_whole(
     seed: int, basis: str, length: int
 ) -> None:
@@ -535,9 +553,13 @@ def test_holidays_and_early_closes_are_no_gaps_and_the_sample_has_none() -> None
 
 
 def test_the_bar_of_another_symbol_does_not_fill_a_gap() -> None:
-    first, second = Series(symbol="A"), Series(symbol="B")
-    bars = pa.concat_tables([first.to_tables()[0].take([0, *range(2, 80)]), second.to_tables()[0]])
-    assert find_gaps(bars, []) == [("A", first.days[1], "not delivered")]
+    first, second = Series(symbol="A").to_tables()[0], Series(symbol="B").to_tables()[0]
+    bars = pa.concat_tables([first.take([0, *range(2, 80)]), second.take([0, 1, *range(3, 80)])])
+    days = Series().days
+    assert find_gaps(bars, []) == [
+        ("A", days[1], "not delivered"),
+        ("B", days[2], "not delivered"),
+    ]
 
 
 def test_gaps_follow_the_exchange_of_the_symbol() -> None:
