@@ -152,8 +152,9 @@ class Dispatcher(Generic[T]):
         self.budget.learn(task.call, error, self.clock.now())
         if error.is_transient and task.attempt < self.patience.attempts and not self.stopped:
             ready_at = self.clock.monotonic() + self.patience.wait_after(task.attempt)
-            if isinstance(error, Throttled) and task.attempt > 1:
-                self.pace.hold(ready_at)  # once may be an unequal way; twice, somebody else asks
+            is_alone = task.answers < self.answers  # the others are answered all the while
+            if not is_alone or (isinstance(error, Throttled) and task.attempt > 1):
+                self.pace.hold(ready_at)
             heapq.heappush(self.retries, (ready_at, next(self.order), task))
             return
         if error.ends_run or (error.is_transient and task.answers == self.answers):

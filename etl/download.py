@@ -133,7 +133,8 @@ class Downloader:
         def cut() -> None:
             is_late.set()
             # the socket itself: a connection lets go of it once it waits for the last answer
-            for sock in (values.get("sock"), getattr(values.get("connection"), "sock", None)):
+            socks: list[Any] = [values.get("sock"), getattr(values.get("connection"), "sock", None)]
+            for sock in socks:
                 with suppress(OSError, AttributeError):
                     sock.shutdown(SHUT_RDWR)
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MARGIN = 0.035
+MARGIN = 0.03
 FAR_AGO = float("-inf")
 
 
