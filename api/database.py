@@ -86,8 +86,12 @@ class Database:
             self.fault = UNREADABLE
             log.error("the database does not open, the version before goes on: %s", error)
 
-    async def ask(self, snapshot: Snapshot, question: Question[T]) -> T:
-        """Run a question on a cursor of its own, in a thread; QueryTimeout after the time limit."""
+    async def ask(self, snapshot: Snapshot | None, question: Question[T]) -> T:
+        """Run a question on a cursor of its own, in a thread; QueryTimeout after the time limit.
+
+        Without a snapshot it takes one: NoDatabase if there still is none.
+        """
+        snapshot = snapshot or self.take_snapshot()
         self.limiter = self.limiter or anyio.CapacityLimiter(THREADS)
         cursor = snapshot.connection.cursor()
         watch = asyncio.create_task(interrupt_after(cursor, self.timeout))

@@ -71,7 +71,6 @@ class BarsQuery(RangeQuery):
         description="raw: prices as traded; split: as if all splits had always been.",
         examples=["raw"],
     )
-
     as_of: Instant | None = Field(
         None,
         description="The bars as known at this instant: later arrivals and revisions undone.",
@@ -79,7 +78,7 @@ class BarsQuery(RangeQuery):
     )
     quality: Literal["all", "strict"] = Field(
         "all",
-        description="strict leaves out the bars that have a note, and says how many.",
+        description="strict leaves out the bars that have a note now, and says how many.",
         examples=["all"],
     )
 
@@ -147,7 +146,9 @@ class BarsPage(BaseModel):
     interval: Literal["1d"]
     adjustment: Adjustment
     as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
-    left_out: int | None = Field(None, description="Only where strict: bars that have a note.")
+    left_out: int | None = Field(
+        None, description="Only where strict: bars of the whole range that have a note."
+    )
     count: int = Field(description="Rows in this answer.")
     next: str | None = Field(description="Relative URL of the rows after these; null at the end.")
     data: list[Bar]
@@ -299,6 +300,9 @@ class RunSymbol(BaseModel):
 class Run(RunSummary):
     failures: dict[str, str]
     stages: dict[str, Any]
+    next: str | None = Field(
+        description="Relative URL of the symbols after these; null at the end."
+    )
     symbols: list[RunSymbol]
 
 

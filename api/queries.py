@@ -3,6 +3,7 @@
 Tables are named in full (market.…): a cursor does not inherit USE.
 """
 
+import re
 from datetime import date, datetime
 from typing import Any
 
@@ -21,6 +22,10 @@ SELECT symbol, strftime(first, '%Y-%m-%d') AS first, strftime(last, '%Y-%m-%d') 
 BAR = "timestamp, open, high, low, close, volume"
 DAY = "strftime({}, '%Y-%m-%d')"
 INSTANT = "strftime({}, '%Y-%m-%dT%H:%M:%SZ')"
+# To the microsecond, where there are any: as `as_of` it means the very instant.
+EXACT_INSTANT = r"regexp_replace(strftime({}, '%Y-%m-%dT%H:%M:%S.%f'), '\.?0+$', '') || 'Z'"
+
+FOLDERS = re.compile(r"""(?<![\w:/.])/(?:[^/\s:'"]+/)+""")  # of an absolute path, not of a URL
 
 
 def read_rows(cursor: Cursor, query: str, parameters: Any) -> list[dict[str, Any]]:
@@ -161,16 +166,19 @@ def read_notes(
 def read_revisions(
     cursor: Cursor, symbol: str, start: date | None, end: date | None, after: int, limit: int
 ) -> list[dict[str, Any]]:
-    """Old values of a symbol's bars by day and time, each with the span in which it was known."""
+    """Old values of a symbol's bars by day and time, each with the span in which it was known.
+
+    A bar can change twice at one instant, to ever greater values: they come last in the order.
+    """
     return read_rows(
         cursor,
         f"""SELECT {DAY.format("timestamp")} AS timestamp, open, high, low, close, volume,
-               {INSTANT.format("known_from")} AS known_from,
-               {INSTANT.format("known_to")} AS known_to, run_id
+               {EXACT_INSTANT.format("known_from")} AS known_from,
+               {EXACT_INSTANT.format("known_to")} AS known_to, run_id
         FROM market.ohlcv_revisions WHERE symbol = $symbol
         AND timestamp >= coalesce($start, timestamp) AND timestamp <= coalesce($end, timestamp)
-        ORDER BY ohlcv_revisions.timestamp, ohlcv_revisions.known_to
-        LIMIT $limit OFFSET $after""",
+        ORDER BY ohlcv_revisions.timestamp, ohlcv_revisions.known_to, ohlcv_revisions.known_from,
+                 open, high, low, close, volume NULLS FIRST LIMIT $limit OFFSET $after""",
         {"symbol": symbol, "start": start, "end": end, "after": after, "limit": limit},
     )
 
@@ -227,26 +235,41 @@ SELECT run_id, {INSTANT.format("started_at")} AS started_at,
 
 
 def read_runs(cursor: Cursor, after: str, limit: int) -> list[dict[str, Any]]:
-    """Runs, newest first, from the one behind `after` (a run_id) on."""
+    """Runs, newest first, from the one behind `after` (a run_id) on.
+
+    A run_id begins with its second; of two in one second `started_at` tells the newer.
+    """
     return read_rows(
         cursor,
-        f"{RUN} WHERE $after = '' OR run_id < $after ORDER BY run_id DESC LIMIT $limit",
+        f"""{RUN} WHERE $after = '' OR (left(run_id, 16), etl_runs.started_at, run_id) < (
+            left($after, 16), (SELECT coalesce(max(started_at), 'infinity') FROM market.etl_runs
+                               WHERE run_id = $after), $after)
+        ORDER BY left(run_id, 16) DESC, etl_runs.started_at DESC, run_id DESC LIMIT $limit""",
         {"after": after, "limit": limit},
     )
 
 
-def read_run(cursor: Cursor, run_id: str, most: int) -> dict[str, Any]:
-    """One run with its stages, failures and the fate of each symbol's rows, or a 404 Problem."""
+def read_run(cursor: Cursor, run_id: str) -> dict[str, Any]:
+    """One run with its stages and failures, or a 404 Problem."""
     found = read_rows(cursor, f"{RUN} WHERE run_id = ?", [run_id])
     if not found:
         raise Problem(404, f"Unknown run {run_id}: /etl/runs lists them all.")
     cursor.execute("SELECT failures, stages FROM market.etl_runs WHERE run_id = ?", [run_id])
     failures, stages = cursor.fetchall()[0]
-    symbols = read_rows(
+    told = {"failures": failures, "stages": stages}
+    return {**found[0], **{name: orjson.loads(hide_folders(told[name])) for name in told}}
+
+
+def hide_folders(text: str) -> str:
+    """Files by their names alone: no answer tells where they lie."""
+    return FOLDERS.sub("", text)
+
+
+def read_run_symbols(cursor: Cursor, run_id: str, after: int, limit: int) -> list[dict[str, Any]]:
+    """The fate of each symbol's rows in a run, from the row behind `after` on, at most `limit`."""
+    return read_rows(
         cursor,
-        "SELECT * EXCLUDE (run_id) FROM market.etl_run_symbols WHERE run_id = ? ORDER BY symbol"
-        " LIMIT ?",
-        [run_id, most],
+        "SELECT * EXCLUDE (run_id) FROM market.etl_run_symbols"
+        " WHERE run_id = ? ORDER BY symbol LIMIT ? OFFSET ?",
+        [run_id, limit, after],
     )
-    parsed = {"failures": orjson.loads(failures), "stages": orjson.loads(stages)}
-    return {**found[0], **parsed, "symbols": symbols}

@@ -122,6 +122,16 @@ def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def restated_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the store of tests.restated. Tests read it and never write there."""
+    from tests.restated import build_restated  # which imports this module
+
+    folder = tmp_path_factory.mktemp("restated")
+    build_restated(folder)
+    return folder
+
+
 @pytest.fixture
 def own_sample(sample_dir: Path, data_dir: Path) -> Path:
     """This test's own copy of the data folder with the published sample."""

@@ -2,8 +2,9 @@
 
     python -m tests.make_examples
 
-Builds the sample store in a folder of its own, serves it, asks, and writes what came. Only what
-differs from run to run (/health's instants and versions, the generation) changes by it.
+Builds the sample store and one with a past in folders of their own, serves them, asks, and writes
+what came. Only what differs from run to run (instants and versions of /health, generations, ids,
+times and digests of runs) changes by it.
 """
 
 import json
@@ -14,41 +15,54 @@ from typing import Any
 
 from etl.settings import PROJECT_ROOT
 from tests.conftest import clean_environ, run_stage
+from tests.restated import build_restated
 from tests.server import serve
 
 PATH = PROJECT_ROOT / "api" / "examples.json"
 
-QUESTIONS = {
+OF_SAMPLE = {
     "health": "/health",
     "instruments": "/instruments?limit=2",
     "instrument": "/instruments/AAPL",
     "ohlcv": "/instruments/AAPL/ohlcv?start=2012-01-03&end=2012-01-31&limit=2",
     "statistics": "/instruments/AAPL/statistics",
+    "corporate-actions": "/instruments/AAPL/corporate-actions",
+    "runs": "/etl/runs",
+    "run": "/etl/runs/{run_id}?limit=2",
     "404": "/instruments/APPL",
     "422": "/instruments/AAPL/ohlcv?start=2013-05-01&end=2012-01-01",
+}
+OF_RESTATED = {
+    "coverage": "/instruments/IBM/coverage",
+    "notes": "/instruments/IBM/notes",
+    "revisions": "/instruments/IBM/revisions",
 }
 WITHOUT_DATABASE = {"503": "/instruments/AAPL"}
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        sample, empty = Path(folder, "sample"), Path(folder, "empty")
+        sample, restated, empty = (Path(folder, name) for name in ("sample", "restated", "empty"))
         done = run_stage("-m", "etl", env=clean_environ(sample, SOURCE="sample"))
         if done.returncode:
             print(done.stderr, file=sys.stderr)
             return 1
-        examples = collect_answers(sample, empty)
+        build_restated(restated)
+        examples = collect_answers(sample, restated, empty)
     PATH.write_text(json.dumps(examples, indent=1, ensure_ascii=False) + "\n")
     print(f"{len(examples)} answers written to {PATH.relative_to(PROJECT_ROOT)}")
     return 0
 
 
-def collect_answers(sample: Path, empty: Path) -> dict[str, Any]:
-    """Key → the service's answer, with the sample in one folder and no database in the other."""
-    answers = {}
-    for folder, questions in ((sample, QUESTIONS), (empty, WITHOUT_DATABASE)):
+def collect_answers(sample: Path, restated: Path, empty: Path) -> dict[str, Any]:
+    """Key → the service's answer, of three data folders: the last one holds no database."""
+    answers: dict[str, Any] = {}
+    asked = ((sample, OF_SAMPLE), (restated, OF_RESTATED), (empty, WITHOUT_DATABASE))
+    for folder, questions in asked:
         with serve(folder) as client:
-            answers |= {key: client.get(url).json() for key, url in questions.items()}
+            for key, url in questions.items():
+                run_id = answers["runs"]["data"][0]["run_id"] if "{run_id}" in url else ""
+                answers[key] = client.get(url.format(run_id=run_id)).json()
     return answers
 
 

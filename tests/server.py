@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
 
 from api.main import create_app
 from api.settings import ApiSettings, list_settings, read_settings
@@ -142,3 +143,21 @@ def read_json(client: httpx.Client, url: str) -> Any:
     answer = client.get(url)
     assert answer.status_code == 200, answer.text
     return json.loads(answer.content, parse_constant=refuse)
+
+
+def check_answer(answer: dict[str, Any], model: type[BaseModel]) -> None:
+    """The answer, and each row in it, has the fields that its model declares and no other."""
+    fields = model.model_fields
+    assert list(answer) == [n for n in fields if fields[n].is_required() or n in answer]
+    forbid_more(model).model_validate(answer)
+    for name, field in fields.items():
+        for item in get_args(field.annotation):
+            if isinstance(answer.get(name), list) and isinstance(item, type(BaseModel)):
+                for row in answer[name]:
+                    check_answer(row, item)
+
+
+def forbid_more(model: type[BaseModel]) -> type[BaseModel]:
+    """The model, but a field that it does not declare is an error."""
+    config = ConfigDict(extra="forbid", strict=True)
+    return type(model.__name__, (model,), {"model_config": config})

@@ -26,6 +26,16 @@ from tests.server import make_settings, serve, serve_app
 
 BARS = "/instruments/AAPL/ohlcv"
 STATISTICS = "/instruments/AAPL/statistics"
+NOTES = "/instruments/AAPL/notes"
+REVISIONS = "/instruments/AAPL/revisions"
+ACTIONS = "/instruments/AAPL/corporate-actions"
+COVERAGE = "/instruments/AAPL/coverage"
+RUN = "/etl/runs/20990101T000000Z-000000"
+PATHS = [
+    *("/health", "/instruments", "/instruments/AAPL", BARS, STATISTICS),
+    *(COVERAGE, NOTES, REVISIONS, ACTIONS, "/etl/runs", RUN),
+]
+NO_INSTANT = "is no instant: write it as 2020-05-08T20:00:00Z"
 
 # (request, status, what the detail says)
 REFUSALS = [
@@ -35,6 +45,16 @@ REFUSALS = [
     ("GET /instruments/GOOGL", 404, "Unknown symbol GOOGL: did you mean GOOG?"),
     ("GET /instruments/M", 404, "Unknown symbol M: did you mean MSFT?"),
     ("GET /instruments/QQQQQQ", 404, "Unknown symbol QQQQQQ: /instruments lists them all."),
+    ("GET /instruments/APPL/coverage", 404, "Unknown symbol APPL: did you mean AAPL?"),
+    ("GET /instruments/appl/notes", 404, "Unknown symbol APPL: did you mean AAPL?"),
+    ("GET /instruments/APPL/revisions?limit=1", 404, "Unknown symbol APPL: did you mean AAPL?"),
+    ("GET /instruments/QQQQQQ/corporate-actions", 404, "QQQQQQ: /instruments lists them all."),
+    ("GET /instruments/APPL/ohlcv?as_of=2020-05-08T20:00:00Z", 404, "did you mean AAPL?"),
+    ("GET /instruments/APPL/ohlcv?quality=strict", 404, "did you mean AAPL?"),
+    (f"GET {RUN}", 404, "Unknown run 20990101T000000Z-000000: /etl/runs lists them all."),
+    ("GET /etl/runs/A%00B", 404, "Unknown run A\0B: /etl/runs lists them all."),
+    ("GET /etl", 404, "There is no such page"),
+    ("GET /etl/runs/A%2FB", 404, "There is no such page"),
     ("GET /instruments/A%00B", 404, "Unknown symbol A\0B: /instruments lists them all."),
     ("GET /nowhere", 404, "There is no such page: /docs lists what there is."),
     ("GET /instruments/AAPL/nowhere", 404, "There is no such page"),
@@ -45,6 +65,8 @@ REFUSALS = [
     ("POST /instruments", 405, "This service only reads: use GET or HEAD."),
     ("PUT /instruments/AAPL", 405, "This service only reads"),
     ("DELETE /health", 405, "This service only reads"),
+    ("DELETE /etl/runs", 405, "This service only reads"),
+    (f"POST {NOTES}", 405, "This service only reads"),
     ("PATCH /docs", 405, "This service only reads"),
     ("POST /docs/files/swagger-ui.css", 405, "This service only reads"),
     ("OPTIONS /instruments", 405, "This service only reads"),
@@ -69,8 +91,54 @@ REFUSALS = [
     (
         f"GET {BARS}?from=2012-01-01",
         422,
-        "unknown parameter from: possible are start, end, limit, order, adjustment",
+        "unknown parameter from: possible are start, end, limit, order, adjustment, as_of, quality",
     ),
+    (f"GET {BARS}?as_of=yesterday", 422, f"'yesterday' {NO_INSTANT}"),
+    (f"GET {BARS}?as_of=", 422, f"'' {NO_INSTANT}"),
+    (f"GET {BARS}?as_of=2020-05-08", 422, f"'2020-05-08' {NO_INSTANT}"),
+    (f"GET {BARS}?as_of=2020-05-08T20:00:00", 422, f"'2020-05-08T20:00:00' {NO_INSTANT}"),
+    (f"GET {BARS}?as_of=2020-05-08T25:00:00Z", 422, f"'2020-05-08T25:00:00Z' {NO_INSTANT}"),
+    (f"GET {BARS}?as_of=1588968000", 422, f"'1588968000' {NO_INSTANT}"),
+    # an unescaped + is a blank
+    (
+        f"GET {BARS}?as_of=2020-05-08T20:00:00+02:00",
+        422,
+        f"'2020-05-08T20:00:00 02:00' {NO_INSTANT}",
+    ),
+    (f"GET {BARS}?as_of=9999-12-31T23:59:59-01:00", 422, NO_INSTANT),
+    (f"GET {BARS}?as_of=0001-01-01T00:00:00%2B01:00", 422, NO_INSTANT),
+    (f"GET {BARS}?quality=good", 422, "quality=good: possible are all or strict"),
+    (f"GET {STATISTICS}?as_of=2020-05-08T20:00:00Z", 422, "unknown parameter as_of: possible are"),
+    (f"GET {COVERAGE}?start=2012-01-01", 422, "unknown parameter start: possible are none here"),
+    (f"GET {NOTES}?x=1", 422, "unknown parameter x: possible are limit, after, start, end"),
+    (f"GET {REVISIONS}?x=1", 422, "unknown parameter x: possible are limit, after, start, end"),
+    (f"GET {ACTIONS}?start=2012-01-01", 422, "unknown parameter start: possible are limit, after"),
+    ("GET /etl/runs?x=1", 422, "unknown parameter x: possible are limit, after"),
+    (f"GET {RUN}?x=1", 422, "unknown parameter x: possible are limit, after"),
+    (f"GET {NOTES}?start=2013-05-01&end=2012-01-01", 422, "2012-01-01: swap them"),
+    (f"GET {REVISIONS}?start=2013-05-01&end=2012-01-01", 422, "2012-01-01: swap them"),
+    (f"GET {REVISIONS}?start=yesterday", 422, "'yesterday' is no day"),
+    *(
+        (f"GET {path}?limit={limit}", 422, f"limit={limit}: it should be from 1 to 50000")
+        for path in (NOTES, REVISIONS, ACTIONS, "/etl/runs", RUN)
+        for limit in (0, -1, 50001)
+    ),
+    *(
+        (f"GET {path}?after={after}", 422, f"after={after}: it should be {wanted}")
+        for path in (NOTES, REVISIONS, ACTIONS, RUN)
+        for after, wanted in (
+            ("-1", "greater than or equal to 0"),
+            (2**53 + 1, "less than or equal to 9007199254740992"),
+            (2**63, "less than or equal to 9007199254740992"),
+            ("9" * 70, "less than or equal to 9007199254740992"),
+            ("AAPL", "a valid integer"),
+            ("1.5", "a valid integer"),
+        )
+    ),
+    (f"GET {NOTES}?after={'9' * 5000}", 422, "exceeded maximum size"),
+    (f"GET {NOTES}?after=1&after=2", 422, "after is given 2 times: give it once"),
+    (f"GET /etl/runs?after={'A' * 65}", 422, "should have at most 64 characters"),
+    (f"GET /etl/runs/{'A' * 65}", 422, "should have at most 64 characters"),
     (f"GET {STATISTICS}?limit=1", 422, "unknown parameter limit: possible are start, end, adj"),
     ("GET /instruments?x=1", 422, "unknown parameter x: possible are q, limit, after"),
     ("GET /instruments/AAPL?x=1", 422, "unknown parameter x: possible are none here"),
@@ -136,7 +204,7 @@ def test_a_refused_method_names_the_ones_there_are(client: httpx.Client) -> None
     assert client.post("/instruments").headers["allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("url", ["/health", "/instruments", "/instruments/AAPL", BARS, STATISTICS])
+@pytest.mark.parametrize("url", PATHS)
 def test_without_a_database_it_is_503_with_the_remedy(data_dir: Path, url: str) -> None:
     with serve(data_dir) as client:
         answer = client.get(url)
@@ -145,6 +213,28 @@ def test_without_a_database_it_is_503_with_the_remedy(data_dir: Path, url: str) 
         assert answer.headers["retry-after"] == "5"
         assert client.head(url).status_code == 503
         check_problem(client.get("/nowhere"), 404)
+
+
+@pytest.mark.parametrize("url", PATHS)
+def test_without_a_database_a_bad_request_is_refused_as_ever(data_dir: Path, url: str) -> None:
+    """A client learns of its own mistake first: to wait for a database would not mend it."""
+    with serve(data_dir) as client:
+        body = check_problem(client.get(f"{url}?x=1"), 422)
+        assert body["detail"].startswith("unknown parameter x")
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("start=2013-05-01&end=2012-01-01", "swap them"),
+        ("limit=0", "it should be from 1 to 50000"),
+        ("as_of=2020-05-08", NO_INSTANT),
+        ("limit=1&limit=2", "give it once"),
+    ],
+)
+def test_without_a_database_a_message_is_the_same(data_dir: Path, query: str, detail: str) -> None:
+    with serve(data_dir) as client:
+        assert detail in check_problem(client.get(f"{BARS}?{query}"), 422)["detail"]
 
 
 def test_a_database_that_cannot_be_read_is_503_with_the_remedy(data_dir: Path) -> None:

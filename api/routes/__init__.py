@@ -23,10 +23,13 @@ def get_database(request: Request) -> Database:
     return database
 
 
-def get_snapshot(request: Request) -> Snapshot:
-    """The snapshot that the request took before its cache look-up; NoDatabase if there is none."""
+def get_snapshot(request: Request) -> Snapshot | None:
+    """The snapshot that the request took before its cache look-up; None where there was none.
+
+    That is for `Database.ask` to refuse, once the rest of the request is checked.
+    """
     snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
-    return snapshot or get_database(request).take_snapshot()
+    return snapshot
 
 
 def refuse_repeated(request: Request) -> None:
@@ -39,7 +42,7 @@ def refuse_repeated(request: Request) -> None:
 
 SettingsOf = Annotated[ApiSettings, Depends(get_settings)]
 DatabaseOf = Annotated[Database, Depends(get_database)]
-SnapshotOf = Annotated[Snapshot, Depends(get_snapshot)]
+SnapshotOf = Annotated[Snapshot | None, Depends(get_snapshot)]
 
 
 def check_limit(limit: int | None, most: int) -> int:

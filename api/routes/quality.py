@@ -114,7 +114,7 @@ async def read_actions(
 
 
 async def answer_page(
-    asked: tuple[Request, Database, Snapshot, str],
+    asked: tuple[Request, Database, Snapshot | None, str],
     place: tuple[int, int],
     read: Callable[[queries.Cursor, str], Rows],
 ) -> Response:

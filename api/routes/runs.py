@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.models import NoQuery, Run, RunsPage, RunsQuery
+from api.models import ListQuery, Run, RunsPage, RunsQuery
 from api.routes import DatabaseOf, SettingsOf, SnapshotOf, answer_json, check_limit, move_on
 
 router = APIRouter(tags=["runs"])
@@ -52,14 +52,20 @@ async def list_runs(
 )
 async def read_run(
     run_id: RunId,
-    query: Annotated[NoQuery, InQuery()],
+    request: Request,
+    query: Annotated[ListQuery, InQuery()],
     settings: SettingsOf,
     database: DatabaseOf,
     snapshot: SnapshotOf,
 ) -> Response:
     """Per symbol: received = inserted + revised + unchanged + stale + rejected + out of range."""
+    limit = check_limit(query.limit, settings.max_rows)
 
-    def question(cursor: queries.Cursor) -> dict[str, Any]:
-        return queries.read_run(cursor, run_id, settings.max_rows)
+    def question(cursor: queries.Cursor) -> Response:
+        run = queries.read_run(cursor, run_id)
+        rows = queries.read_run_symbols(cursor, run_id, query.after, limit + 1)
+        more = len(rows) > limit
+        following = move_on(request, after=str(query.after + limit)) if more else None
+        return answer_json({**run, "next": following, "symbols": rows[:limit]})
 
-    return answer_json(await database.ask(snapshot, question))
+    return await database.ask(snapshot, question)
