@@ -65,6 +65,19 @@ def mend_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:
+    """What `next` says of bars that another program deleted, and gaps that it filled."""
+    connection.execute(
+        """DELETE FROM next.gaps g WHERE EXISTS (
+            FROM next.ohlcv_data b WHERE b.symbol = g.symbol AND b.timestamp = g.session)"""
+    )
+    for table in ("bar_notes", "ohlcv_revisions"):
+        connection.execute(
+            f"""DELETE FROM next.{table} t WHERE NOT EXISTS (
+                FROM next.ohlcv_data b WHERE b.symbol = t.symbol AND b.timestamp = t.timestamp)"""
+        )
+
+
 def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     """`symbol_exchanges` of what comes, and `sessions` of those exchanges over all their bars."""
     symbols = [
@@ -233,6 +246,7 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
             ON s.exchange = r.exchange AND s.session > r.first AND s.session < r.last
                AND (r.old_first IS NULL OR s.session < r.old_first OR s.session > r.old_last)) e
         WHERE NOT EXISTS (FROM changes c WHERE c.symbol = e.symbol AND c.timestamp = e.session)
+        AND NOT EXISTS (FROM next.gaps g WHERE g.symbol = e.symbol AND g.session = e.session)
         ORDER BY symbol, session"""
     )
     connection.execute(
@@ -241,7 +255,8 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
             SELECT r.symbol, s.session, count(*) OVER (PARTITION BY r.symbol) AS late
             FROM reached r JOIN sessions s
             ON s.exchange = r.exchange AND s.session > r.last AND s.close <= r.seen_at)
-        WHERE late <= {PUBLICATION_LAG} ORDER BY symbol, session"""
+        WHERE late <= {PUBLICATION_LAG} AND (symbol, session) NOT IN (
+            SELECT (symbol, session) FROM next.gaps) ORDER BY symbol, session"""
     )
     connection.execute(
         """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (

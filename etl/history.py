@@ -107,8 +107,9 @@ def write_arrivals(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
                    AND (any_value(i.last) IS NULL OR min(timestamp) > any_value(i.last)
                         OR max(timestamp) < any_value(i.first)
                         OR count(*) = 1) AS is_block
-        FROM changes LEFT JOIN store.instruments i USING (symbol) WHERE is_new GROUP BY symbol"""
+        FROM changes LEFT JOIN next.instruments i USING (symbol) WHERE is_new GROUP BY symbol"""
     )
+    split_arrivals(connection)
     connection.execute(
         """INSERT INTO next.ohlcv_arrivals
         SELECT symbol, first, last, known_from, $run FROM inserted_spans WHERE is_block
@@ -129,6 +130,41 @@ def write_arrivals(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         WHERE is_new GROUP BY symbol, block, known_from ORDER BY ALL""",
         {"run": run_id},
     )
+
+
+def split_arrivals(connection: duckdb.DuckDBPyConnection) -> None:
+    """Cut stored arrivals where new bars fill their holes: each bar lies in exactly one."""
+    connection.execute(
+        """CREATE TEMP TABLE torn_arrivals AS SELECT a.* FROM store.ohlcv_arrivals a
+        JOIN inserted_spans n ON n.symbol = a.symbol AND a.first < n.last AND n.first < a.last
+        WHERE EXISTS (FROM changes c WHERE c.is_new AND c.symbol = a.symbol
+                      AND c.timestamp > a.first AND c.timestamp < a.last)"""
+    )
+    if not connection.execute("FROM torn_arrivals LIMIT 1").fetchall():
+        return
+    connection.execute(
+        """DELETE FROM next.ohlcv_arrivals
+        WHERE (symbol, first) IN (SELECT (symbol, first) FROM torn_arrivals)"""
+    )
+    connection.execute(
+        "INSERT INTO next.ohlcv_arrivals SELECT symbol, first, last, known_from, run_id"
+        f" FROM ({cut_blocks('torn_arrivals', 'known_from, run_id')}) ORDER BY ALL"
+    )
+
+
+def cut_blocks(blocks: str, columns: str) -> str:
+    """SQL: the blocks, each cut at the new bars within it; the other `columns` stay."""
+    within = "m.symbol = b.symbol AND m.timestamp BETWEEN b.first AND b.last"
+    return f"""
+        SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, {columns} FROM (
+            SELECT b.symbol, timestamp, block, is_new, {columns},
+                   sum(is_new::INTEGER) OVER (PARTITION BY block ORDER BY timestamp) AS part
+            FROM (SELECT row_number() OVER () AS block, * FROM {blocks}) b
+            JOIN (SELECT symbol, timestamp, false AS is_new FROM store.ohlcv_data
+                  SEMI JOIN {blocks} USING (symbol)
+                  UNION ALL SELECT symbol, timestamp, true FROM changes WHERE is_new) m
+            ON {within})
+        WHERE NOT is_new GROUP BY symbol, block, part, {columns}"""
 
 
 def mend_arrivals(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
@@ -169,21 +205,29 @@ def save_confirmations(connection: duckdb.DuckDBPyConnection, database: Path) ->
                 SELECT *, is_held IS DISTINCT FROM lag(is_held) OVER w AS is_start FROM (
                     SELECT b.symbol, b.confirmed_at, s.timestamp, i.symbol IS NOT NULL AS is_held
                     FROM confirming b
-                    JOIN store.ohlcv_data s
+                    JOIN (SELECT symbol, timestamp FROM store.ohlcv_data
+                          UNION ALL SELECT symbol, timestamp FROM changes WHERE is_new) s
                         ON s.symbol = b.symbol AND s.timestamp BETWEEN b.first AND b.last
-                    ANTI JOIN differing d
-                        ON d.symbol = s.symbol AND d.timestamp = s.timestamp
                     LEFT JOIN incoming i ON i.symbol = s.symbol
                         AND i.timestamp = s.timestamp AND i.fetched_at = b.confirmed_at)
                 WINDOW w AS (PARTITION BY symbol, confirmed_at ORDER BY timestamp))
             WINDOW w AS (PARTITION BY symbol, confirmed_at ORDER BY timestamp))
         WHERE is_held GROUP BY symbol, confirmed_at, block"""
     )
-    if not connection.execute("FROM confirmed LIMIT 1").fetchall():
+    # a confirmation says nothing of a bar that fills a hole in it later
+    connection.execute(
+        """CREATE TEMP TABLE torn AS SELECT * FROM confirmations b WHERE EXISTS (
+        FROM changes c WHERE c.is_new AND c.symbol = b.symbol
+        AND c.timestamp > b.first AND c.timestamp < b.last)"""
+    )
+    is_torn = bool(connection.execute("FROM torn LIMIT 1").fetchall())
+    if not is_torn and not connection.execute("FROM confirmed LIMIT 1").fetchall():
         return
-    kept = """SELECT * FROM confirmations c WHERE NOT EXISTS (
-        FROM confirmed n WHERE n.symbol = c.symbol AND n.first <= c.first AND n.last >= c.last
-        AND n.confirmed_at >= c.confirmed_at)"""
+    cut = f"UNION ALL {cut_blocks('torn', 'confirmed_at')}" if is_torn else ""
+    kept = f"""SELECT * FROM (FROM confirmations EXCEPT FROM torn {cut}) c
+        WHERE NOT EXISTS (
+            FROM confirmed n WHERE n.symbol = c.symbol AND n.first <= c.first AND n.last >= c.last
+            AND n.confirmed_at >= c.confirmed_at)"""
     with write_whole(confirmed_path(database)) as path:
         connection.execute(
             f"COPY ({kept} UNION ALL FROM confirmed ORDER BY ALL) TO {quote(path)} (FORMAT parquet)"

@@ -188,11 +188,14 @@ def publish_next(
     record = run.record["stages"]["load"]
     generation = publish.make_generation(path)
     next_path = start_next(connection, path, store)
-    if store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh):
+    is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
+    if is_touched:
         log.warning("load: another program changed the database; its changes are kept")
         derived.mend_instruments(connection)
         history.mend_arrivals(connection, run.run_id)
     write_changes(connection, run.run_id, store)
+    if is_touched:
+        derived.drop_contradicted(connection)
     bars = store.bars + record["inserted"]
     unsorted = 0 if store.is_fresh else store.unsorted + record["inserted"] + record["revised"]
     connection.execute("DETACH store")
@@ -230,8 +233,8 @@ def write_changes(connection: duckdb.DuckDBPyConnection, run_id: str, store: Sto
         ON CONFLICT (symbol, ex_date, kind) DO UPDATE SET
             ratio = excluded.ratio, amount = excluded.amount, source = excluded.source"""
     )
+    history.write_arrivals(connection, run_id)  # looks at the instruments as they were
     derived.write_instruments(connection)
-    history.write_arrivals(connection, run_id)
     if not store.is_fresh:
         history.write_revisions(connection, run_id)
     derived.write_gaps(connection)

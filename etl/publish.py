@@ -18,6 +18,8 @@ from etl.errors import StoreError
 from etl.schema import SCHEMA_VERSION, TABLES
 from etl.stage import flush_to_disk, format_instant, quote, write_whole
 
+HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
+
 
 def wal_of(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
@@ -143,7 +145,24 @@ def finish_next(connection: duckdb.DuckDBPyConnection, next_path: Path, path: Pa
     """Close `next` and publish it."""
     connection.execute("CHECKPOINT next")
     connection.execute("DETACH next")
+    fill_up(connection, next_path)
     publish_store(next_path, path)
+
+
+def fill_up(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make a file as long as its header says, so that one that is shorter was cut short.
+
+    DuckDB leaves out the last blocks where they are free; here they become a hole in the file.
+    """
+    attach(connection, path, "finished")
+    blocks = read_one(
+        connection,
+        "SELECT total_blocks * block_size FROM pragma_database_size()"
+        " WHERE database_name = 'finished'",
+    )
+    connection.execute("DETACH finished")
+    if path.stat().st_size < HEADER_BYTES + blocks:
+        os.truncate(path, HEADER_BYTES + blocks)
 
 
 def publish_store(next_path: Path, path: Path) -> None:
@@ -166,6 +185,7 @@ def keep_previous(path: Path) -> None:
     os.link(path, link)
     wal_of(previous).unlink(missing_ok=True)
     link.replace(previous)
+    link.unlink(missing_ok=True)  # still there if both were names of one file (a run died here)
     # a WAL beside a replaced file would make the new one refuse to open
     if wal_of(path).exists():
         wal_of(path).replace(wal_of(previous))

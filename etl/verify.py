@@ -28,6 +28,12 @@ log = logging.getLogger("etl")
 
 SUM_OF_FATES = " + ".join(FATES)
 
+# The number of the publication that a run made: it grows though the clock may be set back.
+PUBLICATION = (
+    "split_part(coalesce(r.stages->>'$.load.generation', r.stages->>'$.rollback.generation'),"
+    " '-', 1)::BIGINT"
+)
+
 # What must hold in the database: (what is said, SQL that lists what does not hold).
 CHECKS = (
     (
@@ -47,23 +53,24 @@ CHECKS = (
     (
         "each run's fates add up, symbol by symbol",
         f"""SELECT run_id, symbol, s.received, {SUM_OF_FATES} FROM store.etl_run_symbols s
-        JOIN (SELECT run_id, status FROM store.etl_runs) USING (run_id)
-        WHERE status = 'ok' AND received <> {SUM_OF_FATES}""",
+        JOIN (SELECT run_id, status, stages FROM store.etl_runs) USING (run_id)
+        WHERE status = 'ok' AND (stages->'$.load') IS NOT NULL AND received <> {SUM_OF_FATES}""",
     ),
     (
         "each run's totals are the sums over its symbols",
-        f"""SELECT run_id FROM store.etl_runs r JOIN (
+        f"""SELECT run_id FROM store.etl_runs r FULL JOIN (
             SELECT run_id, {", ".join(f"sum({name}) AS {name}" for name in COUNTS)}
             FROM store.etl_run_symbols GROUP BY run_id) s USING (run_id)
-        WHERE {" OR ".join(f"r.{name} <> s.{name}" for name in COUNTS)}""",
+        WHERE r.run_id IS NULL
+        OR {" OR ".join(f"r.{name} <> coalesce(s.{name}, 0)" for name in COUNTS)}""",
     ),
     (
         "each symbol's bars are those of the last run that loaded it",
-        """SELECT symbol, i.digest, s.digest FROM store.instruments i JOIN (
-            SELECT symbol, arg_max(s.digest, (r.finished_at, run_id)) AS digest
+        f"""SELECT symbol, i.digest, s.digest FROM store.instruments i JOIN (
+            SELECT symbol, arg_max(s.digest, {PUBLICATION}) AS digest
             FROM store.etl_run_symbols s JOIN store.etl_runs r USING (run_id)
             WHERE s.digest IS NOT NULL GROUP BY symbol) s USING (symbol)
-        WHERE format('{:016x}', i.digest) <> s.digest""",
+        WHERE format('{{:016x}}', i.digest) <> s.digest""",
     ),
     (
         "each bar lies in one arrival",
@@ -128,7 +135,10 @@ def check_all(
 ) -> Iterator[tuple[str, str]]:
     """(what is said, the first things that contradict it) of each check."""
     for said, query in CHECKS:
-        rows = connection.execute(f"FROM ({query}) LIMIT 3").fetchall()
+        try:
+            rows = connection.execute(f"FROM ({query}) LIMIT 3").fetchall()
+        except duckdb.Error as error:
+            rows = [(str(error).splitlines()[0],)]
         yield said, "; ".join(" ".join(map(str, row)) for row in rows)
     for path, name in list_files(settings):
         yield from check_file(connection, settings, path, name)
@@ -147,8 +157,15 @@ def check_file(
     connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, name: str
 ) -> Iterator[tuple[str, str]]:
     """Whether a file is the one that its run recorded, and holds the rows that were counted."""
+    if not path.exists():
+        return
+    try:
+        rows = count_rows(connection, path)
+    except duckdb.Error as error:
+        yield f"{path.name} can be read", str(error).splitlines()[0]
+        return
     run_id = stage.read_run_id(path)
-    if run_id is None:
+    if run_id is None:  # of another make
         return
     record_path = settings.runs_dir / f"{run_id}.json"
     entry = read_stage(record_path, name)
@@ -159,17 +176,21 @@ def check_file(
     digest = stage.compute_digest(path)
     yield f"{path.name} is as run {run_id} left it", "" if digest == recorded else "it differs"
     counts, fate = COUNTED[path.stem]
-    rows = dict(
-        connection.execute(
-            f"SELECT coalesce(upper(trim(symbol)), ''), count(*) FROM {stage.scan(path)} GROUP BY 1"
-        ).fetchall()
-    )
     yield f"{path.name} has the rows that were counted", compare(sum(rows.values()), entry[counts])
     judged = read_stage(record_path, "transform").get("symbols", {})
     wanted = {symbol: fates[fate] for symbol, fates in judged.items() if fates[fate]}
     differing = [s for s in rows.keys() | wanted.keys() if rows.get(s) != wanted.get(s)]
     if judged:
         yield f"{path.name} has them symbol by symbol", ", ".join(sorted(differing)[:3])
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, int]:
+    """symbol → rows; duckdb.Error where the file cannot be read."""
+    return dict(
+        connection.execute(
+            f"SELECT coalesce(upper(trim(symbol)), ''), count(*) FROM {stage.scan(path)} GROUP BY 1"
+        ).fetchall()
+    )
 
 
 def compare(found: int, counted: int) -> str:

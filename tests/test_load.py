@@ -418,7 +418,7 @@ def test_the_generation_says_which_publication_by_which_run(sample_dir: Path) ->
     assert generation == record["stages"]["load"]["generation"]
     assert (version, run_id, unsorted) == (1, record["run_id"], 0)
     started, ended = (record["stages"]["load"][name] for name in ("started_at", "finished_at"))
-    assert started <= f"{published_at:%Y-%m-%dT%H:%M:%SZ}" <= ended
+    assert started <= f"{published_at.isoformat(timespec='milliseconds')}Z" <= ended
 
 
 def test_a_corporate_action_is_stored_once_and_a_changed_one_replaces_it(data_dir: Path) -> None:

@@ -1,0 +1,339 @@
+"""Provisional bars, gaps, notes and instruments: kept in step by every load, as one load would."""
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl import extract, load, transform, verify
+from etl.sessions import last_closed_session, list_sessions
+from tests.conftest import Bar, call_stage, make_bars, query_store, read_bars
+from tests.server import read_json, serve
+from tests.stores import Answer, load_answer, load_file, make_answer, store_of, write_store
+
+CLOSED = "2020-05-08T20:00:00"  # of the session of that day in New York, in UTC
+AT_14_07 = "2020-05-08T18:07:03"
+NEXT_DAY = "2020-05-09T00:15:00"
+SEEN: Bar = ("IBM", "2020-05-08", 121.79, 2_538_547)
+FINAL: Bar = ("IBM", "2020-05-08", 122.99, 5_002_300)
+
+
+def read_notes(data_dir: Path, reason: str = "%") -> list[tuple[Any, ...]]:
+    return query_store(
+        store_of(data_dir),
+        f"""SELECT symbol, strftime(timestamp, '%Y-%m-%d'), reason, detail FROM bar_notes
+        WHERE reason LIKE '{reason}' ORDER BY ALL""",
+    )
+
+
+def read_gaps(data_dir: Path) -> list[tuple[str, str, str]]:
+    return query_store(
+        store_of(data_dir),
+        "SELECT symbol, strftime(session, '%Y-%m-%d'), cause FROM gaps ORDER BY ALL",
+    )
+
+
+# Provisional
+
+
+def test_a_bar_fetched_before_its_session_closed_is_provisional_until_the_final_one_comes(
+    data_dir: Path,
+) -> None:
+    load_answer(data_dir, AT_14_07, SEEN)
+    detail = "fetched at 2020-05-08 18:07:03 UTC, before the close at 2020-05-08 20:00:00"
+    assert read_notes(data_dir) == [("IBM", "2020-05-08", "provisional", detail)]
+    assert load_answer(data_dir, NEXT_DAY, FINAL)["revised"] == 1
+    assert read_notes(data_dir) == []
+    assert [row[5] for row in read_bars(store_of(data_dir))] == [122.99]
+
+
+def test_a_provisional_bar_is_settled_by_an_equal_answer_too(data_dir: Path) -> None:
+    load_answer(data_dir, AT_14_07, SEEN)
+    record = load_answer(data_dir, NEXT_DAY, SEEN)
+    assert (record["unchanged"], record["revised"]) == (1, 0)
+    assert record["generation"].startswith("2-")
+    assert read_notes(data_dir) == []
+
+
+@pytest.mark.parametrize("closes", [121.79, 122.1])
+def test_a_later_answer_before_the_close_leaves_the_bar_provisional(
+    data_dir: Path, closes: float
+) -> None:
+    load_answer(data_dir, AT_14_07, SEEN)
+    load_answer(data_dir, "2020-05-08T19:59:59", ("IBM", "2020-05-08", closes, 2_538_547))
+    assert [row[2] for row in read_notes(data_dir)] == ["provisional"]
+
+
+def test_a_provisional_answer_that_comes_after_the_final_one_is_stale(data_dir: Path) -> None:
+    load_answer(data_dir, NEXT_DAY, FINAL)
+    assert load_answer(data_dir, AT_14_07, SEEN)["stale"] == 1
+    assert read_notes(data_dir) == []
+
+
+@pytest.mark.parametrize(
+    ("day", "close"),
+    [("2020-05-08", "20:00:00"), ("2019-12-24", "18:00:00"), ("2019-12-26", "21:00:00")],
+    ids=["summer", "early close", "winter"],
+)
+def test_a_bar_is_final_from_the_very_close_of_its_session(
+    data_dir: Path, day: str, close: str
+) -> None:
+    second_before = f"{close[:1]}{int(close[1:2]) - 1}:59:59" if close[1] != "0" else "19:59:59"
+    load_answer(data_dir, f"{day}T{second_before}", ("A", day, 5.0))
+    load_answer(data_dir, f"{day}T{close}", ("B", day, 5.0))
+    assert [(row[0], row[2]) for row in read_notes(data_dir)] == [("A", "provisional")]
+
+
+def test_a_sessions_close_is_that_of_the_symbols_own_exchange(data_dir: Path) -> None:
+    day, at = "2020-05-07", "2020-05-07T16:00:00"  # London closed at 15:30 UTC, Tokyo at 06:00
+    symbols = ["BTC-USD", "IBM", "RR.L", "7203.T"]
+    load_answer(data_dir, at, *((symbol, day, 5.0) for symbol in symbols))
+    assert [row[0] for row in read_notes(data_dir, "provisional")] == ["BTC-USD", "IBM"]
+    found = query_store(store_of(data_dir), "SELECT symbol, exchange FROM instruments ORDER BY 1")
+    assert found == [("7203.T", "XTKS"), ("BTC-USD", "24/7"), ("IBM", "XNYS"), ("RR.L", "XLON")]
+
+
+def test_coverage_says_which_bars_are_provisional(data_dir: Path) -> None:
+    load_answer(data_dir, AT_14_07, ("IBM", "2020-05-07", 121.23), SEEN)
+    with serve(data_dir) as client:
+        said = read_json(client, "/instruments/IBM/coverage")
+    assert said["provisional"] == ["2020-05-08"]
+
+
+# Gaps
+
+LATER = "2024-06-03T12:00:00"
+
+
+def load_days(data_dir: Path, *days: str, at: str = LATER, symbol: str = "X") -> None:
+    load_answer(data_dir, at, *((symbol, day, 5.0) for day in days))
+
+
+def test_a_session_without_a_bar_is_a_gap_until_its_bar_comes(data_dir: Path) -> None:
+    load_days(data_dir, "2024-01-02", "2024-01-05")
+    assert read_gaps(data_dir) == [
+        ("X", "2024-01-03", "not delivered"),
+        ("X", "2024-01-04", "not delivered"),
+    ]
+    load_days(data_dir, "2024-01-03")
+    assert read_gaps(data_dir) == [("X", "2024-01-04", "not delivered")]
+    load_days(data_dir, "2024-01-04")
+    assert read_gaps(data_dir) == []
+
+
+def test_weekends_holidays_and_early_closes_are_no_gaps(data_dir: Path) -> None:
+    days = {
+        # the 4th of July, and the session before it, which closed early; then a weekend
+        "X": ["2023-07-03", "2023-07-05", "2023-07-06", "2023-07-07", "2023-07-10"],
+        # London was shut on the 2nd and 3rd; Wall Street was not
+        "RR.L": ["2022-06-01", "2022-06-06"],
+        "IBM": ["2022-06-01", "2022-06-06"],
+        # a coin trades on Saturdays
+        "BTC-USD": ["2024-01-05", "2024-01-08"],
+    }
+    load_answer(data_dir, LATER, *((s, day, 5.0) for s, listed in days.items() for day in listed))
+    assert read_gaps(data_dir) == [
+        ("BTC-USD", "2024-01-06", "not delivered"),
+        ("BTC-USD", "2024-01-07", "not delivered"),
+        ("IBM", "2022-06-02", "not delivered"),
+        ("IBM", "2022-06-03", "not delivered"),
+    ]
+
+
+def test_an_early_close_without_its_bar_is_a_gap(data_dir: Path) -> None:
+    load_days(data_dir, "2023-06-30", "2023-07-05")
+    assert read_gaps(data_dir) == [("X", "2023-07-03", "not delivered")]
+
+
+def test_closed_sessions_behind_the_last_bar_are_not_yet_published(data_dir: Path) -> None:
+    load_days(data_dir, "2024-05-28", at="2024-05-31T20:00:00")  # the very close of the 31st
+    load_days(data_dir, "2024-05-28", at="2024-05-31T19:59:59", symbol="Y")
+    load_days(data_dir, "2024-04-01", at="2024-05-31T20:00:00", symbol="ENDED")
+    late = [(s, f"2024-05-{d}", "not yet published") for s, d in (("X", 29), ("X", 30), ("X", 31))]
+    assert read_gaps(data_dir) == [*late, *(("Y", *row[1:]) for row in late[:2])]
+    load_days(data_dir, "2024-05-31", at="2024-06-03T12:00:00")
+    assert [row for row in read_gaps(data_dir) if row[0] == "X"] == [
+        ("X", "2024-05-29", "not delivered"),
+        ("X", "2024-05-30", "not delivered"),
+    ]
+
+
+def test_new_first_and_last_bars_open_the_gaps_between(data_dir: Path) -> None:
+    load_days(data_dir, "2024-01-10")
+    load_days(data_dir, "2024-01-08")
+    load_days(data_dir, "2024-01-12")
+    assert read_gaps(data_dir) == [
+        ("X", "2024-01-09", "not delivered"),
+        ("X", "2024-01-11", "not delivered"),
+    ]
+
+
+def run_stages(data_dir: Path, *rows: str, more: str = "") -> None:
+    """The three stages, of one CSV file."""
+    inbox = data_dir.parent / "inbox"
+    inbox.mkdir(exist_ok=True)
+    (inbox / "X.csv").write_text(
+        "\n".join((f"Date,Open,High,Low,Close,Volume{more}", *rows)) + "\n"
+    )
+    assert call_stage(extract.main, "--source", "files", "--path", inbox) == 0
+    assert call_stage(transform.main) == 0
+    assert call_stage(load.main) == 0
+
+
+def test_a_session_whose_row_was_rejected_is_a_gap_that_says_so(data_dir: Path) -> None:
+    bad = "2024-01-03,5,4,6,5,7"  # high below low
+    run_stages(data_dir, "2024-01-02,5,6,4,5,7", bad, "2024-01-05,5,6,4,5,7")
+    assert read_gaps(data_dir)[:2] == [
+        ("X", "2024-01-03", "rejected"),
+        ("X", "2024-01-04", "not delivered"),
+    ]
+
+
+def test_a_rejected_session_behind_the_last_bar_stays_one_gap_when_later_bars_come(
+    data_dir: Path,
+) -> None:
+    day = list_last_days()
+    bad = f"{day[1]},5,4,6,5,7"
+    run_stages(data_dir, f"{day[0]},5,6,4,5,7", bad)
+    assert read_gaps(data_dir)[0] == ("X", day[1], "rejected")
+    run_stages(data_dir, f"{day[0]},5,6,4,5.5,7", bad)
+    assert [row for row in read_gaps(data_dir) if row[1] == day[1]] == [("X", day[1], "rejected")]
+    run_stages(data_dir, f"{day[2]},5,6,4,5,7")
+    assert [row for row in read_gaps(data_dir) if row[1] == day[1]] == [("X", day[1], "rejected")]
+    run_stages(data_dir, f"{day[1]},5,6,4,5,7")
+    assert [row for row in read_gaps(data_dir) if row[1] == day[1]] == []
+
+
+def list_last_days() -> list[str]:
+    """The last three sessions that have surely closed."""
+    last = last_closed_session("XNYS", datetime.now(UTC))
+    return [str(day) for day in list_sessions("XNYS", last - timedelta(days=14), last)[-3:]]
+
+
+# One load or many
+
+
+def draw_bars(chance: random.Random, symbol: str, days: list[str]) -> list[Bar]:
+    """A walk with what the notes are about: spikes, another unit, repeats, no volume, holes."""
+    price, bars = 50.0, []
+    unit = 1
+    for day in days:
+        price = round(price * chance.uniform(0.97, 1.03), 2)
+        what = chance.random()
+        if what < 0.02:
+            unit = {1: 100, 100: 1}[unit]
+        value = price * unit * (3 if 0.02 < what < 0.04 else 1)
+        if what < 0.93:
+            bars.append((symbol, day, value, 0 if 0.04 < what < 0.06 else 1000))
+        if 0.06 < what < 0.08:
+            bars[-1:] = [(symbol, day, 50.0, 7)]
+    return bars
+
+
+def read_derived(data_dir: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Notes (but for who wrote them), gaps and instruments."""
+    return {
+        "notes": read_notes(data_dir),
+        "gaps": read_gaps(data_dir),
+        "instruments": query_store(store_of(data_dir), "FROM instruments ORDER BY symbol"),
+    }
+
+
+def test_loads_in_random_pieces_give_the_notes_gaps_and_instruments_of_one_load(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    days = [str(day) for day in list_sessions("XNYS", date(2021, 1, 4), date(2022, 6, 30))]
+    chance = random.Random(5)
+    bars = [
+        bar
+        for symbol in ("AAA", "BBB", "CC.L", "DD.T", "EEE-USD")
+        for bar in draw_bars(chance, symbol, days)
+    ]
+    at = "2022-07-01T03:00:00"
+    load_file(tmp_path / "whole", make_answer(tmp_path / "whole.parquet", (at, bars)))
+    wanted = read_derived(tmp_path / "whole")
+    assert {row[2] for row in wanted["notes"]} > {"zero volume", "outside sessions"}
+    assert len(wanted["gaps"]) > 50
+
+    for number, pieces in enumerate((cut_anyhow(chance, bars, 5), cut_by_day(chance, bars, 4))):
+        for piece in pieces:
+            load_answer(tmp_path / f"pieces{number}" / "data", at, *piece)
+        found = read_derived(tmp_path / f"pieces{number}" / "data")
+        for name, rows in wanted.items():
+            assert found[name] == rows, (number, name)
+
+
+def cut_anyhow(chance: random.Random, bars: list[Bar], count: int) -> list[list[Bar]]:
+    pieces: list[list[Bar]] = [[] for _ in range(count)]
+    for bar in bars:
+        chance.choice(pieces).append(bar)
+    return pieces
+
+
+def cut_by_day(chance: random.Random, bars: list[Bar], count: int) -> list[list[Bar]]:
+    """Spans of days that follow one another, but come in any order."""
+    days = sorted({bar[1] for bar in bars})
+    bounds = ["", *sorted(chance.sample(days, count - 1)), "9"]
+    pieces = [[b for b in bars if bounds[i] <= b[1] < bounds[i + 1]] for i in range(count)]
+    chance.shuffle(pieces)
+    return pieces
+
+
+def test_notes_that_no_longer_hold_go_and_those_that_hold_keep_their_run(data_dir: Path) -> None:
+    bars: list[Bar] = [("X", f"2024-01-{day:02}", 5.0 + day / 10, day % 3) for day in (2, 3, 4, 5)]
+    load_answer(data_dir, LATER, *bars)  # no share was traded on the 3rd
+    [[run_id]] = query_store(store_of(data_dir), "SELECT run_id FROM bar_notes")
+    load_answer(data_dir, "2024-06-04", ("X", "2024-01-08", 5.8, 0))
+    found = query_store(
+        store_of(data_dir), "SELECT strftime(timestamp, '%d'), run_id FROM bar_notes ORDER BY 1"
+    )
+    assert found[0] == ("03", run_id)
+    assert (found[1][0], found[1][1] != run_id) == ("08", True)
+    load_answer(data_dir, "2024-06-05", ("X", "2024-01-03", 5.3, 9))
+    assert [row[1] for row in read_notes(data_dir)] == ["2024-01-08"]
+
+
+def test_a_split_that_comes_later_takes_back_the_note_on_its_jump(data_dir: Path) -> None:
+    days = [f"2024-01-{day:02}" for day in (2, 3, 4, 5, 8, 9, 10, 11, 12, 16)]
+    prices = [40 + i / 10 for i in range(5)] + [20 + i / 10 for i in range(5)]
+    rows = [f"{d},{p},{p + 1},{p - 1},{p},1000" for d, p in zip(days, prices, strict=True)]
+    run_stages(data_dir, *rows)
+    assert [row[1] for row in read_notes(data_dir, "%split%")] == ["2024-01-09"]
+    rows[5] += ",2"
+    run_stages(data_dir, *rows, more=",Stock Splits")
+    assert read_notes(data_dir, "%split%") == []
+
+
+# A database that a user changed
+
+
+def test_bars_that_a_user_wrote_are_mended_into_the_tables_with_a_warning(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: Answer = (LATER, [("X", "2024-01-02", 5.0), ("X", "2024-01-03", 6.0)])
+    load_file(data_dir, make_answer(data_dir / "in.parquet", answers))
+    write_store(
+        store_of(data_dir),
+        "INSERT INTO ohlcv_data VALUES ('2024-01-08', 'X', 7, 8, 6, 7, 9)",
+        "INSERT INTO ohlcv_data VALUES ('2024-01-08', 'OWN', 7, 8, 6, 7, NULL)",
+    )
+    more = make_bars(data_dir / "more.parquet", [("X", "2024-01-05", 5.5), ("X", "2024-01-09", 5)])
+    capsys.readouterr()
+    assert call_stage(load.main, "--input", more) == 0
+    assert "load: another program changed the database; its changes are kept" in (
+        capsys.readouterr().err
+    )
+    found = query_store(store_of(data_dir), "SELECT symbol, bars FROM instruments ORDER BY 1")
+    assert found == [("OWN", 1), ("X", 5)]
+    assert call_stage(verify.main) == 0, capsys.readouterr().out
+
+
+def test_what_was_said_of_bars_that_a_user_deleted_goes_with_them(data_dir: Path) -> None:
+    load_answer(data_dir, LATER, ("X", "2024-01-02", 5.0, 0), ("X", "2024-01-03", 6.0, 1))
+    load_answer(data_dir, "2024-06-04", ("X", "2024-01-02", 5.5, 0))
+    write_store(store_of(data_dir), "DELETE FROM ohlcv_data WHERE timestamp = '2024-01-02'")
+    load_answer(data_dir, "2024-06-05", ("X", "2024-01-04", 5.0))
+    assert read_notes(data_dir) == []
+    assert call_stage(verify.main) == 0
