@@ -42,6 +42,9 @@ rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the f
 test: $(VENV)/.dev  ## Run the tests
 	@$(PY) -m pytest $(ARGS)
 
+test-crash: $(VENV)/.dev  ## Kill runs at very many moments; each must heal (minutes)
+	@$(PY) -m pytest tests/crash.py $(ARGS)
+
 lint: $(VENV)/.dev  ## Check style and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
