@@ -1,7 +1,7 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
 .PHONY: help serve etl extract transform load plan verify rollback \
-	test test-crash lint format explain clean
+	test test-crash fuzz lint format explain bench clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -40,10 +40,13 @@ rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the f
 	@$(PY) -m etl.rollback
 
 test: $(VENV)/.dev  ## Run the tests
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses auto $(ARGS)
 
 test-crash: $(VENV)/.dev  ## Kill runs at very many moments; each must heal (minutes)
 	@$(PY) -m pytest tests/crash.py $(ARGS)
+
+fuzz: $(VENV)/.dev  ## Send requests made from the schema to every route (minutes)
+	@$(PY) -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style and types
 	@$(VENV)/bin/ruff check .
@@ -56,6 +59,9 @@ format: $(VENV)/.dev  ## Put the code into the one format
 
 explain: $(VENV)/.run  ## Print the plans and timings that DESIGN.md quotes
 	@$(PY) -m tests.bench.explain
+
+bench: $(VENV)/.run  ## Measure requests a second beside the plain design and bare routes (wrk)
+	@$(PY) -m tests.bench.speed $(ARGS)
 
 clean:  ## Remove .venv and caches; never data/, for a free key gives no old bars back
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

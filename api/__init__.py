@@ -1,18 +1,23 @@
 """Serve the published bars. A request meets, in this order:
 
-    main → cache (finished bytes, by generation) → routes → queries → database (a snapshot)
-                                                          ↘ series, performance → formats
+    main → cache (finished bytes, by generation) → routes → holdings → queries → database
+                                     series, resample, figures → formats → texts
 
 settings     every setting of the API, declared once
 main         the application factory and `python -m api.main`
-database     opens the published file read-only, once a version
+database     opens the published file read-only, once a version: a snapshot
 cache        finished answers as bytes, looked up before routing
+shortcut     a range of a held symbol, before routing
+holdings     one symbol's columns, read once a generation
+memory       what a worker keeps, bounded in bytes
 errors       one error body, made by one function
 models       parameters and answers, as the documentation shows them
 queries      the only SQL, one function a question
-series       one symbol's columns: slice, adjust
-performance  statistics of a series
-formats      a series as bytes
+series       one symbol's columns: slice, adjust, cut into pages
+resample     daily bars to weeks, months, quarters and years
+figures      pure functions of series: performance, rolling figures, indicators
+formats      bars as JSON, columns, CSV, NDJSON, Parquet, Arrow; which one a request chooses
+texts        columns as JSON arrays and as rows of JSON and CSV
 docs         what /docs says, and its files
 routes       thin: declare typed parameters, call, return
 """

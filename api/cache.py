@@ -8,110 +8,52 @@ import asyncio
 import gzip
 import hashlib
 import logging
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 import anyio.to_thread
-import orjson
-from fastapi_cache.types import Backend
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.database import Database
+from api.database import Database, Snapshot
 from api.errors import NoDatabase
+from api.formats import choose_format
+from api.memory import Answer, AnswerBackend, RawHeaders
 
 log = logging.getLogger("api")
 
 VERSION = "1.0"
 VARY = "Accept, Accept-Encoding"
-ENTRY_OVERHEAD = 500  # bytes of Python objects around one entry
 LEAST_TO_COMPRESS = 1_000
 GZIP_LEVEL = 6
 
-RawHeaders = list[tuple[bytes, bytes]]
+X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
 
 
-class MemoryBackend(Backend):
-    """A fastapi-cache2 backend that is bounded in bytes and forgets the least recently used."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.bytes = 0
-        self.entries: OrderedDict[str, bytes] = OrderedDict()
-
-    async def get(self, key: str) -> bytes | None:
-        value = self.entries.get(key)
-        if value is not None:
-            self.entries.move_to_end(key)
-        return value
-
-    async def get_with_ttl(self, key: str) -> tuple[int, bytes | None]:
-        return -1, await self.get(key)
-
-    async def set(self, key: str, value: bytes, expire: int | None = None) -> None:
-        self.drop(key)
-        if weigh(key, value) > self.max_bytes:
-            return
-        self.entries[key] = value
-        self.bytes += weigh(key, value)
-        while self.bytes > self.max_bytes:
-            self.drop(next(iter(self.entries)))
-
-    async def clear(self, namespace: str | None = None, key: str | None = None) -> int:
-        is_all = not (key or namespace)
-        keys = [
-            k for k in self.entries if is_all or k == key or (namespace and k.startswith(namespace))
-        ]
-        for each in keys:
-            self.drop(each)
-        return len(keys)
-
-    def drop(self, key: str) -> None:
-        value = self.entries.pop(key, None)
-        if value is not None:
-            self.bytes -= weigh(key, value)
-
-
-def weigh(key: str, value: bytes) -> int:
-    return len(key) + len(value) + ENTRY_OVERHEAD
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A finished response."""
-
-    status: int
-    headers: RawHeaders
-    body: bytes
-
-    def pack(self) -> bytes:
-        head = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers]
-        return orjson.dumps(head) + b"\n" + self.body
-
-
-def unpack(value: bytes) -> Answer:
-    end = value.index(b"\n")
-    head = orjson.loads(value[:end])
-    return Answer(
-        200, [(n.encode("latin-1"), v.encode("latin-1")) for n, v in head], value[end + 1 :]
-    )
+Shortcut = Callable[[Snapshot, str, bytes], Awaitable[tuple[bytes, RawHeaders] | None]]
 
 
 class AnswerCache:
     """ASGI layer: answers from the store of bytes, or lets the app answer once and keeps that.
 
     It also gives each request its snapshot (scope["state"]["snapshot"]), and turns HEAD into GET.
-    `skip` are the paths that do not depend on the snapshot alone, with all below them.
+    `skip` are the paths that do not depend on the snapshot alone, with all below them. `shortcut`
+    may make the JSON answer to (snapshot, path, query) at once, before routing; None: it cannot.
     """
 
     def __init__(
-        self, app: ASGIApp, backend: Backend, database: Database, skip: tuple[str, ...]
+        self,
+        app: ASGIApp,
+        backend: AnswerBackend,
+        database: Database,
+        skip: tuple[str, ...],
+        shortcut: Shortcut,
     ) -> None:
         self.app = app
         self.backend = backend
         self.database = database
         self.skip = skip
+        self.shortcut = shortcut
         self.under_way: dict[str, asyncio.Task[Answer]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,71 +61,104 @@ class AnswerCache:
             return await self.app(scope, receive, send)
         if scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, drop_body(send)
-        if scope["method"] != "GET" or self.is_skipped(scope["path"]):
+        path = scope["path"]
+        if scope["method"] != "GET" or path == "/" or path.startswith(self.skip):
             return await self.app(scope, receive, send)
         try:
             snapshot = self.database.take_snapshot()
         except NoDatabase:  # the routes say so, after they have checked the request
             return await self.app(scope, receive, send)
         scope.setdefault("state", {})["snapshot"] = snapshot
-        return await self.answer(scope, send, snapshot.generation)
+        return await self.answer(scope, send, snapshot)
 
-    def is_skipped(self, path: str) -> bool:
-        return path == "/" or path.startswith(self.skip)
-
-    async def answer(self, scope: Scope, send: Send, generation: str) -> None:
-        request = Headers(scope=scope)
-        coding = choose_coding(request.get("accept-encoding", ""))
-        key = build_key(generation, scope, "application/json", coding)
-        etag = build_etag(generation, key)
-        # an ETag is given out with a 200 only, and whatever is under it never changes
-        if matches(request.get("if-none-match"), etag):
-            return await send_answer(send, Answer(304, build_headers(generation, etag), b""), "HIT")
-        stored = await self.backend.get(key)
-        if stored is not None:
-            answer, x_cache = unpack(stored), "HIT"
-        else:
+    async def answer(self, scope: Scope, send: Send, snapshot: Snapshot) -> None:
+        accept, codings, if_none_match = read_headers(scope["headers"])
+        media, coding = choose_media(accept), choose_coding(codings)
+        key = build_key(snapshot.generation, scope, media, coding)
+        if if_none_match and matches(if_none_match, build_etag(snapshot.generation, key)):
+            # an ETag is given out with a 200 only, and whatever is under it never changes
+            return await send_unchanged(send, snapshot.generation, key)
+        answer = await self.backend.get_answer(key)
+        if answer is not None and not if_none_match:
+            return await send_answer(send, answer, X_HIT)
+        x_cache = X_MISS if answer is None else X_HIT
+        if answer is None and (media, coding) == ("json", "identity"):
+            answer = await self.cut_short(snapshot, scope, key)
+        if answer is None:
             # not awaited directly: a client that goes away must not take the others along
-            task = self.under_way.get(key) or self.start(scope, key, etag, generation, coding)
-            answer, x_cache = await asyncio.shield(task), "MISS"
-        if answer.status == 200 and request.get("if-none-match", "").strip() == "*":
-            answer = Answer(304, build_headers(generation, etag), b"")
+            task = self.under_way.get(key) or self.start(scope, key, snapshot, coding)
+            answer = await asyncio.shield(task)
+        if if_none_match == b"*" and answer.status == 200:
+            return await send_unchanged(send, snapshot.generation, key)
         return await send_answer(send, answer, x_cache)
 
+    async def cut_short(self, snapshot: Snapshot, scope: Scope, key: str) -> Answer | None:
+        made = await self.shortcut(snapshot, scope["path"], scope["query_string"])
+        if made is None:
+            return None
+        body, headers = made
+        return await self.keep(key, snapshot.generation, headers, body)
+
+    async def keep(self, key: str, generation: str, headers: RawHeaders, body: bytes) -> Answer:
+        etag = build_etag(generation, key)
+        common = [*headers, *build_headers(generation, etag)]
+        answer = Answer(200, add_length(common, body), body)
+        await self.backend.set_answer(key, answer)
+        return answer
+
     def start(
-        self, scope: Scope, key: str, etag: str, generation: str, coding: str
+        self, scope: Scope, key: str, snapshot: Snapshot, coding: str
     ) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(self.compute(scope, key, etag, generation, coding))
+        task = asyncio.create_task(self.compute(scope, key, snapshot.generation, coding))
         self.under_way[key] = task
         task.add_done_callback(lambda _: self.under_way.pop(key, None))
         return task
 
-    async def compute(
-        self, scope: Scope, key: str, etag: str, generation: str, coding: str
-    ) -> Answer:
+    async def compute(self, scope: Scope, key: str, generation: str, coding: str) -> Answer:
         """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
         answer = await collect(self.app, scope)
-        kept = [(n, v) for n, v in answer.headers if n != b"content-length"]
+        headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
         if answer.status != 200:
-            common = [*kept, *build_headers(generation)]
+            common = [*headers, *build_headers(generation)]
             return Answer(answer.status, add_length(common, answer.body), answer.body)
         body = answer.body
         if coding == "gzip" and len(body) >= LEAST_TO_COMPRESS:
             body = await anyio.to_thread.run_sync(compress, body)
-            kept.append((b"content-encoding", b"gzip"))
-        headers = add_length([*kept, *build_headers(generation, etag)], body)
-        answer = Answer(200, headers, body)
-        await self.backend.set(key, answer.pack())
-        return answer
+            headers.append((b"content-encoding", b"gzip"))
+        return await self.keep(key, generation, headers, body)
+
+
+def read_headers(headers: RawHeaders) -> tuple[bytes, bytes, bytes]:
+    """Accept, Accept-Encoding and If-None-Match, each as one value, empty if not there."""
+    accept = codings = if_none_match = b""
+    for name, value in headers:
+        if name == b"accept":
+            accept = accept + b"," + value if accept else value
+        elif name == b"accept-encoding":
+            codings = codings + b"," + value if codings else value
+        elif name == b"if-none-match":
+            if_none_match = if_none_match + b"," + value if if_none_match else value
+    return accept, codings, if_none_match.strip()
+
+
+@lru_cache(maxsize=64)
+def choose_media(accept: bytes) -> str:
+    """The format that Accept asks for; what cannot be had is a key of its own."""
+    text = accept.decode("latin-1")
+    try:
+        return choose_format(None, text).name
+    except ValueError:
+        return text
 
 
 def compress(body: bytes) -> bytes:
     return gzip.compress(body, GZIP_LEVEL, mtime=0)
 
 
-def choose_coding(accepted: str) -> str:
+@lru_cache(maxsize=64)
+def choose_coding(accepted: bytes) -> str:
     """gzip if the client takes it, else identity."""
-    for part in accepted.lower().split(","):
+    for part in accepted.decode("latin-1").lower().split(","):
         name, _, weight = part.partition(";")
         if name.strip() == "gzip":
             return "identity" if weight.replace(" ", "").rstrip("0.") == "q=" else "gzip"
@@ -202,10 +177,8 @@ def build_etag(generation: str, key: str) -> str:
     return f'"{generation}-{digest}"'
 
 
-def matches(if_none_match: str | None, etag: str) -> bool:
-    if not if_none_match:
-        return False
-    given = (part.strip().removeprefix("W/") for part in if_none_match.split(","))
+def matches(if_none_match: bytes, etag: str) -> bool:
+    given = (part.strip().removeprefix("W/") for part in if_none_match.decode("latin-1").split(","))
     return any(part == etag for part in given)
 
 
@@ -222,8 +195,13 @@ def add_length(headers: RawHeaders, body: bytes) -> RawHeaders:
     return [*headers, (b"content-length", str(len(body)).encode())]
 
 
-async def send_answer(send: Send, answer: Answer, x_cache: str) -> None:
-    headers = [*answer.headers, (b"x-cache", x_cache.encode())]
+async def send_unchanged(send: Send, generation: str, key: str) -> None:
+    headers = build_headers(generation, build_etag(generation, key))
+    await send_answer(send, Answer(304, headers, b""), X_HIT)
+
+
+async def send_answer(send: Send, answer: Answer, x_cache: tuple[bytes, bytes]) -> None:
+    headers = [*answer.headers, x_cache]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 
@@ -240,7 +218,7 @@ def drop_body(send: Send) -> Send:
 
 
 async def collect(app: ASGIApp, scope: Scope) -> Answer:
-    """The app's whole response to a request without a body."""
+    """The app's whole response to a request without a body, one to its own fault too."""
     start: dict[str, Any] = {}
     parts: list[bytes] = []
     asked = False
@@ -258,5 +236,10 @@ async def collect(app: ASGIApp, scope: Scope) -> Answer:
         else:
             parts.append(message.get("body", b""))
 
-    await app(scope, receive, send)
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        log.exception("a request failed: %s", scope["path"])
+        if not start:
+            raise
     return Answer(start["status"], list(start["headers"]), b"".join(parts))

@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
 from api.errors import MEDIA_TYPE
+from api.formats import FORMATS, get_type
 from api.models import ProblemBody
 
 FILES = Path(fastapi_offline.__file__).parent / "static"
@@ -31,6 +32,7 @@ Daily price bars (open, high, low, close, volume) of a market data store of your
 """
 
 WHAT = {
+    406: "None of the formats that Accept names can be had.",
     404: "Unknown symbol; the nearest ones are named.",
     422: "A parameter cannot be used; the message says what can.",
     503: "No database yet, or the query took too long.",
@@ -64,6 +66,17 @@ def answers(model: type[BaseModel], example: str, *errors: int) -> dict[int | st
     return documented
 
 
+def bar_answers(
+    model: type[BaseModel], example: str, *errors: int
+) -> dict[int | str, dict[str, Any]]:
+    """As `answers`, of a route that gives its bars in every format."""
+    documented = answers(model, example, *errors)
+    for each in FORMATS.values():
+        media_type = get_type(each)
+        documented[200]["content"].setdefault(media_type, {"schema": {"type": "string"}})
+    return documented
+
+
 def install_docs(app: FastAPI, max_rows: int) -> None:
     app.include_router(router)
     app.mount("/docs/files", StaticFiles(directory=FILES), name="docs-files")
@@ -93,7 +106,8 @@ def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
                 parameter["schema"] = {"type": "integer", **bounds, "examples": examples}
         for response in path["get"]["responses"].values():
             for content in response["content"].values():
-                content["example"] = EXAMPLES[content["example"]]
+                if "example" in content:
+                    content["example"] = EXAMPLES[content["example"]]
 
 
 @router.get("/")

@@ -1,31 +1,250 @@
-"""Bars as bytes. NaN and infinity, which JSON has not, never get here; absent is null."""
+"""Bars as bytes: FORMATS, what a request chooses of them, and what is told beside the bars.
 
+The same numbers in each: the shortest text that reads back as the same float, volumes whole, an
+absent one null (in CSV empty). Each encode function is pure: Page → bytes.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from api.series import Series
+from api.series import FIELDS, Series
+from api.texts import encode_array, encode_csv, encode_rows
+from api.texts import encode_json as encode_json
 
 JSON = "application/json"
 
 
-def encode_json(value: Any) -> bytes:
-    """numpy numbers included; what is not finite becomes null."""
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+@dataclass(frozen=True)
+class Page:
+    """One or more series of one interval and adjustment, to be encoded one after the other.
+
+    fields: columns after timestamp (and symbol, which is a column if `is_many`, whether or not
+    there are many here); next: relative URL of the bars that were cut off, None if none were.
+    """
+
+    parts: tuple[Series, ...]
+    fields: tuple[str, ...]
+    next: str | None = None
+    is_many: bool = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
+@dataclass(frozen=True)
+class Format:
+    name: str
+    media_type: str
+    extension: str
+    encode: Callable[[Page], bytes]
+    is_file: bool = False  # for a browser to save rather than show
+
+
+def describe(page: Page) -> dict[str, Any]:
+    """What a page is of; `next` says what was cut off."""
+    symbols = [part.symbol for part in page.parts]
+    return {
+        **({"symbols": symbols} if page.is_many else {"symbol": symbols[0]}),
+        "interval": page.parts[0].interval,
+        "adjustment": page.parts[0].adjustment,
+        "count": len(page),
+        "next": page.next,
+    }
+
+
+def build_columns(page: Page) -> dict[str, Any]:
+    """name → values: datetime64[D], text, float64, masked int64 or bool; timestamp first."""
+    columns = {"timestamp": join_column(page, "days")}
+    if page.is_many:
+        names = np.array([part.symbol for part in page.parts], object)
+        columns["symbol"] = np.repeat(names, [len(part) for part in page.parts])
+    return columns | {name: join_column(page, name) for name in page.fields}
+
+
+def join_column(page: Page, name: str) -> Any:
+    columns = [getattr(part, name) for part in page.parts]
+    if len(columns) == 1:
+        return columns[0]
+    return (np.ma if name == "volume" else np).concatenate(columns)
+
+
+# Encoding.
 
 
 def build_rows(series: Series) -> list[dict[str, Any]]:
     """One dict a bar, in the order of the series; timestamp as 2012-01-31."""
-    columns = (
-        np.datetime_as_string(series.days, unit="D").tolist(),
-        series.open.tolist(),
-        series.high.tolist(),
-        series.low.tolist(),
-        series.close.tolist(),
-        series.volume.tolist(),
-    )
-    return [
-        {"timestamp": t, "open": o, "high": h, "low": lo, "close": c, "volume": v}
-        for t, o, h, lo, c, v in zip(*columns, strict=True)
+    columns = [np.datetime_as_string(series.days, unit="D").tolist()]
+    columns += [getattr(series, name).tolist() for name in FIELDS]
+    names = ("timestamp", *FIELDS)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def encode_page(page: Page) -> bytes:
+    """{"symbol", "interval", "adjustment", "count", "next", "data": [one object a bar]}."""
+    return wrap_rows(describe(page), encode_rows(build_columns(page), "json"))
+
+
+def wrap_rows(description: dict[str, Any], rows: bytes) -> bytes:
+    """A JSON answer around rows that are encoded already (see texts.prepare_rows)."""
+    return b"".join((orjson.dumps({**description, "data": []})[:-2], rows, b"]}"))
+
+
+def encode_columns(page: Page) -> bytes:
+    """As encode_page, but for data: {"timestamp": [...], "open": [...], ...}."""
+    arrays = [
+        b'"%b":%b' % (name.encode(), encode_array(column))
+        for name, column in build_columns(page).items()
     ]
+    head = orjson.dumps({**describe(page), "data": {}})[:-2]
+    return b"".join((head, b",".join(arrays), b"}}"))
+
+
+def encode_ndjson(page: Page) -> bytes:
+    """One object a line, the last line ended too."""
+    return encode_rows(build_columns(page), "ndjson")
+
+
+def encode_csv_page(page: Page) -> bytes:
+    return encode_csv(build_columns(page))
+
+
+def build_batch(page: Page) -> Any:
+    """An Arrow record batch; its schema's metadata is `describe`, without a next that is not.
+
+    timestamp is timestamp[us] without a zone, as in the store: pandas, polars and DuckDB all have
+    exactly that type, and give an index or a column of times. date32 is a Date in polars and
+    DuckDB, but in pandas a column of Python objects, which it neither slices nor resamples.
+    """
+    arrays = {name: build_array(column) for name, column in build_columns(page).items()}
+    told = {name: encode_told(value) for name, value in describe(page).items() if value is not None}
+    return pa.RecordBatch.from_pydict(arrays, metadata=told)
+
+
+def build_array(column: Any) -> Any:
+    if isinstance(column, np.ma.MaskedArray):
+        return pa.array(column.data, mask=np.ma.getmaskarray(column))
+    if column.dtype.kind == "M":
+        return pa.array(column.astype("datetime64[us]"))
+    return pa.array(column, pa.string() if column.dtype.kind == "O" else None)
+
+
+def encode_told(value: Any) -> str:
+    """A value of `describe` as text; symbols as a JSON list."""
+    return orjson.dumps(value).decode() if isinstance(value, list) else str(value)
+
+
+def encode_arrow(page: Page) -> bytes:
+    """An Arrow IPC stream, not compressed: not every reader can undo that."""
+    batch = build_batch(page)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def encode_parquet(page: Page) -> bytes:
+    """zstd, and no dictionary but for symbols: prices seldom repeat, so one costs time and room."""
+    table = pa.Table.from_batches([build_batch(page)])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=["symbol"])
+    return bytes(sink.getvalue())
+
+
+# Media types as registered with IANA. NDJSON has none; application/x-ndjson is what is in use.
+# columns is JSON too, so only `format=` can ask for it.
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("json", JSON, "json", encode_page),
+        Format("columns", JSON, "json", encode_columns),
+        Format("csv", "text/csv; charset=utf-8; header=present", "csv", encode_csv_page, True),
+        Format("ndjson", "application/x-ndjson", "ndjson", encode_ndjson, True),
+        Format("parquet", "application/vnd.apache.parquet", "parquet", encode_parquet, True),
+        Format("arrow", "application/vnd.apache.arrow.stream", "arrows", encode_arrow, True),
+    )
+}
+
+
+# Choosing.
+
+
+@lru_cache(maxsize=64)
+def choose_format(name: str | None, accept: str | None) -> Format:
+    """The format named, or else the one that Accept likes best (RFC 9110, 12.5.1).
+
+    Of equals the first of FORMATS. Raises ValueError, which says what is possible.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise ValueError(f"format={name}: possible are {', '.join(FORMATS)}")
+        return FORMATS[name]
+    ranges = read_accept(accept or "*/*")
+    best = max(FORMATS.values(), key=lambda each: weigh(each, ranges))
+    if not weigh(best, ranges):
+        possible = ", ".join(dict.fromkeys(get_type(each) for each in FORMATS.values()))
+        raise ValueError(f"Accept: {accept}: possible are {possible}")
+    return best
+
+
+def get_type(each: Format) -> str:
+    """The media type without its parameters."""
+    return each.media_type.partition(";")[0]
+
+
+def read_accept(accept: str) -> dict[str, float]:
+    """media range → weight, 0 to 1. Parameters but q do not matter; what cannot be read is left
+    out."""
+    ranges = {}
+    for part in accept.lower().split(","):
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        weights = [each[2:] for each in parameters if each.startswith("q=")] or ["1"]
+        if "/" in media_range and re.fullmatch(r"0?\.\d+|[01](\.0*)?", weights[0]):
+            ranges[media_range] = float(weights[0])
+    return ranges or {"*/*": 1.0}
+
+
+def weigh(each: Format, ranges: dict[str, float]) -> float:
+    """By the most specific range that fits: type/subtype, type/*, */*."""
+    media_type = get_type(each)
+    fitting = (media_type, media_type.partition("/")[0] + "/*", "*/*")
+    return next((ranges[name] for name in fitting if name in ranges), 0.0)
+
+
+# What is told beside the bars.
+
+
+def build_headers(page: Page, chosen: Format) -> dict[str, str]:
+    """Link to what was cut off; and where the body cannot say it, what it is of, and its name."""
+    headers = {"Link": f'<{page.next}>; rel="next"'} if page.next else {}
+    if chosen.is_file:
+        told = {name: value for name, value in describe(page).items() if name != "next"}
+        headers |= {f"X-{name.title()}": encode_header(value) for name, value in told.items()}
+        file_name = build_file_name(page, chosen)
+        headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
+    return headers
+
+
+def encode_header(value: Any) -> str:
+    """Symbols joined by commas; what a header cannot hold, and a comma within one, as %XX."""
+    values = value if isinstance(value, list) else [value]
+    return ",".join(quote(str(each), safe="^=!$&'()*+;:@/") for each in values)
+
+
+def build_file_name(page: Page, chosen: Format) -> str:
+    """AAPL_1d_raw_2012-01-03_2012-01-31.csv: the days are those of the first and last bar."""
+    symbols = [part.symbol for part in page.parts]
+    names = "-".join(symbols) if len(symbols) < 4 else f"{symbols[0]}-and-{len(symbols) - 1}-more"
+    ends = [part.days[each] for part in page.parts for each in (0, -1) if len(part)]
+    days = [str(min(ends)), str(max(ends))] if ends else []
+    told = describe(page)
+    stem = "_".join((names, told["interval"], told["adjustment"], *days))
+    return re.sub(r"^[-.]|[^A-Za-z0-9._-]", "_", stem) + f".{chosen.extension}"

@@ -7,23 +7,56 @@ import sys
 import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import docs
-from api.cache import VERSION, AnswerCache, MemoryBackend
+from api.cache import VERSION, AnswerCache
 from api.database import Database
 from api.errors import install_handlers
-from api.routes import bars, health, instruments, quality, refuse_repeated, runs
+from api.holdings import Holdings
+from api.memory import Memory, MemoryBackend
+from api.routes import (
+    bars,
+    figures,
+    health,
+    instruments,
+    many,
+    quality,
+    refuse_repeated,
+    runs,
+)
 from api.settings import ApiSettings, SettingsError, read_settings
+from api.shortcut import build_shortcut
 
 # Paths whose answers depend on more than the snapshot, or not on it at all.
 UNCACHED = ("/health", "/docs", "/openapi.json")
-EXPOSED = ["ETag", "Link", "X-Cache", "X-Data-Generation"]
+EXPOSED = [
+    *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition"),
+    *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
+    *("X-Unknown", "X-As-Of", "X-Left-Out"),
+]
 
 
-def create_app(settings: ApiSettings | None = None) -> FastAPI:
+class Service(FastAPI):
+    """FastAPI behind `front`, the layers that a request meets first: CORS, then the answer cache.
+
+    They stand before FastAPI's own layers too, not among its middleware: those cost as much as
+    the look-up of a ready answer.
+    """
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: ApiSettings | None = None) -> Service:
     """An app of its own database and cache; nothing is opened before the first request."""
     settings = settings or read_settings(ApiSettings)
-    app = FastAPI(
+    app = Service(
         title="Market Data Service",
         version=VERSION,
         description=docs.DESCRIPTION,
@@ -35,17 +68,23 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
     )
-    app.state.cache = MemoryBackend(settings.cache_max_mb * 2**20)
-    for module in (health, instruments, bars, quality, runs):
+    memory = Memory(settings.cache_max_mb * 2**20)
+    app.state.cache = MemoryBackend(memory)
+    app.state.holdings = Holdings(memory, app.state.database)
+    for module in (health, instruments, bars, figures, many, quality, runs):
         app.include_router(module.router)
     docs.install_docs(app, settings.max_rows)
     install_handlers(app)
-    app.add_middleware(
-        AnswerCache, backend=app.state.cache, database=app.state.database, skip=UNCACHED
+    app.front = AnswerCache(
+        app.answer,
+        app.state.cache,
+        app.state.database,
+        UNCACHED,
+        build_shortcut(app.state.holdings, settings.max_rows),
     )
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        app.front = CORSMiddleware(
+            app.front,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "HEAD"],
             allow_headers=["If-None-Match"],

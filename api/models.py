@@ -8,7 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Adjustment = Literal["raw", "split"]
+Adjustment = Literal["raw", "split", "all"]
+Basis = Literal["raw", "split"]
+Interval = Literal["1d", "1wk", "1mo", "3mo", "1y"]
+FormatName = Literal["json", "columns", "csv", "ndjson", "parquet", "arrow"]
 
 
 def read_day(value: Any) -> Any:
@@ -57,7 +60,21 @@ class RangeQuery(Query):
     end: Day | None = Field(None, description="Last day, inclusive.", examples=["2012-01-31"])
 
 
-class BarsQuery(RangeQuery):
+class ViewQuery(RangeQuery):
+    interval: Interval = Field(
+        "1d",
+        description="Bars of a day, week (Monday to Friday), month, quarter or year; a longer bar"
+        " bears the day of its first session.",
+        examples=["1d"],
+    )
+    adjusted_as_of: Day | None = Field(
+        None,
+        description="Adjust only for splits and dividends with an ex-date up to this day.",
+        examples=["2013-03-01"],
+    )
+
+
+class PageQuery(ViewQuery):
     limit: int | None = Field(
         None,
         description="Rows returned; default and most is MAX_ROWS (50,000 unless set otherwise).",
@@ -68,9 +85,22 @@ class BarsQuery(RangeQuery):
     )
     adjustment: Adjustment = Field(
         "raw",
-        description="raw: prices as traded; split: as if all splits had always been.",
+        description="raw: prices as traded; split: as if all splits had always been; all:"
+        " dividends put into the price too.",
         examples=["raw"],
     )
+    fields: str | None = Field(
+        None,
+        max_length=100,
+        description="Columns parted by commas; timestamp always comes.",
+        examples=["open,high,low,close,volume"],
+    )
+    format: FormatName | None = Field(
+        None, description="Format of the answer; stands above Accept.", examples=["json"]
+    )
+
+
+class BarsQuery(PageQuery):
     as_of: Instant | None = Field(
         None,
         description="The bars as known at this instant: later arrivals and revisions undone.",
@@ -83,11 +113,108 @@ class BarsQuery(RangeQuery):
     )
 
 
-class StatisticsQuery(RangeQuery):
+Symbols = Field(
+    max_length=3400,
+    json_schema_extra={"pattern": r"[^,\s\x1c-\x1f\x85]"},  # the route says more
+    description="Up to 100 symbols parted by commas; unknown ones are listed, not fatal.",
+    examples=["AAPL,MSFT"],
+)
+
+
+class ManyQuery(PageQuery):
+    symbols: str = Symbols
+    after: str | None = Field(
+        None,
+        max_length=64,
+        description="Go on after this row, as SYMBOL:2012-01-31; `next` uses it.",
+        examples=["AAPL:2012-01-31"],
+    )
+
+
+class LatestQuery(Query):
+    symbols: str = Symbols
+    format: FormatName | None = Field(
+        None, description="Format of the answer; stands above Accept.", examples=["json"]
+    )
+
+
+class FigureQuery(ViewQuery):
     adjustment: Adjustment = Field(
         "split",
         description="The prices to reckon with. On raw ones a split looks like a crash.",
         examples=["split"],
+    )
+
+
+RiskFree = Field(
+    0.0, gt=-1, le=10, description="Annual risk-free rate; 0.03 is 3 %.", examples=[0.0]
+)
+Benchmark = Field(
+    None, max_length=32, description="Symbol to compare with, in any case.", examples=["MSFT"]
+)
+
+
+class StatisticsQuery(FigureQuery):
+    risk_free: float = RiskFree
+    benchmark: str | None = Benchmark
+    explain: bool = Field(
+        False, description="Say of each figure its formula, source and n.", examples=[False]
+    )
+
+
+class RollingQuery(FigureQuery):
+    window: int = Field(20, ge=2, le=2520, description="Returns in the window.", examples=[20])
+    what: Literal["return", "volatility", "sharpe", "beta"] = Field(
+        "volatility", description="The figure; beta wants a benchmark.", examples=["volatility"]
+    )
+    risk_free: float = RiskFree
+    benchmark: str | None = Benchmark
+
+
+class IndicatorsQuery(FigureQuery):
+    names: str = Field(
+        "sma:20,ema:50,rsi:14,macd,bbands:20:2,atr:14,vwap:20,obv,stoch:14",
+        max_length=400,
+        description="Indicators parted by commas, each with its parameters after colons.",
+        examples=["sma:20,rsi:14"],
+    )
+
+
+class ReturnsQuery(FigureQuery):
+    kind: Literal["simple", "log"] = Field(
+        "simple", description="close / close before - 1, or its logarithm.", examples=["simple"]
+    )
+
+
+class DrawdownsQuery(FigureQuery):
+    most: int = Field(5, ge=1, le=1000, description="So many, the deepest.", examples=[5])
+
+
+class MatrixQuery(FigureQuery):
+    symbols: str = Symbols
+    kind: Literal["simple", "log"] = Field(
+        "simple", description="Kind of returns.", examples=["simple"]
+    )
+
+
+class ScreenQuery(RangeQuery):
+    sort: str = Field(
+        "-total_return",
+        pattern=r"^-?(symbol|bars|last_close|total_return|mean_volume|dollar_volume)$",
+        description="A column of the answer; a minus in front: largest first.",
+        examples=["-total_return"],
+    )
+    min_volume: float = Field(0, ge=0, description="Least mean volume.", examples=[0])
+    min_dollar_volume: float = Field(
+        0, ge=0, description="Least mean of close × volume.", examples=[0]
+    )
+    min_price: float = Field(0, ge=0, description="Least last close.", examples=[0])
+    min_bars: int = Field(2, ge=0, le=2**53, description="Least bars in the range.", examples=[2])
+    limit: int | None = Field(
+        None, description="Rows returned; default and most is MAX_ROWS.", examples=[5]
+    )
+    after: int = Field(
+        0, ge=0, le=2**53, description="Rows to pass over, for paging.", examples=[0]
     )
 
 
@@ -130,8 +257,13 @@ class NoQuery(Query):
     pass
 
 
+SOME_FIELDS = ConfigDict(json_schema_extra={"required": ["timestamp"]})  # `fields` chooses
+
+
 class Bar(BaseModel):
     """One day. Prices in the currency of the listing; volume in shares, null where unknown."""
+
+    model_config = SOME_FIELDS
 
     timestamp: str = Field(description="The session, as 2012-01-31.")
     open: float
@@ -139,19 +271,35 @@ class Bar(BaseModel):
     low: float
     close: float
     volume: int | None
+    complete: bool | None = Field(None, description="Only of intervals over a day.")
+
+
+class BarColumns(BaseModel):
+    """The bars of format=columns: one array a column, all of the same length."""
+
+    model_config = SOME_FIELDS
+
+    timestamp: list[str]
+    symbol: list[str] = Field(description="Only where several symbols can be asked for.")
+    open: list[float]
+    high: list[float]
+    low: list[float]
+    close: list[float]
+    volume: list[int | None]
+    complete: list[bool] = Field(description="Only of intervals over a day.")
 
 
 class BarsPage(BaseModel):
-    symbol: str
-    interval: Literal["1d"]
-    adjustment: Adjustment
     as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
     left_out: int | None = Field(
         None, description="Only where strict: bars of the whole range that have a note."
     )
+    symbol: str
+    interval: Interval
+    adjustment: Adjustment
     count: int = Field(description="Rows in this answer.")
     next: str | None = Field(description="Relative URL of the rows after these; null at the end.")
-    data: list[Bar]
+    data: list[Bar] | BarColumns
 
 
 class Instrument(BaseModel):
@@ -161,7 +309,7 @@ class Instrument(BaseModel):
     bars: int
     last_close: float = Field(description="Close of the last bar, on `basis`.")
     source: str = Field(description="Where the latest bars came from.")
-    basis: Adjustment = Field(description="Prices as stored: raw (as traded) or split-adjusted.")
+    basis: Basis = Field(description="Prices as stored: raw (as traded) or split-adjusted.")
     exchange: str = Field(description="MIC of the exchange whose sessions are expected.")
 
 
@@ -172,10 +320,10 @@ class InstrumentsPage(BaseModel):
 
 
 class Statistics(BaseModel):
-    """Simple returns, ddof 1, 252 bars or 365.25 days a year; null where there are too few bars."""
+    """Simple returns, ddof 1, 365.25 days a year; null where there are too few bars."""
 
     symbol: str
-    interval: Literal["1d"]
+    interval: Interval
     adjustment: Adjustment
     count: int
     first: str | None
@@ -201,6 +349,26 @@ class Statistics(BaseModel):
     best_day_return: float | None
     worst_day: str | None
     worst_day_return: float | None
+    sharpe_ratio: float | None
+    sortino_ratio: float | None
+    calmar_ratio: float | None
+    skew: float | None
+    kurtosis: float | None
+    value_at_risk: float | None = Field(description="95 %, historical: a return.")
+    expected_shortfall: float | None = Field(description="Mean of the returns beyond.")
+    longest_drawdown_bars: int | None
+    longest_drawdown_days: int | None
+    longest_drawdown_start: str | None
+    longest_drawdown_end: str | None
+    up_days: int | None
+    down_days: int | None
+    average_true_range: float | None = Field(description="Of 14 bars, at the last one.")
+    average_dollar_volume: float | None
+    beta: float | None = Field(description="This and the next three: against the benchmark.")
+    alpha: float | None
+    correlation: float | None
+    tracking_error: float | None
+    explain: dict[str, Any] | None = Field(None, description="Only where asked for.")
 
 
 class Gap(BaseModel):
@@ -240,6 +408,8 @@ class NotesPage(Page):
 
 class Revision(Bar):
     """The old values."""
+
+    model_config = ConfigDict(json_schema_extra=None)
 
     known_from: str
     known_to: str
@@ -304,6 +474,76 @@ class Run(RunSummary):
         description="Relative URL of the symbols after these; null at the end."
     )
     symbols: list[RunSymbol]
+
+
+class ManyBar(Bar):
+    symbol: str
+
+
+class ManyBarsPage(BaseModel):
+    unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
+    symbols: list[str] = Field(description="Symbols that have rows in this answer.")
+    interval: Interval
+    adjustment: Adjustment
+    count: int
+    next: str | None
+    data: list[ManyBar] | BarColumns
+
+
+class FiguresPage(BaseModel):
+    """Rows of a timestamp and one column a figure; null where there are too few bars before."""
+
+    symbol: str
+    interval: Interval
+    adjustment: Adjustment
+    count: int
+    next: None
+    data: list[dict[str, Any]]
+
+
+class Drawdown(BaseModel):
+    peak: str
+    trough: str
+    recovery: str | None = Field(description="Null while the peak is not reached again.")
+    depth: float = Field(description="Trough / peak - 1.")
+    days: int
+    bars: int
+
+
+class DrawdownsAnswer(Page):
+    interval: Interval
+    adjustment: Adjustment
+    data: list[Drawdown]
+
+
+class MatrixAnswer(BaseModel):
+    interval: Interval
+    adjustment: Adjustment
+    unknown: list[str]
+    symbols: list[str]
+    count: int = Field(description="Returns on days that all symbols have.")
+    first: str | None
+    last: str | None
+    left_out: list[int] = Field(description="Bars of each symbol on other days.")
+    correlation: list[list[float | None]] | None = None
+    covariance: list[list[float | None]] | None = None
+
+
+class ScreenRow(BaseModel):
+    symbol: str
+    first: str
+    last: str
+    bars: int
+    last_close: float
+    total_return: float | None
+    mean_volume: float | None
+    dollar_volume: float | None = Field(description="Mean of close × volume.")
+
+
+class ScreenPage(BaseModel):
+    count: int
+    next: str | None
+    data: list[ScreenRow]
 
 
 class Health(BaseModel):

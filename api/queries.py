@@ -12,9 +12,10 @@ import numpy as np
 import orjson
 
 from api.errors import Problem
-from api.series import Days, Series, Split
+from api.series import Days, Dividend, Series, Split
 
 Cursor = duckdb.DuckDBPyConnection
+Catalog = dict[str, tuple[str, bool]]
 
 INSTRUMENT = """
 SELECT symbol, strftime(first, '%Y-%m-%d') AS first, strftime(last, '%Y-%m-%d') AS last, bars,
@@ -71,25 +72,33 @@ def find_nearest(cursor: Cursor, symbol: str) -> list[str]:
     return [row[0] for row in cursor.fetchall()]
 
 
-def read_series(cursor: Cursor, symbol: str) -> Series:
-    """All bars of a stored symbol, on the basis they are stored on. Raises a 404 Problem.
+def read_catalog(cursor: Cursor) -> Catalog:
+    """symbol → (basis, whether it has corporate actions), of all instruments."""
+    cursor.execute(
+        """SELECT symbol, basis, symbol IN (SELECT symbol FROM market.corporate_actions)
+        FROM market.instruments"""
+    )
+    return {symbol: (basis, has_actions) for symbol, basis, has_actions in cursor.fetchall()}
+
+
+def read_series(cursor: Cursor, symbol: str, basis: str) -> Series:
+    """All bars of a stored symbol, on the basis they are stored on.
 
     No ORDER BY: rows lie sorted, but for a short tail, and sorting that here costs less.
     """
-    instrument = read_instrument(cursor, symbol)
-    cursor.execute(f"SELECT {BAR} FROM market.ohlcv_data WHERE symbol = ?", [instrument["symbol"]])
-    return build_series(instrument, cursor.fetchnumpy())
+    cursor.execute(f"SELECT {BAR} FROM market.ohlcv_data WHERE symbol = ?", [symbol])
+    return build_series(symbol, basis, cursor.fetchnumpy())
 
 
-def build_series(instrument: dict[str, Any], columns: dict[str, Any]) -> Series:
+def build_series(symbol: str, basis: str, columns: dict[str, Any]) -> Series:
     days = columns["timestamp"].astype("datetime64[D]")
     if len(days) > 1 and not (days[1:] > days[:-1]).all():
         order = np.argsort(days)
         days = days[order]
         columns = {name: column[order] for name, column in columns.items()}
     return Series(
-        instrument["symbol"],
-        instrument["basis"],
+        symbol,
+        basis,
         days,
         columns["open"],
         columns["high"],
@@ -99,9 +108,8 @@ def build_series(instrument: dict[str, Any], columns: dict[str, Any]) -> Series:
     )
 
 
-def read_series_as_of(cursor: Cursor, symbol: str, as_of: datetime) -> Series:
+def read_series_as_of(cursor: Cursor, symbol: str, basis: str, as_of: datetime) -> Series:
     """The bars as known at `as_of` (naive UTC): later arrivals left out, later revisions undone."""
-    instrument = read_instrument(cursor, symbol)
     cursor.execute(
         f"""WITH revised AS (
             FROM market.ohlcv_revisions WHERE symbol = $symbol),
@@ -115,9 +123,9 @@ def read_series_as_of(cursor: Cursor, symbol: str, as_of: datetime) -> Series:
         SELECT {BAR} FROM present WHERE known_from <= $as_of
         UNION ALL
         SELECT {BAR} FROM revised WHERE known_from <= $as_of AND known_to > $as_of""",
-        {"symbol": instrument["symbol"], "as_of": as_of},
+        {"symbol": symbol, "as_of": as_of},
     )
-    return build_series(instrument, cursor.fetchnumpy())
+    return build_series(symbol, basis, cursor.fetchnumpy())
 
 
 def read_noted_days(cursor: Cursor, symbol: str) -> Days:
@@ -128,14 +136,16 @@ def read_noted_days(cursor: Cursor, symbol: str) -> Days:
     return days
 
 
-def read_splits(cursor: Cursor, symbol: str) -> list[Split]:
-    """The splits of a symbol: (ex_date, new shares for one old)."""
+def read_adjusting(cursor: Cursor, symbol: str) -> tuple[list[Split], list[Dividend]]:
+    """What prices are adjusted by: splits (ex_date, new shares for one old) and dividends."""
     cursor.execute(
-        "SELECT ex_date, ratio FROM market.corporate_actions"
-        " WHERE symbol = ? AND kind = 'split' ORDER BY ex_date",
+        "SELECT kind, ex_date, coalesce(ratio, amount) FROM market.corporate_actions"
+        " WHERE symbol = ? ORDER BY ex_date",
         [symbol],
     )
-    return cursor.fetchall()
+    rows = cursor.fetchall()
+    splits = [(day, value) for kind, day, value in rows if kind == "split"]
+    return splits, [(day, value) for kind, day, value in rows if kind == "dividend"]
 
 
 def read_totals(cursor: Cursor) -> dict[str, Any]:
@@ -228,6 +238,64 @@ def read_coverage(cursor: Cursor, symbol: str) -> dict[str, Any]:
     }
 
 
+def count_gaps(cursor: Cursor, symbol: str, start: date | None, end: date | None) -> int:
+    """Sessions of the range without a bar."""
+    rows = read_rows(
+        cursor,
+        """SELECT count(*) AS gaps FROM market.gaps WHERE symbol = $symbol
+        AND session >= coalesce($start::DATE, session) AND session <= coalesce($end::DATE, session)
+        """,
+        {"symbol": symbol, "start": start, "end": end},
+    )
+    return int(rows[0]["gaps"])
+
+
+def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Figures of every instrument over a range, filtered, sorted by a column, at most `limit`.
+
+    Total return takes the splits between first and last bar out of prices as traded.
+    """
+    column, is_falling = wanted["sort"].removeprefix("-"), wanted["sort"].startswith("-")
+    if column not in SCREEN_COLUMNS:
+        raise Problem(422, f"sort={column}: possible are {', '.join(SCREEN_COLUMNS)}")
+    days = [
+        f"timestamp {sign} ${name}::DATE"
+        for sign, name in ((">=", "start"), ("<=", "end"))
+        if wanted[name]
+    ]
+    bound = {name: wanted[name] for name in ("start", "end") if wanted[name]}
+    floors = ("min_volume", "min_dollar_volume", "min_price", "min_bars")
+    return read_rows(
+        cursor,
+        f"""WITH ranges AS (
+            SELECT symbol, min(timestamp) AS from_bar, max(timestamp) AS to_bar, count(*) AS bars,
+                   arg_min(close, timestamp) AS first_close,
+                   arg_max(close, timestamp) AS last_close, avg(volume) AS mean_volume,
+                   avg(close * volume) AS dollar_volume
+            FROM market.ohlcv_data {f"WHERE {' AND '.join(days)}" if days else ""}
+            GROUP BY symbol),
+        factors AS (
+            SELECT symbol, product(ratio) AS factor FROM ranges
+            JOIN market.instruments USING (symbol)
+            JOIN market.corporate_actions a USING (symbol)
+            WHERE basis = 'raw' AND kind = 'split'
+                  AND ex_date > from_bar::DATE AND ex_date <= to_bar::DATE GROUP BY symbol),
+        figures AS (
+            SELECT symbol, {DAY.format("from_bar")} AS first, {DAY.format("to_bar")} AS last, bars,
+                   last_close,
+                   CASE WHEN bars > 1 THEN last_close / first_close * coalesce(factor, 1) - 1 END
+                       AS total_return, mean_volume, dollar_volume
+            FROM ranges LEFT JOIN factors USING (symbol))
+        FROM figures WHERE coalesce(mean_volume, 0) >= $min_volume
+        AND coalesce(dollar_volume, 0) >= $min_dollar_volume
+        AND last_close >= $min_price AND bars >= $min_bars
+        ORDER BY {column} {"DESC" if is_falling else "ASC"} NULLS LAST, symbol
+        LIMIT $limit OFFSET $after""",
+        {**bound, **{n: wanted[n] for n in floors}, "limit": limit, "after": wanted["after"]},
+    )
+
+
+SCREEN_COLUMNS = ("symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume")
 RUN = f"""
 SELECT run_id, {INSTANT.format("started_at")} AS started_at,
        {INSTANT.format("finished_at")} AS finished_at, status, source, calls, received, inserted,

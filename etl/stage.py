@@ -287,6 +287,8 @@ def start_logging(settings: Settings) -> None:
     key = settings.av_api_key
     to_file.setFormatter(Redacting("%(asctime)s %(process)d %(levelname)s %(message)s", key, True))
     to_terminal.setFormatter(Redacting("%(levelname)s %(message)s", key, False))
+    for handler in log.handlers:
+        handler.close()
     log.handlers = [to_terminal, to_file]
     log.setLevel(settings.log_level)
     log.propagate = False

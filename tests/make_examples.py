@@ -26,10 +26,20 @@ OF_SAMPLE = {
     "instrument": "/instruments/AAPL",
     "ohlcv": "/instruments/AAPL/ohlcv?start=2012-01-03&end=2012-01-31&limit=2",
     "statistics": "/instruments/AAPL/statistics",
+    "rolling": "/instruments/AAPL/rolling?what=volatility&start=2013-02-28",
+    "indicators": "/instruments/AAPL/indicators?names=sma:20,rsi:14&start=2013-02-28",
+    "returns": "/instruments/AAPL/returns?start=2013-02-27",
+    "drawdowns": "/instruments/AAPL/drawdowns?most=2",
+    "many": "/ohlcv?symbols=AAPL,MSFT,APPL&start=2013-03-01",
+    "latest": "/ohlcv/latest?symbols=AAPL,MSFT",
+    "correlation": "/statistics/correlation?symbols=AAPL,MSFT",
+    "covariance": "/statistics/covariance?symbols=AAPL,MSFT",
+    "screen": "/screen?sort=-total_return&limit=2",
     "corporate-actions": "/instruments/AAPL/corporate-actions",
     "runs": "/etl/runs",
     "run": "/etl/runs/{run_id}?limit=2",
     "404": "/instruments/APPL",
+    "406": "/instruments/AAPL/ohlcv?limit=1",
     "422": "/instruments/AAPL/ohlcv?start=2013-05-01&end=2012-01-01",
 }
 OF_RESTATED = {
@@ -62,7 +72,8 @@ def collect_answers(sample: Path, restated: Path, empty: Path) -> dict[str, Any]
         with serve(folder) as client:
             for key, url in questions.items():
                 run_id = answers["runs"]["data"][0]["run_id"] if "{run_id}" in url else ""
-                answers[key] = client.get(url.format(run_id=run_id)).json()
+                headers = {"Accept": "text/html"} if key == "406" else {}
+                answers[key] = client.get(url.format(run_id=run_id), headers=headers).json()
     return answers
 
 

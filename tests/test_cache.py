@@ -1,20 +1,26 @@
-"""Finished answers are kept as bytes, by generation; clients that have them get a 304."""
+"""Finished answers are kept as bytes, by generation; clients that have them get a 304.
+
+Symbols' columns lie in the same memory, and some answers are made of them before routing.
+"""
 
 import asyncio
 import gzip
+import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from api.cache import ENTRY_OVERHEAD, AnswerCache, MemoryBackend, choose_coding
+from api.cache import AnswerCache, choose_coding
 from api.database import Database, Question, Snapshot, T
-from api.main import create_app
+from api.main import Service, create_app
+from api.memory import ENTRY_OVERHEAD, Answer, Memory, MemoryBackend, RawHeaders
+from api.series import FIELDS
 from etl import load
 from tests.conftest import call_stage, make_bars
 from tests.server import connect_async, make_settings, serve, serve_app, serve_process, wait_until
@@ -24,12 +30,12 @@ URLS = [BARS, "/instruments", "/instruments/ibm", "/instruments/MSFT/statistics"
 
 
 @pytest.fixture
-def app(sample_dir: Path) -> FastAPI:
+def app(sample_dir: Path) -> Service:
     return create_app(make_settings(sample_dir))
 
 
 @pytest.fixture
-def fresh(app: FastAPI) -> Iterator[httpx.Client]:
+def fresh(app: Service) -> Iterator[httpx.Client]:
     """A client of `app`, whose cache is empty."""
     with serve_app(app) as client:
         yield client
@@ -64,15 +70,23 @@ class CountingDatabase(Database):
 
 
 @pytest.fixture
-def counted(sample_dir: Path) -> tuple[FastAPI, CountingDatabase]:
+def counted(sample_dir: Path) -> tuple[Service, CountingDatabase]:
     """An app, and its database that counts."""
     app = create_app(make_settings(sample_dir))
     database = CountingDatabase(sample_dir)
-    app.state.database = database
-    for layer in app.user_middleware:
-        if layer.cls is AnswerCache:
-            layer.kwargs["database"] = database
+    assert isinstance(app.front, AnswerCache)
+    app.state.database = app.state.holdings.database = app.front.database = database
     return app, database
+
+
+def list_answers(app: Service) -> list[Hashable]:
+    """The keys of the answers that are kept; those of columns are pairs."""
+    return [key for key in get_memory(app).list_keys() if isinstance(key, str)]
+
+
+def get_memory(app: Service) -> Memory:
+    memory: Memory = app.state.cache.memory
+    return memory
 
 
 def publish(data_dir: Path, close: float) -> None:
@@ -130,7 +144,7 @@ def test_a_short_answer_is_not_compressed(client: httpx.Client) -> None:
     ],
 )
 def test_the_coding_is_one_that_the_client_takes(accepted: str, coding: str) -> None:
-    assert choose_coding(accepted) == coding
+    assert choose_coding(accepted.encode()) == coding
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -199,20 +213,20 @@ def test_a_publication_makes_old_answers_and_etags_unreachable(own_sample: Path)
         assert client.get("/instruments/AAPL").json()["last_close"] == 420.0
 
 
-def test_errors_are_not_kept(fresh: httpx.Client, app: FastAPI) -> None:
+def test_errors_are_not_kept(fresh: httpx.Client, app: Service) -> None:
     for url in ["/instruments/APPL", "/nowhere", f"{BARS}&x=1", "/instruments?limit=0"] * 2:
         answer = fresh.get(url)
         assert answer.status_code in (404, 422)
         assert answer.headers["x-cache"] == "MISS"
         assert "etag" not in answer.headers
-    assert app.state.cache.bytes == 0
+    assert list_answers(app) == []
 
 
-def test_health_and_the_docs_are_not_kept(fresh: httpx.Client, app: FastAPI) -> None:
+def test_health_and_the_docs_are_not_kept(fresh: httpx.Client, app: Service) -> None:
     for url in ("/health", "/docs", "/openapi.json", "/"):
         assert "x-cache" not in fresh.get(url).headers
     assert fresh.get("/health").headers["cache-control"] == "no-store"
-    assert app.state.cache.bytes == 0
+    assert get_memory(app).bytes == 0
 
 
 def test_a_get_after_a_head_is_a_hit(fresh: httpx.Client) -> None:
@@ -221,40 +235,110 @@ def test_a_get_after_a_head_is_a_hit(fresh: httpx.Client) -> None:
     assert (answer.headers["x-cache"], len(answer.json()["data"])) == ("HIT", 50)
 
 
-def weigh(backend: MemoryBackend) -> int:
-    return sum(len(k) + len(v) + ENTRY_OVERHEAD for k, v in backend.entries.items())
+def make_answer(size: int) -> Answer:
+    return Answer(200, [(b"content-type", b"text/plain"), (b"x-name", "é".encode())], bytes(size))
+
+
+def weigh(memory: Memory) -> tuple[int, int]:
+    """The bytes of all entries and of the fresh ones, counted anew."""
+    fresh = sum(weight for _, weight in memory.fresh.values())
+    return fresh + sum(weight for _, weight in memory.proven.values()), fresh
 
 
 def test_the_store_is_bounded_in_bytes_and_forgets_the_least_recently_used() -> None:
-    async def fill() -> None:
-        backend = MemoryBackend(3 * (1 + 1000 + ENTRY_OVERHEAD))
-        for key in "abc":
-            await backend.set(key, bytes(1000))
-        assert list(backend.entries) == ["a", "b", "c"]
-        assert await backend.get("a") == bytes(1000)
-        await backend.set("d", bytes(1000))
-        assert list(backend.entries) == ["c", "a", "d"]
-        await backend.set("e", bytes(2000))  # needs the room of two
-        assert list(backend.entries) == ["d", "e"]
-        await backend.set("d", b"")  # replaced, not counted twice
-        await backend.set("f", bytes(5000))  # does not fit: nothing is thrown out for it
-        assert list(backend.entries) == ["e", "d"]
-        assert backend.bytes == weigh(backend) <= backend.max_bytes
-        assert await backend.get("f") is None
-        assert await backend.clear() == 2
-        assert (backend.bytes, len(backend.entries)) == (0, 0)
+    memory = Memory(3 * (1000 + ENTRY_OVERHEAD))
+    for key in "abc":
+        memory.put(key, key, 1000)
+    assert memory.list_keys() == ["a", "b", "c"]
+    assert memory.get("a") == "a"
+    memory.put("d", "d", 1000)
+    assert memory.list_keys() == ["c", "d", "a"]
+    memory.put("e", "e", 2000)  # needs the room of two
+    assert memory.list_keys() == ["e", "a"]
+    memory.put("e", "e", 0)  # replaced, not counted twice
+    memory.put("f", "f", 9000)  # does not fit: nothing is thrown out for it
+    assert memory.list_keys() == ["e", "a"]
+    assert (memory.bytes, memory.fresh_bytes) == weigh(memory)
+    assert memory.bytes == 1000 + 2 * ENTRY_OVERHEAD <= memory.max_bytes
+    assert memory.get("f") is None
+    memory.drop("e")
+    memory.drop("a")
+    memory.drop("never there")
+    assert (memory.bytes, memory.fresh_bytes, memory.list_keys()) == (0, 0, [])
 
-    asyncio.run(fill())
+
+def test_what_is_replaced_by_something_too_large_is_gone() -> None:
+    memory = Memory(2000)
+    memory.put("a", "old", 10)
+    memory.put("a", "new", 5000)
+    assert (memory.get("a"), memory.bytes) == (None, 0)
 
 
-def test_one_key_or_one_namespace_can_be_cleared() -> None:
+def test_the_count_of_bytes_stays_right_whatever_is_done() -> None:
+    memory, chance = Memory(20_000), random.Random(4)
+    for _ in range(5_000):
+        key = chance.randrange(40)
+        do = chance.choice(("get", "put", "prove", "drop"))
+        if do == "get":
+            memory.get(key)
+        elif do == "drop":
+            memory.drop(key)
+        else:
+            memory.put(key, key, chance.randrange(4_000), is_proven=do == "prove")
+        assert (memory.bytes, memory.fresh_bytes) == weigh(memory)
+        assert 0 <= memory.fresh_bytes <= memory.bytes <= memory.max_bytes
+        assert not set(memory.fresh) & set(memory.proven)
+
+
+def test_what_was_asked_for_twice_outlives_a_flood_of_what_is_asked_for_once() -> None:
+    memory = Memory(100 * (1000 + ENTRY_OVERHEAD))
+    for key in range(80):
+        memory.put(key, key, 1000)
+        assert memory.get(key) == key
+    for key in range(1000, 11_000):
+        memory.put(key, key, 1000)
+    assert all(memory.get(key) == key for key in range(80))
+    assert memory.get(10_999) == 10_999
+
+
+def test_what_is_asked_for_once_has_at_least_an_eighth_of_the_room() -> None:
+    memory = Memory(80 * (1000 + ENTRY_OVERHEAD))
+    for key in range(200):
+        memory.put(key, key, 1000, is_proven=True)
+    for key in range(1000, 1010):
+        memory.put(key, key, 1000)
+    assert len(memory.list_keys()) == 80
+    assert list(memory.fresh) == list(range(1000, 1010))
+
+
+def test_an_answer_comes_back_as_it_was_put_in_or_as_bytes() -> None:
+    async def check() -> None:
+        backend, answer = MemoryBackend(Memory(10_000)), make_answer(100)
+        await backend.set_answer("a", answer)
+        assert await backend.get_answer("a") == answer
+        packed = await backend.get("a")
+        assert packed == answer.pack()
+        assert await backend.get_with_ttl("a") == (-1, packed)
+        await backend.set("b", packed or b"")
+        assert await backend.get_answer("b") == answer
+        assert (await backend.get("c"), await backend.get_with_ttl("c")) == (None, (-1, None))
+
+    asyncio.run(check())
+
+
+def test_one_key_or_one_namespace_can_be_cleared_and_columns_stay() -> None:
     async def clear() -> None:
-        backend = MemoryBackend(10_000)
-        for key in ("1-a x", "1-a y", "2-b x"):
-            await backend.set(key, b"value")
+        memory = Memory(100_000)
+        backend = MemoryBackend(memory)
+        memory.put(("1-a", "AAPL"), "columns", 10)
+        for key in ("1-a x", "1-a y", "2-b x", "3-c x", "4-d x"):
+            await backend.set_answer(key, make_answer(5))
         assert await backend.clear(key="2-b x") == 1
         assert await backend.clear(namespace="1-a") == 2
-        assert (backend.bytes, list(backend.entries)) == (0, [])
+        assert await backend.clear(key="none") == 0
+        assert await backend.clear() == 2
+        assert memory.list_keys() == [("1-a", "AAPL")]
+        assert memory.bytes == weigh(memory)[0] == 10 + ENTRY_OVERHEAD
 
     asyncio.run(clear())
 
@@ -265,11 +349,76 @@ def test_a_full_cache_keeps_to_its_size_and_answers_on(sample_dir: Path) -> None
         for limit in range(3000, 3020):  # about 300 kB each
             answer = client.get(f"/instruments/IBM/ohlcv?limit={limit}")
             assert answer.json()["count"] == limit
-            assert 0 < app.state.cache.bytes <= 2**20
+            assert 0 < get_memory(app).bytes <= 2**20
         newest = answer.request.url
         assert client.get(newest).headers["x-cache"] == "HIT"
         assert client.get("/instruments/IBM/ohlcv?limit=3000").headers["x-cache"] == "MISS"
-        assert app.state.cache.bytes == weigh(app.state.cache)
+        assert get_memory(app).bytes == weigh(get_memory(app))[0]
+
+
+def test_ten_thousand_urls_stay_within_the_memory_and_spare_what_is_in_use(
+    sample_dir: Path,
+) -> None:
+    app = create_app(make_settings(sample_dir, CACHE_MAX_MB=4))
+    memory, most = get_memory(app), 0
+
+    async def flood() -> None:
+        nonlocal most
+        used = "/instruments/GOOG/statistics"
+        for _ in range(2):
+            await call_app(app, used)
+        for number in range(10_000):
+            start = date(2000, 3, 1) + timedelta(days=number // 4)
+            symbol = ("AAPL", "IBM", "MSFT", "GOOG")[number % 4]
+            status, _, _ = await call_app(
+                app, f"/instruments/{symbol}/ohlcv?start={start}&end={start + timedelta(days=30)}"
+            )
+            assert status == 200
+            most = max(most, memory.bytes)
+        _, headers, _ = await call_app(app, used)
+        assert headers["x-cache"] == "HIT"
+
+    asyncio.run(flood())
+    assert 2 * 2**20 < most <= 4 * 2**20
+    assert memory.bytes == weigh(memory)[0]
+    assert count_bytes(memory) <= memory.bytes
+
+
+def count_bytes(memory: Memory) -> int:
+    """What the kept bodies, columns and texts take, by their own account."""
+    total = 0
+    for value, _ in (*memory.fresh.values(), *memory.proven.values()):
+        if isinstance(value, Answer):
+            total += len(value.body)
+        else:
+            columns = (value.series.days, *(getattr(value.series, name) for name in FIELDS))
+            total += sum(column.nbytes for column in columns)
+            total += len(value.rows.text) + value.rows.offsets.nbytes if value.rows else 0
+    return total
+
+
+async def call_app(app: Service, url: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of a GET, straight from the app."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(make_scope(url), receive_nothing, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], headers, b"".join(each["body"] for each in sent[1:])
+
+
+def make_scope(url: str) -> dict[str, Any]:
+    path, _, query = url.partition("?")
+    return {
+        **{"type": "http", "method": "GET", "path": path, "raw_path": path.encode()},
+        **{"query_string": query.encode(), "headers": [], "root_path": "", "scheme": "http"},
+    }
+
+
+async def receive_nothing() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def test_without_room_nothing_is_kept(sample_dir: Path) -> None:
@@ -279,18 +428,145 @@ def test_without_room_nothing_is_kept(sample_dir: Path) -> None:
         assert first.content == second.content
 
 
-def test_a_hit_asks_the_database_nothing(counted: tuple[FastAPI, CountingDatabase]) -> None:
+def test_a_hit_asks_the_database_nothing(counted: tuple[Service, CountingDatabase]) -> None:
     app, database = counted
     with serve_app(app) as client:
         for expected in (1, 1, 1):
             client.get(BARS)
             assert database.questions == expected
-        client.get(BARS + "&order=desc")
+        client.get("/instruments")
         assert database.questions == 2
 
 
+def test_a_symbol_is_read_once_whatever_is_asked_of_it(
+    counted: tuple[Service, CountingDatabase],
+) -> None:
+    app, database = counted
+    with serve_app(app) as client:
+        for query in (
+            "",
+            "?limit=5",
+            "?order=desc",
+            "?interval=1mo&adjustment=all",
+            "?fields=close",
+        ):
+            client.get(f"/instruments/aapl/ohlcv{query}").raise_for_status()
+        for year in range(2001, 2012):
+            days = f"start={year}-01-01&end={year}-12-31"
+            for resource in ("ohlcv", "statistics", "drawdowns", "rolling", "indicators"):
+                client.get(f"/instruments/AAPL/{resource}?{days}").raise_for_status()
+        client.get("/ohlcv?symbols=AAPL,aapl&limit=1").raise_for_status()
+        assert database.questions == 1
+
+
+@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "catalog known"])
+def test_concurrent_first_questions_about_a_symbol_read_it_once(
+    counted: tuple[Service, CountingDatabase], is_warm: bool
+) -> None:
+    app, database = counted
+    resources = ("ohlcv", "statistics", "returns", "drawdowns", "ohlcv?limit=3", "rolling")
+    urls = [f"/instruments/{name}/{each}" for name in ("IBM", "ibm") for each in resources]
+    urls += [f"/instruments/IBM/ohlcv?start=20{year:02}-01-01" for year in range(12)]
+
+    async def ask_many(base_url: httpx.URL) -> list[httpx.Response]:
+        async with connect_async(base_url) as client:
+            if is_warm:
+                await client.get("/instruments/FB/ohlcv")
+            database.gate.clear()
+            before = database.requests
+            asked = [asyncio.create_task(client.get(url)) for url in urls]
+            while database.requests < before + len(urls):
+                await asyncio.sleep(0.001)
+            database.gate.set()
+            return await asyncio.gather(*asked)
+
+    with serve_app(app) as client:
+        answers = asyncio.run(ask_many(client.base_url))
+    assert {answer.status_code for answer in answers} == {200}
+    assert database.questions == 1 + is_warm
+
+
+def list_ranges() -> list[str]:
+    """Queries with start, end, both, in both orders or none: many ranges, empty ones too."""
+    chance, first = random.Random(7), date(2000, 2, 20)
+    days = [first + timedelta(days=chance.randrange(4_770)) for _ in range(60)]
+    days += [date(2000, 3, 1), date(2013, 3, 1), date(2005, 2, 28)]
+    pairs = [sorted(chance.sample(days, 2)) for _ in range(60)] + [[day, day] for day in days]
+    odd = ["", "end=1999-12-31", "start=2013-03-02", "start=2012-01-07&end=2012-01-08"]
+    odd += ["start=0001-01-01&end=9999-12-31", "start=9999-12-31", "end=0001-01-01"]
+    ranges = [f"start={start}&end={end}" for start, end in pairs]
+    swapped = [f"end={end}&start={start}" for start, end in pairs[:10]]
+    return odd + ranges + swapped + [f"start={day}" for day in days[:10]]
+
+
+@pytest.mark.parametrize("resource", ["ohlcv", "statistics"])
+@pytest.mark.parametrize("symbol", ["AAPL", "fb"])
+def test_an_answer_made_before_routing_is_byte_for_byte_the_routes(
+    sample_dir: Path, symbol: str, resource: str
+) -> None:
+    short, routed = (create_app(make_settings(sample_dir, MAX_ROWS=2000)) for _ in range(2))
+    for app in (short, routed):
+        assert isinstance(app.front, AnswerCache)
+    made = count_shortcuts(short.front)
+    routed.front.shortcut = take_no_shortcut
+
+    async def compare() -> None:
+        for app in (short, routed):  # from now on the symbol is known
+            await call_app(app, f"/instruments/{symbol}/ohlcv?limit=1")
+        for query in list_ranges():
+            url = f"/instruments/{symbol}/{resource}?{query}"
+            assert await call_app(short, url) == await call_app(routed, url), url
+
+    asyncio.run(compare())
+    assert sum(made) > len(made) / 2
+
+
+def count_shortcuts(front: AnswerCache) -> list[bool]:
+    """Whether each question to the shortcut, from now on, got an answer."""
+    made: list[bool] = []
+    original = front.shortcut
+
+    async def count(snapshot: Snapshot, path: str, query: bytes) -> Any:
+        answer = await original(snapshot, path, query)
+        made.append(answer is not None)
+        return answer
+
+    front.shortcut = count
+    return made
+
+
+async def take_no_shortcut(
+    snapshot: Snapshot, path: str, query: bytes
+) -> tuple[bytes, RawHeaders] | None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("start=2012-W01-1", 422),
+        ("start=20120103", 422),
+        ("start=2012-1-03x", 422),
+        ("start=2012-02-30", 422),
+        ("start=2012-02-01&end=2012-01-01", 422),
+        ("start=2012-02-01&start=2012-02-01", 422),
+        ("end=2012-02-01&x=1", 422),
+        ("start=", 422),
+        ("%73tart=2012-01-03", 200),
+        ("start=2012%2D01-03", 200),
+    ],
+)
+@pytest.mark.parametrize("resource", ["ohlcv", "statistics"])
+def test_what_needs_a_word_is_left_to_the_routes(
+    client: httpx.Client, resource: str, query: str, status: int
+) -> None:
+    client.get("/instruments/AAPL/ohlcv?limit=1").raise_for_status()
+    assert client.get(f"/instruments/AAPL/{resource}?{query}").status_code == status
+    assert client.get(f"/instruments/APPL/{resource}?{query}").status_code in (404, 422)
+
+
 def test_concurrent_misses_of_one_key_do_the_work_once(
-    counted: tuple[FastAPI, CountingDatabase],
+    counted: tuple[Service, CountingDatabase],
 ) -> None:
     app, database = counted
     database.gate.clear()
@@ -314,7 +590,7 @@ def test_concurrent_misses_of_one_key_do_the_work_once(
 
 
 def test_concurrent_misses_that_fail_all_learn_of_it(
-    counted: tuple[FastAPI, CountingDatabase],
+    counted: tuple[Service, CountingDatabase],
 ) -> None:
     app, database = counted
     database.gate.clear()
@@ -336,7 +612,7 @@ def test_concurrent_misses_that_fail_all_learn_of_it(
 
 
 def test_a_leader_that_hangs_up_leaves_its_followers_their_answer(
-    counted: tuple[FastAPI, CountingDatabase],
+    counted: tuple[Service, CountingDatabase],
 ) -> None:
     app, database = counted
     database.gate.clear()
@@ -356,26 +632,17 @@ def test_a_leader_that_hangs_up_leaves_its_followers_their_answer(
 
 
 def test_a_cancelled_leader_leaves_its_followers_their_answer(
-    counted: tuple[FastAPI, CountingDatabase],
+    counted: tuple[Service, CountingDatabase],
 ) -> None:
     """What a server that cancels the request of a client that is gone would do."""
     app, database = counted
     database.gate.clear()
 
     async def call(sent: list[dict[str, Any]]) -> None:
-        path, _, query = BARS.partition("?")
-        scope = {
-            **{"type": "http", "method": "GET", "path": path, "raw_path": path.encode()},
-            **{"query_string": query.encode(), "headers": [], "root_path": "", "scheme": "http"},
-        }
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await app(scope, receive, send)
+        await app(make_scope(BARS), receive_nothing, send)
 
     async def lead_and_follow() -> list[dict[str, Any]]:
         sent: list[dict[str, Any]] = []
@@ -420,7 +687,7 @@ def test_cors_lets_the_set_origins_read_the_headers_too(sample_dir: Path) -> Non
             assert headers["x-cache"] == x_cache
             assert headers["access-control-allow-origin"] == "https://app.example.com"
             exposed = {n.strip() for n in headers["access-control-expose-headers"].split(",")}
-            assert exposed == {"ETag", "Link", "X-Cache", "X-Data-Generation"}
+            assert exposed >= {"ETag", "Link", "X-Cache", "X-Data-Generation", "X-Count"}
             assert "origin" in headers["vary"].lower()
         assert "access-control-allow-origin" not in client.get(BARS, headers=other).headers
 

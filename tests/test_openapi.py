@@ -20,8 +20,17 @@ ROUTES = {
     "/health": ("health", {"422", "503"}),
     "/instruments": ("instruments", {"422", "503"}),
     "/instruments/{symbol}": ("instrument", {"404", "422", "503"}),
-    "/instruments/{symbol}/ohlcv": ("ohlcv", {"404", "422", "503"}),
+    "/instruments/{symbol}/ohlcv": ("ohlcv", {"404", "406", "422", "503"}),
+    "/ohlcv": ("many", {"404", "406", "422", "503"}),
+    "/ohlcv/latest": ("latest", {"404", "406", "422", "503"}),
     "/instruments/{symbol}/statistics": ("statistics", {"404", "422", "503"}),
+    "/instruments/{symbol}/rolling": ("rolling", {"404", "422", "503"}),
+    "/instruments/{symbol}/indicators": ("indicators", {"404", "422", "503"}),
+    "/instruments/{symbol}/returns": ("returns", {"404", "422", "503"}),
+    "/instruments/{symbol}/drawdowns": ("drawdowns", {"404", "422", "503"}),
+    "/statistics/correlation": ("correlation", {"404", "422", "503"}),
+    "/statistics/covariance": ("covariance", {"404", "422", "503"}),
+    "/screen": ("screen", {"422", "503"}),
     "/instruments/{symbol}/coverage": ("coverage", {"404", "422", "503"}),
     "/instruments/{symbol}/notes": ("notes", {"404", "422", "503"}),
     "/instruments/{symbol}/revisions": ("revisions", {"404", "422", "503"}),
@@ -122,7 +131,9 @@ def test_every_parameter_has_a_description_and_an_example(schema: dict[str, Any]
     parameters = list_parameters(schema)
     assert {parameter["name"] for _, parameter in parameters} == {
         *("symbol", "start", "end", "limit", "order", "adjustment", "q", "after"),
-        *("as_of", "quality", "run_id"),
+        *("as_of", "quality", "run_id", "interval", "adjusted_as_of", "fields", "format"),
+        *("symbols", "names", "window", "what", "risk_free", "benchmark", "explain", "kind"),
+        *("most", "sort", "min_volume", "min_dollar_volume", "min_price", "min_bars"),
     }
     for path, parameter in parameters:
         where = f"{parameter['name']} of {path}"
@@ -137,7 +148,7 @@ def test_the_examples_of_parameters_work(client: httpx.Client, schema: dict[str,
         if parameter["in"] == "query":
             values = parameter["schema"].get("examples") or [parameter.get("example")]
             asked.setdefault(path, {})[parameter["name"]] = values[0]
-    assert len(asked) == 8
+    assert len(asked) == 17
     (run,) = read_json(client, "/etl/runs")["data"]
     for path, query in asked.items():
         url = path.replace("{symbol}", "AAPL").replace("{run_id}", run["run_id"])
@@ -157,7 +168,7 @@ def test_the_limit_that_is_set_is_the_limit_that_is_documented(sample_dir: Path)
     with serve(sample_dir, MAX_ROWS=123) as client:
         schema = read_json(client, "/openapi.json")
     limits = [p["schema"] for _, p in list_parameters(schema) if p["name"] == "limit"]
-    assert [(s["minimum"], s["maximum"], s["default"]) for s in limits] == [(1, 123, 123)] * 7
+    assert [(s["minimum"], s["maximum"], s["default"]) for s in limits] == [(1, 123, 123)] * 9
 
 
 def test_the_examples_are_real_answers(

@@ -60,7 +60,7 @@ def test_an_alias_is_known_by_its_mic() -> None:
 
 
 def test_an_unknown_exchange_is_answered_with_near_ones() -> None:
-    with pytest.raises(ValueError, match="Unknown exchange XLN: did you mean XLON"):
+    with pytest.raises(ValueError, match="EXCHANGE=XLN: did you mean XLON"):
         sessions.check_exchange("XLN")
     with pytest.raises(ValueError, match="use a MIC"):
         sessions.check_exchange("????")

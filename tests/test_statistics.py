@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.performance import summarize
+from api.figures.performance import summarize
 from api.series import PRICES, Series, adjust, compute_split_factors, slice_days
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
@@ -88,7 +88,7 @@ def compute_expected(frame: pd.DataFrame) -> dict[str, Any]:
         "cagr": (close.iloc[-1] / close.iloc[0]) ** (1 / span) - 1 if two else None,
         "annual_volatility": returns.std() * 252**0.5 if three else None,
         "max_drawdown": drawdown.min() if two else None,
-        "peak_date": show(close[:trough].idxmax()) if two and has_fall else None,
+        "peak_date": show(close[:trough][::-1].idxmax()) if two and has_fall else None,
         "trough_date": show(trough) if two and has_fall else None,
         "best_day": show(returns.idxmax()) if two else None,
         "best_day_return": returns.max() if two else None,

@@ -10,20 +10,21 @@ from fastapi import Depends, Request, Response
 from api.database import Database, Snapshot
 from api.errors import Problem
 from api.formats import JSON, encode_json
+from api.holdings import Holdings
 from api.settings import ApiSettings
 
 
-def get_settings(request: Request) -> ApiSettings:
+async def get_settings(request: Request) -> ApiSettings:
     settings: ApiSettings = request.app.state.settings
     return settings
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 
 
-def get_snapshot(request: Request) -> Snapshot | None:
+async def get_snapshot(request: Request) -> Snapshot | None:
     """The snapshot that the request took before its cache look-up; None where there was none.
 
     That is for `Database.ask` to refuse, once the rest of the request is checked.
@@ -32,7 +33,7 @@ def get_snapshot(request: Request) -> Snapshot | None:
     return snapshot
 
 
-def refuse_repeated(request: Request) -> None:
+async def refuse_repeated(request: Request) -> None:
     """A parameter given twice has no clear meaning."""
     names = [name for name, _ in request.query_params.multi_items()]
     for name in names:
@@ -40,6 +41,12 @@ def refuse_repeated(request: Request) -> None:
             raise Problem(422, f"{name} is given {names.count(name)} times: give it once")
 
 
+async def get_holdings(request: Request) -> Holdings:
+    holdings: Holdings = request.app.state.holdings
+    return holdings
+
+
+HoldingsOf = Annotated[Holdings, Depends(get_holdings)]
 SettingsOf = Annotated[ApiSettings, Depends(get_settings)]
 DatabaseOf = Annotated[Database, Depends(get_database)]
 SnapshotOf = Annotated[Snapshot | None, Depends(get_snapshot)]

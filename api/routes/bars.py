@@ -1,33 +1,54 @@
-"""/instruments/{symbol}/ohlcv and /statistics: a symbol's bars, and their figures."""
+"""/instruments/{symbol}/ohlcv: a symbol's bars in any range, interval, adjustment and format."""
 
-from datetime import date, datetime
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 
+import anyio.to_thread
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
-from api import docs, performance, queries
-from api.formats import build_rows
-from api.models import BarsPage, BarsQuery, RangeQuery, Statistics, StatisticsQuery, Symbol
+from api import docs, queries
+from api.database import Database, Snapshot
+from api.errors import Problem
+from api.formats import (
+    JSON,
+    Format,
+    Page,
+    build_headers,
+    choose_format,
+    encode_header,
+    encode_json,
+)
+from api.holdings import Holding, Holdings, derive_series, read_holding
+from api.models import BarsPage, BarsQuery, PageQuery, Symbol
 from api.routes import (
     DatabaseOf,
+    HoldingsOf,
     SettingsOf,
     SnapshotOf,
-    answer_json,
     check_limit,
     check_range,
     move_on,
 )
-from api.series import Series, adjust, keep, slice_days, take_slice
+from api.series import (
+    Series,
+    cut_page,
+    keep_bars,
+    select_fields,
+    slice_days,
+)
 
 router = APIRouter(tags=["bars"])
+
+# Fewer rows are encoded where the request is answered; more in a thread, not to hold up others.
+ROWS_AT_ONCE = 1_000
 
 
 @router.get(
     "/instruments/{symbol}/ohlcv",
-    summary="Daily bars",
-    responses=docs.answers(BarsPage, "ohlcv", 404, 422, 503),
+    summary="Bars of one symbol",
+    responses=docs.bar_answers(BarsPage, "ohlcv", 404, 406, 422, 503),
 )
 async def read_ohlcv(
     symbol: Symbol,
@@ -35,84 +56,96 @@ async def read_ohlcv(
     query: Annotated[BarsQuery, InQuery()],
     settings: SettingsOf,
     database: DatabaseOf,
+    holdings: HoldingsOf,
     snapshot: SnapshotOf,
 ) -> Response:
-    """Open, high, low, close and volume, one row a session. `start` and `end` are inclusive.
+    """Open, high, low, close and volume, one row a bar. `start` and `end` are inclusive.
 
     A range without bars is an empty list. More rows than `limit`: `next` goes on after the last.
     """
     check_range(query.start, query.end)
     limit = check_limit(query.limit, settings.max_rows)
-
-    def question(cursor: queries.Cursor) -> Response:
-        series = read_adjusted(cursor, symbol, query, query.adjustment, query.as_of)
-        kept = leave_out_noted(cursor, series) if query.quality == "strict" else series
-        page, following = cut_page(kept, limit, query.order)
-        side = "start" if query.order == "asc" else "end"
-        return answer_json(
-            {
-                **describe(page),
-                **({"as_of": f"{query.as_of.isoformat()}Z"} if query.as_of else {}),
-                **({"left_out": len(series) - len(kept)} if kept is not series else {}),
-                "count": len(page),
-                "next": move_on(request, **{side: str(following)}) if following else None,
-                "data": build_rows(page),
-            }
-        )
-
-    return await database.ask(snapshot, question)
-
-
-@router.get(
-    "/instruments/{symbol}/statistics",
-    summary="Statistics of a range",
-    responses=docs.answers(Statistics, "statistics", 404, 422, 503),
-)
-async def read_statistics(
-    symbol: Symbol,
-    query: Annotated[StatisticsQuery, InQuery()],
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
-) -> Response:
-    """Return, risk, extremes and volume over a range; `start` and `end` are inclusive."""
-    check_range(query.start, query.end)
-
-    def question(cursor: queries.Cursor) -> Response:
-        series = read_adjusted(cursor, symbol, query, query.adjustment)
-        return answer_json({**describe(series), **performance.summarize(series)})
-
-    return await database.ask(snapshot, question)
+    chosen = read_format(request, query.format)
+    held = await take_as_of(database, holdings, snapshot, symbol, query.as_of)
+    series = derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
+    series = slice_days(series, query.start, query.end)
+    told: dict[str, object] = {}
+    if query.as_of:
+        told["as_of"] = f"{query.as_of.isoformat()}Z"
+    if query.quality == "strict":
+        kept = await leave_out_noted(database, snapshot, series, query.interval)
+        told["left_out"] = len(series) - len(kept)
+        series = kept
+    part, following = cut_page(series, limit, query.order)
+    side = "start" if query.order == "asc" else "end"
+    page = Page(
+        (part,),
+        read_fields(query.fields, query.interval),
+        move_on(request, **{side: str(following)}) if following else None,
+    )
+    if is_plain(query) and query.as_of is None and query.quality == "all":
+        holdings.count_encoded(held, len(part))
+    return await answer_page(page, chosen, told)
 
 
-def read_adjusted(
-    cursor: queries.Cursor,
+def is_plain(query: PageQuery) -> bool:
+    """Whether the rows are those of the prepared text."""
+    return (query.interval, query.adjustment, query.fields) == ("1d", "raw", None)
+
+
+async def take_as_of(
+    database: Database,
+    holdings: Holdings,
+    snapshot: Snapshot | None,
     symbol: str,
-    query: RangeQuery,
-    adjustment: str,
-    as_of: datetime | None = None,
-) -> Series:
-    """The bars of the range; with `as_of` those known then, adjusted for the splits till then."""
+    as_of: datetime | None,
+) -> Holding:
+    """The holding as it is, or as it was known: without later bars, values and actions."""
     if as_of is None:
-        series = queries.read_series(cursor, symbol)
+        return await holdings.take(snapshot, symbol)
+
+    def question(cursor: queries.Cursor) -> Holding:
+        catalog = queries.read_catalog(cursor)
+        return read_holding(cursor, symbol.strip().upper(), catalog, as_of)
+
+    return await database.ask(snapshot, question)
+
+
+async def leave_out_noted(
+    database: Database, snapshot: Snapshot | None, series: Series, interval: str
+) -> Series:
+    if interval != "1d":
+        raise Problem(422, "quality=strict leaves out days: it goes with interval=1d only")
+    noted = await database.ask(snapshot, lambda c: queries.read_noted_days(c, series.symbol))
+    return keep_bars(series, ~np.isin(series.days, noted))
+
+
+def read_format(request: Request, name: str | None) -> Format:
+    try:
+        return choose_format(name, request.headers.get("accept"))
+    except ValueError as error:
+        raise Problem(406, str(error)) from None
+
+
+def read_fields(fields: str | None, interval: str) -> tuple[str, ...]:
+    try:
+        return select_fields(fields, interval)
+    except ValueError as error:
+        raise Problem(422, str(error)) from None
+
+
+async def answer_page(
+    page: Page, chosen: Format, told: dict[str, object] | None = None
+) -> Response:
+    """A page in a format; `told` goes into a JSON answer, and into X- headers of the others."""
+    if len(page) > ROWS_AT_ONCE:
+        body = await anyio.to_thread.run_sync(chosen.encode, page)
     else:
-        series = queries.read_series_as_of(cursor, symbol, as_of)
-    splits = queries.read_splits(cursor, series.symbol)
-    known = [split for split in splits if as_of is None or split[0] <= as_of.date()]
-    return slice_days(adjust(series, known, adjustment), query.start, query.end)
-
-
-def leave_out_noted(cursor: queries.Cursor, series: Series) -> Series:
-    noted = queries.read_noted_days(cursor, series.symbol)
-    return keep(series, ~np.isin(series.days, noted))
-
-
-def cut_page(series: Series, limit: int, order: str) -> tuple[Series, date | None]:
-    """The first `limit` bars in that order, and the day of the bar after them."""
-    if order == "desc":
-        series = take_slice(series, np.s_[::-1])
-    more = series.days[limit].item() if len(series) > limit else None
-    return take_slice(series, slice(limit)), more
-
-
-def describe(series: Series) -> dict[str, Any]:
-    return {"symbol": series.symbol, "interval": "1d", "adjustment": series.adjustment}
+        body = chosen.encode(page)
+    headers = build_headers(page, chosen)
+    if told and chosen.media_type == JSON:
+        body = b"{" + encode_json(told)[1:-1] + b"," + body[1:]
+    elif told:
+        values = {name: encode_header(value) for name, value in told.items() if value != []}
+        headers |= {f"X-{name.replace('_', '-').title()}": values[name] for name in values}
+    return Response(body, headers=headers, media_type=chosen.media_type)

@@ -105,7 +105,7 @@ def show_index(database: Path) -> None:
     print(f"one bar by its key           {explain(cursor, ONE_BAR)}")
     snapshot = open_snapshot(database, 256)
     read = snapshot.connection.cursor()
-    took = time_calls(lambda: queries.read_series(read, "S00500"), 100)
+    took = time_calls(lambda: queries.read_series(read, "S00500", "raw"), 100)
     print(f"read_series, {DAYS:,} bars: {took:.2f} ms")
 
 

@@ -1,0 +1,184 @@
+"""Statistics of a price series. Simple returns, ddof 1; a year is 252 daily bars (of other
+intervals: PERIODS_PER_YEAR) or 365.25 days.
+
+Each function takes closes (float64, by day) and gives a float, or None where there are too few
+bars. Formulas: Bacon, Practical Portfolio Performance Measurement and Attribution.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from api.figures.comparison import compare
+from api.figures.drawdowns import find_longest_drawdown, find_max_drawdown
+from api.figures.ratios import (
+    compute_calmar_ratio,
+    compute_kurtosis,
+    compute_sharpe_ratio,
+    compute_skew,
+    compute_sortino_ratio,
+    find_expected_shortfall,
+    find_value_at_risk,
+)
+from api.figures.returns import compute_close_returns, get_periods, keep_finite
+from api.figures.technicals import ATR_WINDOW, compute_atr
+from api.series import Days, Floats, Series
+
+DAYS_A_YEAR = 365.25
+MOST_JSON_INTEGER = 2**63 - 1
+
+
+def summarize(series: Series, interval: str = "1d") -> dict[str, Any]:
+    """All statistics of a series; every figure is None where there are too few bars."""
+    if not len(series):
+        return dict.fromkeys(EMPTY) | {"count": 0}
+    with np.errstate(all="ignore"):  # a price of 0 has no return: not finite, in JSON null
+        return summarize_bars(series, get_periods(interval))
+
+
+def summarize_bars(series: Series, periods_per_year: int) -> dict[str, Any]:
+    closes, days = series.close, series.days
+    high, low = int(series.high.argmax()), int(series.low.argmin())
+    return {
+        "count": len(series),
+        "first": str(days[0]),
+        "last": str(days[-1]),
+        "open": series.open[0],
+        "close": closes[-1],
+        "high": series.high[high],
+        "high_date": str(days[high]),
+        "low": series.low[low],
+        "low_date": str(days[low]),
+        "mean_close": closes.mean(),
+        "median_close": np.median(closes),
+        "std_close": closes.std(ddof=1) if len(closes) > 1 else None,
+        **summarize_volume(series),
+        "total_return": compute_total_return(closes),
+        "cagr": compute_cagr(closes, days),
+        "annual_volatility": compute_annual_volatility(closes, periods_per_year),
+        **find_max_drawdown(closes, days),
+        **find_extreme_days(closes, days),
+    }
+
+
+def measure_performance(
+    series: Series,
+    benchmark: Series | None = None,
+    interval: str = "1d",
+    risk_free: float = 0.0,
+) -> dict[str, Any]:
+    """The figures of `summarize` and those of reward, risk, shape and against a benchmark.
+
+    `risk_free` is a yearly rate, 0.03 for 3 %. Every figure is an int, a finite float or an ISO
+    date; None where there are too few bars for it or it is not defined. What each is made of:
+    api.formulas. ValueError on a risk-free rate or an interval that is none.
+    """
+    periods = get_periods(interval)
+    basic = summarize(series, interval)
+    returns = compute_close_returns(series.close)
+    figures = {
+        **basic,
+        "sharpe_ratio": compute_sharpe_ratio(returns, risk_free, periods),
+        "sortino_ratio": compute_sortino_ratio(returns, risk_free, periods),
+        "calmar_ratio": compute_calmar_ratio(basic["cagr"], basic["max_drawdown"]),
+        "skew": compute_skew(returns),
+        "kurtosis": compute_kurtosis(returns),
+        "value_at_risk": find_value_at_risk(returns),
+        "expected_shortfall": find_expected_shortfall(returns),
+        **find_longest_drawdown(series.close, series.days),
+        **count_moves(returns),
+        "average_true_range": compute_average_true_range(series),
+        "average_dollar_volume": compute_average_dollar_volume(series),
+        **compare(series, benchmark, periods, risk_free),
+    }
+    return {name: clean_figure(value) for name, value in figures.items()}
+
+
+def clean_figure(value: Any) -> Any:
+    return keep_finite(value) if isinstance(value, float) else value
+
+
+def count_moves(returns: Floats) -> dict[str, int | None]:
+    """Bars that closed above, and below, the bar before; those that closed the same are neither."""
+    if not len(returns):
+        return {"up_days": None, "down_days": None}
+    return {"up_days": int((returns > 0).sum()), "down_days": int((returns < 0).sum())}
+
+
+def compute_average_true_range(series: Series) -> float | None:
+    """The last value of ATR 14, in the currency of the prices, reckoned from the first bar given.
+
+    None with fewer than 15 bars.
+    """
+    if len(series) <= ATR_WINDOW:
+        return None
+    with np.errstate(all="ignore"):
+        return float(compute_atr(series, ATR_WINDOW)[0][-1])
+
+
+def compute_average_dollar_volume(series: Series) -> float | None:
+    """Mean of close × volume, in the currency of the prices, of the bars that have a volume."""
+    is_known = ~np.ma.getmaskarray(series.volume)
+    if not is_known.any():
+        return None
+    with np.errstate(all="ignore"):
+        return float((series.close * series.volume.data)[is_known].mean())
+
+
+EMPTY = (
+    *("count", "first", "last", "open", "close", "high", "high_date", "low", "low_date"),
+    *("mean_close", "median_close", "std_close", "total_volume", "mean_volume"),
+    *("total_return", "cagr", "annual_volatility"),
+    *("max_drawdown", "peak_date", "trough_date"),
+    *("best_day", "best_day_return", "worst_day", "worst_day_return"),
+)
+
+
+def compute_total_return(closes: Floats) -> float | None:
+    """last close / first close - 1."""
+    return float(closes[-1] / closes[0] - 1) if len(closes) > 1 else None
+
+
+def compute_cagr(closes: Floats, days: Days) -> float | None:
+    """Compound annual growth rate: (last / first) ^ (1 / years) - 1."""
+    if len(closes) < 2:
+        return None
+    years = (days[-1] - days[0]).astype(int) / DAYS_A_YEAR
+    try:
+        return math.pow(closes[-1] / closes[0], 1 / years) - 1
+    except (OverflowError, ValueError):  # beyond a float; from a price to a negative one
+        return None
+
+
+def compute_annual_volatility(closes: Floats, periods_per_year: int = 252) -> float | None:
+    """Standard deviation of the returns × √periods; as empyrical.annual_volatility.
+
+    None with fewer than 3 bars.
+    """
+    if len(closes) < 3:
+        return None
+    return float(compute_close_returns(closes).std(ddof=1) * math.sqrt(periods_per_year))
+
+
+def find_extreme_days(closes: Floats, days: Days) -> dict[str, Any]:
+    if len(closes) < 2:
+        return dict.fromkeys(("best_day", "best_day_return", "worst_day", "worst_day_return"))
+    returns = compute_close_returns(closes)
+    best, worst = int(returns.argmax()), int(returns.argmin())
+    return {
+        "best_day": str(days[best + 1]),
+        "best_day_return": returns[best],
+        "worst_day": str(days[worst + 1]),
+        "worst_day_return": returns[worst],
+    }
+
+
+def summarize_volume(series: Series) -> dict[str, Any]:
+    """Over the bars that have a volume. A sum beyond 64 bits, unknown to JSON, is a float."""
+    volumes = series.volume.compressed().tolist()
+    total: float | None = sum(volumes) if volumes else None
+    mean = total / len(volumes) if total is not None else None
+    if total is not None and total > MOST_JSON_INTEGER:
+        total = float(total)
+    return {"total_volume": total, "mean_volume": mean}

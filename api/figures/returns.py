@@ -1,0 +1,75 @@
+"""Returns of closes, and what every figure made of them shares.
+
+A figure is a finite float or None: what is not finite, or is the rounding of nothing, is None.
+"""
+
+import math
+
+import numpy as np
+
+from api.series import Floats, Series
+
+PERIODS_PER_YEAR = {"1d": 252, "1wk": 52, "1mo": 12, "3mo": 4, "1y": 1}
+KINDS = ("simple", "log")
+NOISE = 1e-14  # a price holds 16 digits: a smaller spread of returns is rounding, and is none
+
+
+def compute_returns(series: Series, kind: str = "simple") -> Floats:
+    """The return of each bar but the first, float64; not finite where a price is 0 or below.
+
+    simple: close / close before - 1; log: its natural logarithm, ln(close / close before), which
+    adds up over time. ValueError on another kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r}: it should be {' or '.join(KINDS)}")
+    with np.errstate(all="ignore"):
+        simple = compute_close_returns(series.close)
+        return simple if kind == "simple" else np.log(series.close[1:] / series.close[:-1])
+
+
+def compute_close_returns(closes: Floats) -> Floats:
+    """close / close before - 1; one fewer than closes."""
+    with np.errstate(all="ignore"):
+        returns: Floats = closes[1:] / closes[:-1] - 1
+    return returns
+
+
+def split_rate(risk_free: float, periods_per_year: int) -> float:
+    """An annual rate (0.03 is 3 %) as the rate of one bar: (1 + rate) ^ (1 / periods) - 1.
+
+    Compounded, as quantstats has it; empyrical takes the rate of a bar. ValueError unless the
+    rate is a number above -1.
+    """
+    if not -1 < risk_free < math.inf:
+        raise ValueError(f"risk_free {risk_free}: it should be a yearly rate, as 0.03 for 3 %")
+    return math.expm1(math.log1p(risk_free) / periods_per_year)
+
+
+def get_periods(interval: str) -> int:
+    """Bars of an interval in a year; ValueError on an unknown interval."""
+    if interval not in PERIODS_PER_YEAR:
+        raise ValueError(
+            f"interval {interval!r}: it should be one of {', '.join(PERIODS_PER_YEAR)}"
+        )
+    return PERIODS_PER_YEAR[interval]
+
+
+def compute_spread(returns: Floats) -> float:
+    """Standard deviation, ddof 1, of two or more returns; exactly 0 where they differ by rounding.
+
+    Prices that grow by 1 % each day have a spread of 1e-16: divided by it, a ratio would be 1e14.
+    """
+    return drop_noise(float(returns.std(ddof=1)), returns)
+
+
+def drop_noise(spread: float, returns: Floats) -> float:
+    return 0.0 if spread <= NOISE * (1 + float(np.abs(returns).max())) else spread
+
+
+def divide(number: float, by: float) -> float | None:
+    """None where that is not a finite number."""
+    return keep_finite(number / by) if by else None
+
+
+def keep_finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,135 @@
+"""One symbol's columns, read once a generation and kept: the unit of reading.
+
+What a request costs after the first is arithmetic on arrays; and once as many rows were encoded
+for a symbol as it has, all its rows are encoded once more and kept as text, so that a new range
+is a slice of bytes.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from api import queries
+from api.database import Database, Snapshot
+from api.memory import Memory
+from api.resample import resample
+from api.series import Dividend, Series, Split, adjust
+from api.texts import Prepared, prepare_rows
+
+BAR_BYTES = 48  # six columns of eight bytes
+
+
+@dataclass
+class Holding:
+    """A symbol's bars as stored, its splits and dividends.
+
+    rows: the JSON text of all bars as traded, once that pays; encoded: how many rows were encoded
+    singly till then.
+    """
+
+    series: Series
+    splits: list[Split]
+    dividends: list[Dividend]
+    rows: Prepared | None = None
+    encoded: int = 0
+    generation: str = ""
+
+    def weigh(self) -> int:
+        rows = len(self.rows.text) + self.rows.offsets.nbytes if self.rows else 0
+        return len(self.series) * BAR_BYTES + rows
+
+
+class Holdings:
+    """The holdings of a worker, by generation and symbol, within the memory for all."""
+
+    def __init__(self, memory: Memory, database: Database) -> None:
+        self.memory = memory
+        self.database = database
+        self.under_way: dict[tuple[str, str], asyncio.Task[Holding]] = {}
+        self.catalog: tuple[str, queries.Catalog] | None = None
+
+    def find(self, snapshot: Snapshot, symbol: str) -> Holding | None:
+        """The holding of a symbol (upper case) if it was read already."""
+        return self.memory.get((snapshot.generation, symbol))
+
+    def knows(self, snapshot: Snapshot, symbol: str) -> bool:
+        """Whether a symbol (upper case) is known to be stored, as far as the catalog was read."""
+        catalog = self.catalog
+        return catalog is not None and catalog[0] == snapshot.generation and symbol in catalog[1]
+
+    async def take(self, snapshot: Snapshot | None, symbol: str) -> Holding:
+        """The holding of a symbol, in any case; read once for all who ask. 404 Problem.
+
+        Without a snapshot it takes one: NoDatabase if there still is none.
+        """
+        snapshot = snapshot or self.database.take_snapshot()
+        name = symbol.strip().upper()
+        held = self.find(snapshot, name)
+        if held is not None:
+            return held
+        key = (snapshot.generation, name)
+        task = self.under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self.read(snapshot, name))
+            self.under_way[key] = task
+            task.add_done_callback(lambda _: self.under_way.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def read(self, snapshot: Snapshot, symbol: str) -> Holding:
+        def question(cursor: queries.Cursor) -> Holding:
+            return read_holding(cursor, symbol, self.read_catalog(snapshot, cursor))
+
+        held = await self.database.ask(snapshot, question)
+        held.generation = snapshot.generation
+        self.keep(held)
+        return held
+
+    def read_catalog(self, snapshot: Snapshot, cursor: queries.Cursor) -> queries.Catalog:
+        """What is known of all symbols, read once a generation; two threads may both read it."""
+        known = self.catalog
+        if known is None or known[0] != snapshot.generation:
+            self.catalog = known = snapshot.generation, queries.read_catalog(cursor)
+        return known[1]
+
+    def keep(self, held: Holding) -> None:
+        key = (held.generation, held.series.symbol)
+        self.memory.put(key, held, held.weigh(), is_proven=True)
+
+    def count_encoded(self, held: Holding, rows: int) -> None:
+        """Say that so many rows were encoded; past the number of all, prepare all."""
+        held.encoded += rows
+        if held.rows is None and held.encoded >= len(held.series):
+            held.rows = prepare_rows(derive_series(held, "raw"))
+            self.keep(held)
+
+
+def derive_series(
+    held: Holding, adjustment: str, adjusted_as_of: date | None = None, interval: str = "1d"
+) -> Series:
+    """The whole series as asked for. Ranges are cut out of it, and never the other way round."""
+    adjusted = adjust(
+        held.series,
+        held.splits,
+        adjustment,
+        dividends=held.dividends,
+        adjusted_as_of=adjusted_as_of,
+    )
+    return resample(adjusted, interval)
+
+
+def read_holding(
+    cursor: queries.Cursor, symbol: str, catalog: queries.Catalog, as_of: datetime | None = None
+) -> Holding:
+    """The holding of a symbol (upper case), or as it was known at an instant. 404 Problem."""
+    entry = catalog.get(symbol)
+    if entry is None:
+        raise queries.build_unknown(cursor, symbol)
+    basis, has_actions = entry
+    splits, dividends = queries.read_adjusting(cursor, symbol) if has_actions else ([], [])
+    if as_of is None:
+        return Holding(queries.read_series(cursor, symbol, basis), splits, dividends)
+    return Holding(
+        queries.read_series_as_of(cursor, symbol, basis, as_of),
+        [split for split in splits if split[0] <= as_of.date()],
+        [paid for paid in dividends if paid[0] <= as_of.date()],
+    )

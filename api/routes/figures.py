@@ -1,0 +1,215 @@
+"""Figures of one symbol: statistics, rolling, indicators, returns, drawdowns."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from fastapi import Query as InQuery
+
+from api import docs, queries
+from api.database import Snapshot
+from api.errors import Problem
+from api.figures.drawdowns import list_drawdowns
+from api.figures.formulas import explain_performance
+from api.figures.indicators import compute_indicators, parse_indicators
+from api.figures.performance import measure_performance
+from api.figures.returns import compute_returns
+from api.figures.rolling import roll
+from api.formats import JSON, wrap_rows
+from api.holdings import Holdings, derive_series
+from api.models import (
+    DrawdownsAnswer,
+    DrawdownsQuery,
+    FigureQuery,
+    FiguresPage,
+    IndicatorsQuery,
+    ReturnsQuery,
+    RollingQuery,
+    Statistics,
+    StatisticsQuery,
+    Symbol,
+)
+from api.routes import (
+    DatabaseOf,
+    HoldingsOf,
+    SettingsOf,
+    SnapshotOf,
+    answer_json,
+    check_range,
+)
+from api.series import Series, find_range, slice_days
+from api.texts import encode_rows
+
+router = APIRouter(tags=["figures"])
+
+
+@router.get(
+    "/instruments/{symbol}/statistics",
+    summary="Statistics of a range",
+    responses=docs.answers(Statistics, "statistics", 404, 422, 503),
+)
+async def read_statistics(
+    symbol: Symbol,
+    query: Annotated[StatisticsQuery, InQuery()],
+    database: DatabaseOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Return, risk, extremes and volume over a range; with `benchmark` beta, alpha and the like.
+
+    Null where there are too few bars. `explain` adds what each figure is made of.
+    """
+    whole = await take_series(holdings, snapshot, symbol, query)
+    series = slice_days(whole, query.start, query.end)
+    benchmark = await take_benchmark(holdings, snapshot, query.benchmark, query)
+    if benchmark is not None:
+        benchmark = slice_days(benchmark, query.start, query.end)
+    asked = (series, benchmark, query.interval, query.risk_free)
+    answer = build_statistics(*asked)
+    if query.explain:
+        days = (query.start, query.end)
+        missing = await database.ask(
+            snapshot, lambda c: queries.count_gaps(c, series.symbol, *days)
+        )
+        answer["explain"] = {"sessions_missing": missing, **explain_performance(*asked)}
+    return answer_json(answer)
+
+
+@router.get(
+    "/instruments/{symbol}/rolling",
+    summary="A figure over a moving window",
+    responses=docs.answers(FiguresPage, "rolling", 404, 422, 503),
+)
+async def read_rolling(
+    symbol: Symbol,
+    query: Annotated[RollingQuery, InQuery()],
+    settings: SettingsOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Return, volatility, Sharpe ratio or beta over the last `window` returns, for each bar.
+
+    Reckoned over the whole history, so that a range does not change its values.
+    """
+    if query.what == "beta" and not query.benchmark:
+        raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
+    series = await take_series(holdings, snapshot, symbol, query)
+    benchmark = await take_benchmark(holdings, snapshot, query.benchmark, query)
+    values = roll(series, query.window, query.what, benchmark, query.risk_free, query.interval)
+    return answer_columns(series, query, settings.max_rows, {query.what: values})
+
+
+@router.get(
+    "/instruments/{symbol}/indicators",
+    summary="Technical indicators",
+    responses=docs.answers(FiguresPage, "indicators", 404, 422, 503),
+)
+async def read_indicators(
+    symbol: Symbol,
+    query: Annotated[IndicatorsQuery, InQuery()],
+    settings: SettingsOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """sma, ema, rsi, macd, bbands, atr, vwap, obv, stoch; null while an indicator warms up.
+
+    Reckoned over the whole history, so that a range does not change its values.
+    """
+    try:
+        specs = parse_indicators(query.names)
+    except ValueError as error:
+        raise Problem(422, str(error)) from None
+    series = await take_series(holdings, snapshot, symbol, query)
+    return answer_columns(series, query, settings.max_rows, compute_indicators(series, specs))
+
+
+@router.get(
+    "/instruments/{symbol}/returns",
+    summary="Returns",
+    responses=docs.answers(FiguresPage, "returns", 404, 422, 503),
+)
+async def read_returns(
+    symbol: Symbol,
+    query: Annotated[ReturnsQuery, InQuery()],
+    settings: SettingsOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """The return of each bar of the range against the one before it; the first bar has none."""
+    series = await take_series(holdings, snapshot, symbol, query)
+    part = slice_days(series, query.start, query.end)
+    check_size(len(part), settings.max_rows)
+    columns = {"timestamp": part.days[1:], "return": compute_returns(part, query.kind)}
+    return answer_rows({**describe(part), "count": max(0, len(part) - 1)}, columns)
+
+
+@router.get(
+    "/instruments/{symbol}/drawdowns",
+    summary="The deepest drawdowns",
+    responses=docs.answers(DrawdownsAnswer, "drawdowns", 404, 422, 503),
+)
+async def read_drawdowns(
+    symbol: Symbol,
+    query: Annotated[DrawdownsQuery, InQuery()],
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Falls from a peak till its close is reached again, the deepest first."""
+    series = await take_series(holdings, snapshot, symbol, query)
+    part = slice_days(series, query.start, query.end)
+    found = list_drawdowns(part.close, part.days, query.most)
+    return answer_json({**describe(part), "count": len(found), "next": None, "data": found})
+
+
+async def take_series(
+    holdings: Holdings, snapshot: Snapshot | None, symbol: str, query: FigureQuery
+) -> Series:
+    """The whole series as the query asks for it: adjusted, and of its interval."""
+    check_range(query.start, query.end)
+    held = await holdings.take(snapshot, symbol)
+    return derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
+
+
+async def take_benchmark(
+    holdings: Holdings, snapshot: Snapshot | None, symbol: str | None, query: FigureQuery
+) -> Series | None:
+    """The whole series to compare with, as `take_series` gives it; None if none is asked for."""
+    return await take_series(holdings, snapshot, symbol, query) if symbol else None
+
+
+def build_statistics(
+    series: Series,
+    benchmark: Series | None = None,
+    interval: str = "1d",
+    risk_free: float = 0.0,
+) -> dict[str, Any]:
+    return {**describe(series), **measure_performance(series, benchmark, interval, risk_free)}
+
+
+def describe(series: Series) -> dict[str, Any]:
+    return {
+        "symbol": series.symbol,
+        "interval": series.interval,
+        "adjustment": series.adjustment,
+    }
+
+
+def check_size(rows: int, most: int) -> None:
+    if rows > most:
+        raise Problem(422, f"{rows} rows are more than {most} (MAX_ROWS): ask for a shorter range")
+
+
+def answer_columns(
+    series: Series, query: FigureQuery, most: int, columns: dict[str, Any]
+) -> Response:
+    """Columns over a whole series, cut to the range that was asked for."""
+    first, last = find_range(series, query.start, query.end)
+    check_size(last - first, most)
+    cut = {name: column[first:last] for name, column in columns.items()}
+    return answer_rows(
+        {**describe(series), "count": last - first}, {"timestamp": series.days[first:last], **cut}
+    )
+
+
+def answer_rows(description: dict[str, Any], columns: dict[str, Any]) -> Response:
+    body = wrap_rows({**description, "next": None}, encode_rows(columns, "json"))
+    return Response(body, media_type=JSON)

@@ -1,0 +1,216 @@
+"""Several symbols at once: /ohlcv, /ohlcv/latest, /statistics/…, /screen."""
+
+import asyncio
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi import Query as InQuery
+
+from api import docs, queries
+from api.database import Snapshot
+from api.errors import Problem
+from api.figures.comparison import compute_matrices
+from api.formats import Page
+from api.holdings import Holding, Holdings, derive_series
+from api.models import (
+    LatestQuery,
+    ManyBarsPage,
+    ManyQuery,
+    MatrixAnswer,
+    MatrixQuery,
+    PageQuery,
+    ScreenPage,
+    ScreenQuery,
+)
+from api.routes import (
+    DatabaseOf,
+    HoldingsOf,
+    SettingsOf,
+    SnapshotOf,
+    answer_json,
+    check_limit,
+    check_range,
+    move_on,
+)
+from api.routes.bars import answer_page, read_fields, read_format
+from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
+
+router = APIRouter(tags=["several symbols"])
+
+MOST_SYMBOLS = 100
+
+
+@router.get(
+    "/ohlcv",
+    summary="Bars of several symbols",
+    responses=docs.bar_answers(ManyBarsPage, "many", 404, 406, 422, 503),
+)
+async def read_many(
+    request: Request,
+    query: Annotated[ManyQuery, InQuery()],
+    settings: SettingsOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """The bars of one symbol after the other, in the order asked. Unknown symbols are listed.
+
+    `limit` counts rows over all symbols; `next` goes on after the last row.
+    """
+    check_range(query.start, query.end)
+    limit = check_limit(query.limit, settings.max_rows)
+    chosen = read_format(request, query.format)
+    names = read_symbols(query.symbols)
+    found, unknown = await take_known(holdings, snapshot, names)
+    fields = read_fields(query.fields, query.interval)
+    parts = [slice_days(s, query.start, query.end) for s in derive_all(found, query)]
+    if query.order == "desc":
+        parts = [reverse_bars(part) for part in parts]
+    page, following = cut_parts(pass_over(parts, query.after), limit)
+    moved = move_on(request, after=following) if following else None
+    return await answer_page(
+        Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True),
+        chosen,
+        {"unknown": unknown},
+    )
+
+
+@router.get(
+    "/ohlcv/latest",
+    summary="The last bar of several symbols",
+    responses=docs.bar_answers(ManyBarsPage, "latest", 404, 406, 422, 503),
+)
+async def read_latest(
+    request: Request,
+    query: Annotated[LatestQuery, InQuery()],
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """The newest daily bar of each symbol, as traded, in the order asked."""
+    chosen = read_format(request, query.format)
+    found, unknown = await take_known(holdings, snapshot, read_symbols(query.symbols))
+    last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
+    return await answer_page(Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
+
+
+@router.get(
+    "/statistics/correlation",
+    summary="Correlation of returns",
+    responses=docs.answers(MatrixAnswer, "correlation", 404, 422, 503),
+)
+async def read_correlation(
+    query: Annotated[MatrixQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+) -> Response:
+    """Of the returns on the days that all symbols have; rows and columns as in `symbols`."""
+    return await answer_matrix(query, holdings, snapshot, "covariance")
+
+
+@router.get(
+    "/statistics/covariance",
+    summary="Covariance of returns",
+    responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
+)
+async def read_covariance(
+    query: Annotated[MatrixQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+) -> Response:
+    """Of the returns of a bar (ddof 1, not annual), on the days that all symbols have."""
+    return await answer_matrix(query, holdings, snapshot, "correlation")
+
+
+@router.get(
+    "/screen",
+    summary="Rank all instruments",
+    responses=docs.answers(ScreenPage, "screen", 422, 503),
+)
+async def read_screen(
+    request: Request,
+    query: Annotated[ScreenQuery, InQuery()],
+    settings: SettingsOf,
+    database: DatabaseOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """All instruments that pass, in the order of a figure over the range.
+
+    Total return is after splits; volumes and prices are as stored.
+    """
+    check_range(query.start, query.end)
+    limit = check_limit(query.limit, settings.max_rows)
+
+    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
+        return queries.screen(cursor, query.model_dump(), limit + 1)
+
+    rows = await database.ask(snapshot, question)
+    moved = move_on(request, after=str(query.after + limit)) if len(rows) > limit else None
+    page = rows[:limit]
+    return answer_json({"count": len(page), "next": moved, "data": page})
+
+
+def read_symbols(text: str) -> list[str]:
+    """Symbols in upper case, each once, in the order given."""
+    names = list(dict.fromkeys(n.strip().upper() for n in text.split(",") if n.strip()))
+    if not 1 <= len(names) <= MOST_SYMBOLS:
+        raise Problem(422, f"symbols: {len(names)} given: name 1 to {MOST_SYMBOLS}, as AAPL,MSFT")
+    return names
+
+
+async def take_known(
+    holdings: Holdings, snapshot: Snapshot | None, names: list[str]
+) -> tuple[list[Holding], list[str]]:
+    """The holdings of the known symbols, and the unknown names. A 404 Problem if none is known."""
+    taken = await asyncio.gather(
+        *(holdings.take(snapshot, name) for name in names), return_exceptions=True
+    )
+    unknown = []
+    for name, result in zip(names, taken, strict=True):
+        if isinstance(result, Problem) and result.status == 404:
+            unknown.append(name)
+        elif isinstance(result, BaseException):
+            raise result
+    if len(unknown) == len(names):
+        raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
+    return [held for held in taken if isinstance(held, Holding)], unknown
+
+
+def derive_all(found: list[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
+    return [
+        derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
+        for held in found
+    ]
+
+
+def pass_over(parts: list[Series], after: str | None) -> list[Series]:
+    """The bars behind the row that `after` names, as SYMBOL:2012-01-31."""
+    if after is None:
+        return parts
+    symbol, _, day = after.rpartition(":")
+    place = next((n for n, part in enumerate(parts) if part.symbol == symbol.upper()), None)
+    rows = [] if place is None else [n for n, d in enumerate(parts[place].days) if str(d) == day]
+    if place is None or not rows:
+        raise Problem(422, f"after={after} is no row of this answer: take it from `next`")
+    return [take_slice(parts[place], slice(rows[0] + 1, None)), *parts[place + 1 :]]
+
+
+def cut_parts(parts: list[Series], limit: int) -> tuple[tuple[Series, ...], str | None]:
+    """The first `limit` bars over all parts, and the name of the last row if more follow."""
+    page: list[Series] = []
+    for part in parts:
+        if not limit and len(part):
+            return tuple(page), f"{page[-1].symbol}:{page[-1].days[-1]}"
+        cut = take_slice(part, slice(limit))
+        limit -= len(cut)
+        page += [cut] if len(cut) else []
+        if len(cut) < len(part):
+            return tuple(page), f"{cut.symbol}:{cut.days[-1]}"
+    return tuple(page), None
+
+
+async def answer_matrix(
+    query: MatrixQuery, holdings: Holdings, snapshot: Snapshot | None, left_out: str
+) -> Response:
+    check_range(query.start, query.end)
+    found, unknown = await take_known(holdings, snapshot, read_symbols(query.symbols))
+    parts = [slice_days(s, query.start, query.end) for s in derive_all(found, query)]
+    matrices = await anyio.to_thread.run_sync(compute_matrices, parts, query.kind)
+    matrices.pop(left_out)
+    told = {"interval": query.interval, "adjustment": query.adjustment, "unknown": unknown}
+    return answer_json({**told, **matrices})

@@ -1,0 +1,140 @@
+"""Columns as text: JSON arrays, rows of JSON and CSV, put together column by column.
+
+A row is never an object: 5,000 rows as dicts take 6 ms, this takes 2. Values are as orjson
+writes them; NaN and infinity, which JSON has not, become null.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from api.series import Days, Series, list_fields
+
+FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2100-12-31")
+BLOCK = 2_048  # rows
+SLOT = b"\0"  # where a template takes a value; JSON text never holds it
+
+
+class Prepared(NamedTuple):
+    """The rows of a series as JSON, joined by commas.
+
+    Row i is text[offsets[i] : offsets[i + 1] - 1], so there is one offset more than rows.
+    """
+
+    text: bytes
+    offsets: npt.NDArray[np.int64]
+
+
+def encode_json(value: Any) -> bytes:
+    """numpy numbers included; what is not finite becomes null."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+@cache
+def write_days() -> npt.NDArray[np.bytes_]:
+    """Every day from FIRST_DAY to LAST_DAY as text: looked up ten times faster than written."""
+    days = np.arange(FIRST_DAY, LAST_DAY + np.timedelta64(1, "D"))
+    return np.datetime_as_string(days).astype("S10")
+
+
+def encode_days(days: Days) -> list[bytes]:
+    if len(days) and (days.min() < FIRST_DAY or days.max() > LAST_DAY):
+        return [str(day).encode() for day in days]
+    texts: list[bytes] = write_days()[(days - FIRST_DAY).astype(np.int64)].tolist()
+    return texts
+
+
+def encode_values(column: Any, null: bytes = b"null") -> list[bytes]:
+    """Each value as JSON, an absent one as `null`; days and symbols without their quotes."""
+    if column.dtype.kind == "M":
+        return encode_days(column)
+    if column.dtype.kind == "O":
+        return encode_names(column, lambda name: orjson.dumps(name)[1:-1])
+    return encode_array(column)[1:-1].replace(b"null", null).split(b",")
+
+
+def encode_names(column: Any, encode: Callable[[str], bytes]) -> list[bytes]:
+    """Few names many times: each is encoded once."""
+    names = column.tolist()
+    texts = {name: encode(name) for name in set(names)}
+    return [texts[name] for name in names]
+
+
+def encode_array(column: Any) -> bytes:
+    """A column as a JSON array."""
+    if column.dtype.kind == "M":
+        return b'["' + b'","'.join(encode_days(column)) + b'"]' if len(column) else b"[]"
+    if np.ma.is_masked(column) or column.dtype.kind == "O":
+        return encode_json(column.tolist())
+    return encode_json(np.ascontiguousarray(np.ma.getdata(column)))
+
+
+def encode_rows(columns: dict[str, Any], kind: str) -> bytes:
+    """One JSON object a row: joined by commas (json), or each on a line of its own (ndjson)."""
+    slots = [
+        b'"%b":"\0"' % name.encode() if column.dtype.kind in "MO" else b'"%b":\0' % name.encode()
+        for name, column in columns.items()
+    ]
+    end = b"," if kind == "json" else b"\n"
+    rows = fill(b"{" + b",".join(slots) + b"}" + end, columns, encode_values)
+    return rows[:-1] if kind == "json" else rows
+
+
+def encode_csv(columns: dict[str, Any]) -> bytes:
+    """RFC 4180 with a header, but for lines that end in a line feed alone, as Unix tools want."""
+    head = ",".join(columns).encode() + b"\n"
+    return head + fill(b",".join([SLOT] * len(columns)) + b"\n", columns, encode_csv_values)
+
+
+def encode_csv_values(column: Any) -> list[bytes]:
+    """Absent: nothing at all."""
+    if column.dtype.kind == "O":
+        return encode_names(column, quote_csv)
+    return encode_values(column, null=b"")
+
+
+def quote_csv(value: str) -> bytes:
+    needs_quotes = any(mark in value for mark in ',"\r\n')
+    return (f'"{value.replace(chr(34), chr(34) * 2)}"' if needs_quotes else value).encode()
+
+
+def fill(template: bytes, columns: dict[str, Any], encode: Callable[[Any], list[bytes]]) -> bytes:
+    """The template once a row, its slots filled with that row's values, end to end.
+
+    Block by block: what a block makes stays in the processor's cache, and other threads get
+    their turn between two.
+    """
+    *befores, end = template.split(SLOT)
+    width = 2 * len(columns) + 1
+    blocks = []
+    for first in range(0, len(columns["timestamp"]), BLOCK):
+        block = [column[first : first + BLOCK] for column in columns.values()]
+        count = len(block[0])
+        pieces = [end] * (count * width)
+        for place, (before, column) in enumerate(zip(befores, block, strict=True)):
+            pieces[2 * place :: width] = [before] * count
+            pieces[2 * place + 1 :: width] = encode(column)
+        blocks.append(b"".join(pieces))
+    return b"".join(blocks)
+
+
+def prepare_rows(series: Series) -> Prepared:
+    """All rows of a series, as often as wanted to be cut by slice_rows.
+
+    For newest first prepare the series reversed: bars [first:last] are rows [n-last:n-first] of it.
+    """
+    names = {"timestamp": "days"} | {name: name for name in list_fields(series.interval)}
+    text = encode_rows({name: getattr(series, key) for name, key in names.items()}, "json")
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("}")) + 2
+    return Prepared(text, np.append(0, ends))
+
+
+def slice_rows(prepared: Prepared, first: int, last: int) -> bytes:
+    """Rows [first:last], joined by commas; no rows are no bytes."""
+    if first >= last:
+        return b""
+    return prepared.text[prepared.offsets[first] : prepared.offsets[last] - 1]
