@@ -40,7 +40,7 @@ rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the f
 	@$(PY) -m etl.rollback
 
 test: $(VENV)/.dev  ## Run the tests
-	@$(PY) -m pytest --numprocesses auto $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-crash: $(VENV)/.dev  ## Kill runs at very many moments; each must heal (minutes)
 	@$(PY) -m pytest tests/crash.py $(ARGS)

@@ -293,14 +293,15 @@ def test_a_death_before_any_file_operation_leaves_the_version_before_or_after(
     ledger = Ledger(data_dir, path)
     published = []
     with prepare_loader(data_dir, path) as loader:
-        for step in range(1, 200):
+        # every third; tests/crash.py walks them all
+        for step in range(random.randint(1, 3), 200, 3):
             loader.start(dies_at=step)
             status = loader.read()
             published.append(ledger.check(f"died at step {step}"))
             if status == 0:
                 break
         assert status == 0
-    assert len(published) > 20
+    assert len(published) > 8
     assert published == sorted(published)  # once published, every later death finds it so
 
 

@@ -35,13 +35,14 @@ from etl import __main__ as etl
 from etl.schema import OHLCV_TABLE
 
 SYMBOLS, DAYS = 1_000, 5_000
+# Mondays to Fridays; a slow wave, another for each symbol.
 BARS = f"""
-    SELECT TIMESTAMP '2000-01-03' + INTERVAL (d) DAY AS timestamp,
-           'S' || lpad(s::VARCHAR, 5, '0') AS symbol,
-           round(100 + 50 * sin(d / 100.0 + s), 2) AS open, round(152 + 50 * sin(d / 100.0 + s), 2)
-           AS high, round(48 + 50 * sin(d / 100.0 + s), 2) + 10 AS low,
-           round(101 + 50 * sin(d / 100.0 + s), 2) AS close, (s * 1000 + d)::BIGINT AS volume
-    FROM range({SYMBOLS}) AS symbols(s), range({DAYS}) AS days(d)"""
+    SELECT TIMESTAMP '2000-01-03' + INTERVAL (d + 2 * (d // 5)) DAY AS timestamp,
+           'S' || lpad(s::VARCHAR, 5, '0') AS symbol, round(wave, 2) AS open,
+           round(wave + 2, 2) AS high, round(wave - 2, 2) AS low, round(wave + 1, 2) AS close,
+           (s * 1000 + d)::BIGINT AS volume
+    FROM (SELECT s, d, 100 + 50 * sin(d / 100.0 + s) AS wave
+          FROM range({SYMBOLS}) AS symbols(s), range({DAYS}) AS days(d))"""
 ONE_SYMBOL = "SELECT timestamp, close FROM market.ohlcv_data WHERE symbol = 'S00500'"
 ONE_BAR = ONE_SYMBOL + " AND timestamp = TIMESTAMP '2005-01-03'"
 URL = "/instruments/S00500/ohlcv"

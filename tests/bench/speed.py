@@ -1,6 +1,6 @@
 """Requests per second of the service beside its peers, in one run: make bench.
 
-    python -m tests.bench.speed [--seconds 5] [--symbols 1000] [--days 5000]
+    python -m tests.bench.speed [--seconds 5]
 
 Publishes synthetic bars, starts the service with one worker and the peers, and drives each with
 `wrk` (Debian, Ubuntu: apt install wrk; macOS: brew install wrk). Only ratios travel.
@@ -105,14 +105,14 @@ def drive(base: str, urls: Path, seconds: int) -> Result:
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     return Result(
         float(find(r"Requests/sec:\s+([\d.]+)", said)),
-        find(r"50%\s+(\S+)", said),
-        find(r"99%\s+(\S+)", said),
+        find(r"^\s+50%\s+(\S+)", said),
+        find(r"^\s+99%\s+(\S+)", said),
         int(errors.group(1)) if errors else 0,
     )
 
 
 def find(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
+    found = re.search(pattern, text, re.MULTILINE)
     assert found, text
     return found.group(1)
 
