@@ -201,7 +201,10 @@ def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 def from_here(text: str) -> Path:
     """A path on a command line: it starts at the current folder, not at the project root."""
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
 def main(
