@@ -8,13 +8,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
-import anyio.to_thread
 import duckdb
 
 from api.errors import NoDatabase, QueryTimeout
@@ -52,7 +51,7 @@ class Database:
         self.snapshot: Snapshot | None = None
         self.seen: Identity | None = None
         self.fault: str | None = None
-        self.limiter: anyio.CapacityLimiter | None = None
+        self.threads = ThreadPoolExecutor(THREADS, "query")
 
     def take_snapshot(self) -> Snapshot:
         """The snapshot of the file as it is now; NoDatabase if none could ever be opened.
@@ -92,23 +91,22 @@ class Database:
         Without a snapshot it takes one: NoDatabase if there still is none.
         """
         snapshot = snapshot or self.take_snapshot()
-        self.limiter = self.limiter or anyio.CapacityLimiter(THREADS)
         cursor = snapshot.connection.cursor()
-        watch = asyncio.create_task(interrupt_after(cursor, self.timeout))
+        loop = asyncio.get_running_loop()
+        answer = loop.run_in_executor(self.threads, question, cursor)
+        watch = loop.call_later(self.timeout, interrupt, cursor, answer)
+        answer.add_done_callback(lambda _: watch.cancel())
         try:
-            return await anyio.to_thread.run_sync(question, cursor, limiter=self.limiter)
+            return await asyncio.shield(answer)
         except duckdb.InterruptException:
             raise QueryTimeout(self.timeout) from None
-        finally:
-            watch.cancel()
 
 
-async def interrupt_after(cursor: duckdb.DuckDBPyConnection, seconds: float) -> None:
-    """Interrupt, again and again: one that comes between two statements is lost."""
-    await asyncio.sleep(seconds)
-    while True:
+def interrupt(cursor: duckdb.DuckDBPyConnection, answer: asyncio.Future[Any]) -> None:
+    """Until there is an answer, again and again: one that comes between two statements is lost."""
+    if not answer.done():
         cursor.interrupt()
-        await asyncio.sleep(INTERRUPT_AGAIN)
+        asyncio.get_running_loop().call_later(INTERRUPT_AGAIN, interrupt, cursor, answer)
 
 
 def open_snapshot(path: Path, memory_mb: int) -> Snapshot:

@@ -1,42 +1,41 @@
 """One symbol's columns, read once a generation and kept: the unit of reading.
 
-What a request costs after the first is arithmetic on arrays; and once as many rows were encoded
-for a symbol as it has, all its rows are encoded once more and kept as text, so that a new range
-is a slice of bytes.
+What a request costs after the first is arithmetic on arrays; and once some times as many rows were
+encoded for a symbol as it has, all its rows are encoded once more and kept as text, so that a new
+range is a slice of bytes.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from weakref import WeakValueDictionary
+
+import numpy as np
 
 from api import queries
 from api.database import Database, Snapshot
 from api.memory import Memory
 from api.resample import resample
-from api.series import Dividend, Series, Split, adjust
+from api.series import Days, Dividend, Series, Split, adjust, weigh_columns
 from api.texts import Prepared, prepare_rows
 
-BAR_BYTES = 48  # six columns of eight bytes
+# The text of a bar takes twice the memory of its columns, so only what is in much use is worth it:
+# a symbol of which each bar was encoded so often.
+ROUNDS_TO_PREPARE = 4
 
 
 @dataclass
 class Holding:
     """A symbol's bars as stored, its splits and dividends.
 
-    rows: the JSON text of all bars as traded, once that pays; encoded: how many rows were encoded
-    singly till then.
+    encoded: how many rows were encoded singly, until all were prepared.
     """
 
     series: Series
     splits: list[Split]
     dividends: list[Dividend]
-    rows: Prepared | None = None
     encoded: int = 0
     generation: str = ""
-
-    def weigh(self) -> int:
-        rows = len(self.rows.text) + self.rows.offsets.nbytes if self.rows else 0
-        return len(self.series) * BAR_BYTES + rows
 
 
 class Holdings:
@@ -46,7 +45,9 @@ class Holdings:
         self.memory = memory
         self.database = database
         self.under_way: dict[tuple[str, str], asyncio.Task[Holding]] = {}
+        self.preparing: set[asyncio.Task[None]] = set()
         self.catalog: tuple[str, queries.Catalog] | None = None
+        self.calendars: WeakValueDictionary[tuple[int, int, int], Days] = WeakValueDictionary()
 
     def find(self, snapshot: Snapshot, symbol: str) -> Holding | None:
         """The holding of a symbol (upper case) if it was read already."""
@@ -92,15 +93,43 @@ class Holdings:
         return known[1]
 
     def keep(self, held: Holding) -> None:
-        key = (held.generation, held.series.symbol)
-        self.memory.put(key, held, held.weigh(), is_proven=True)
+        """Symbols of one exchange have the same days: kept, and weighed, once for all of them."""
+        series = held.series
+        days = self.share_days(series.days)
+        is_shared = days is not series.days
+        held.series = replace(series, days=days)
+        size = weigh_columns(series) - (days.nbytes if is_shared else 0)
+        self.memory.put((held.generation, series.symbol), held, size, is_proven=True)
+
+    def share_days(self, days: Days) -> Days:
+        """The same days as they are held for another symbol already; else these."""
+        ends = days[[0, -1]].astype(np.int64).tolist() if len(days) else [0, 0]
+        key = len(days), ends[0], ends[1]
+        held = self.calendars.get(key)
+        if held is not None and np.array_equal(held, days):
+            return held
+        self.calendars[key] = days
+        return days
+
+    def find_rows(self, held: Holding) -> Prepared | None:
+        """The JSON text of all bars as traded, if it was worth while so far."""
+        rows: Prepared | None = self.memory.get((held.generation, held.series.symbol, "rows"))
+        return rows
 
     def count_encoded(self, held: Holding, rows: int) -> None:
-        """Say that so many rows were encoded; past the number of all, prepare all."""
+        """Say that so many rows were encoded; after some rounds over all, all are prepared."""
         held.encoded += rows
-        if held.rows is None and held.encoded >= len(held.series):
-            held.rows = prepare_rows(derive_series(held, "raw"))
-            self.keep(held)
+        if held.encoded >= ROUNDS_TO_PREPARE * len(held.series):
+            held.encoded = 0
+            task = asyncio.create_task(self.prepare(held))
+            self.preparing.add(task)
+            task.add_done_callback(self.preparing.discard)
+
+    async def prepare(self, held: Holding) -> None:
+        """In a thread: thousands of rows, and whoever asks meanwhile has theirs encoded singly."""
+        rows = await asyncio.to_thread(prepare_rows, derive_series(held, "raw"))
+        size = len(rows.text) + rows.offsets.nbytes
+        self.memory.put((held.generation, held.series.symbol, "rows"), rows, size)
 
 
 def derive_series(

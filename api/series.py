@@ -58,6 +58,13 @@ def take_slice(series: Series, part: slice) -> Series:
     return replace(series, **present)
 
 
+def weigh_columns(series: Series) -> int:
+    """Bytes of memory that the columns take."""
+    names = ("days", *FIELDS)
+    mask: int = np.ma.getmask(series.volume).nbytes
+    return mask + sum(int(getattr(series, name).nbytes) for name in names)
+
+
 def reverse_bars(series: Series) -> Series:
     """Newest first."""
     return take_slice(series, np.s_[::-1])

@@ -29,9 +29,14 @@ def build_shortcut(holdings: Holdings, max_rows: int) -> Shortcut:
 
     def answer_bars(held: Holding, days: Days) -> bytes | None:
         first, last = find_range(held.series, *days)
-        if last - first > (max_rows if held.rows else min(max_rows, ROWS_AT_ONCE)):
+        prepared = holdings.find_rows(held)
+        if last - first > (max_rows if prepared else min(max_rows, ROWS_AT_ONCE)):
             return None
-        rows = encode_range(holdings, held, first, last)
+        if prepared:
+            rows = slice_rows(prepared, first, last)
+        else:
+            rows = encode_range(held, first, last)
+            holdings.count_encoded(held, last - first)
         return wrap_rows(describe_plain(held, last - first), rows)
 
     def answer_statistics(held: Holding, days: Days) -> bytes | None:
@@ -61,13 +66,10 @@ def build_shortcut(holdings: Holdings, max_rows: int) -> Shortcut:
     return answer_at_once
 
 
-def encode_range(holdings: Holdings, held: Holding, first: int, last: int) -> bytes:
-    """The rows [first:last] of the bars as traded: out of the prepared text, if there is one."""
-    if held.rows is None:
-        part = take_slice(derive_series(held, "raw"), slice(first, last))
-        holdings.count_encoded(held, last - first)
-        return encode_rows(build_columns(Page((part,), FIELDS)), "json")
-    return slice_rows(held.rows, first, last)
+def encode_range(held: Holding, first: int, last: int) -> bytes:
+    """The rows [first:last] of the bars as traded."""
+    part = take_slice(derive_series(held, "raw"), slice(first, last))
+    return encode_rows(build_columns(Page((part,), FIELDS)), "json")
 
 
 def describe_plain(held: Holding, count: int) -> dict[str, object]:

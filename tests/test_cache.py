@@ -18,9 +18,11 @@ import pytest
 
 from api.cache import AnswerCache, choose_coding
 from api.database import Database, Question, Snapshot, T
+from api.holdings import ROUNDS_TO_PREPARE, Holding, Holdings
 from api.main import Service, create_app
 from api.memory import ENTRY_OVERHEAD, Answer, Memory, MemoryBackend, RawHeaders
-from api.series import FIELDS
+from api.series import FIELDS, weigh_columns
+from api.texts import Prepared
 from etl import load
 from tests.conftest import call_stage, make_bars
 from tests.server import connect_async, make_settings, serve, serve_app, serve_process, wait_until
@@ -386,15 +388,16 @@ def test_ten_thousand_urls_stay_within_the_memory_and_spare_what_is_in_use(
 
 def count_bytes(memory: Memory) -> int:
     """What the kept bodies, columns and texts take, by their own account."""
-    total = 0
+    total, calendars = 0, {}
     for value, _ in (*memory.fresh.values(), *memory.proven.values()):
         if isinstance(value, Answer):
             total += len(value.body)
+        elif isinstance(value, Prepared):
+            total += len(value.text) + value.offsets.nbytes
         else:
-            columns = (value.series.days, *(getattr(value.series, name) for name in FIELDS))
-            total += sum(column.nbytes for column in columns)
-            total += len(value.rows.text) + value.rows.offsets.nbytes if value.rows else 0
-    return total
+            calendars[id(value.series.days)] = value.series.days.nbytes
+            total += sum(getattr(value.series, name).nbytes for name in FIELDS)
+    return total + sum(calendars.values())
 
 
 async def call_app(app: Service, url: str) -> tuple[int, dict[str, str], bytes]:
@@ -484,6 +487,40 @@ def test_concurrent_first_questions_about_a_symbol_read_it_once(
         answers = asyncio.run(ask_many(client.base_url))
     assert {answer.status_code for answer in answers} == {200}
     assert database.questions == 1 + is_warm
+
+
+def test_symbols_with_the_same_days_hold_them_once(sample_dir: Path) -> None:
+    app = create_app(make_settings(sample_dir))
+
+    async def ask() -> list[Holding]:
+        holdings: Holdings = app.state.holdings
+        return [await holdings.take(None, symbol) for symbol in ("AAPL", "MSFT", "GOOG")]
+
+    apple, microsoft, google = asyncio.run(ask())
+    assert apple.series.days is microsoft.series.days
+    assert google.series.days is not apple.series.days
+    assert count_bytes(get_memory(app)) <= get_memory(app).bytes
+    assert get_memory(app).bytes < weigh_columns(apple.series) * 3
+
+
+def test_text_is_prepared_for_what_is_in_much_use_alone(sample_dir: Path) -> None:
+    app = create_app(make_settings(sample_dir))
+    holdings: Holdings = app.state.holdings
+    url = "/instruments/AAPL/ohlcv?start=2012-01-{:02}&end=2012-06-30"
+
+    async def ask() -> tuple[bytes, bytes]:
+        held = await holdings.take(None, "AAPL")
+        _, _, before = await call_app(app, url.format(3))
+        assert holdings.find_rows(held) is None
+        holdings.count_encoded(held, ROUNDS_TO_PREPARE * len(held.series))
+        await asyncio.gather(*holdings.preparing)
+        assert holdings.find_rows(held) is not None
+        _, _, after = await call_app(app, url.format(1))
+        return before, after
+
+    before, after = asyncio.run(ask())
+    assert before == after
+    assert get_memory(app).bytes == weigh(get_memory(app))[0]
 
 
 def list_ranges() -> list[str]:

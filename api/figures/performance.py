@@ -21,8 +21,14 @@ from api.figures.ratios import (
     find_expected_shortfall,
     find_value_at_risk,
 )
-from api.figures.returns import compute_close_returns, get_periods, keep_finite
-from api.figures.technicals import ATR_WINDOW, compute_atr
+from api.figures.returns import (
+    compute_close_returns,
+    compute_deviation,
+    compute_mean,
+    get_periods,
+    keep_finite,
+)
+from api.figures.technicals import ATR_WINDOW, compute_last_atr
 from api.series import Days, Floats, Series
 
 DAYS_A_YEAR = 365.25
@@ -50,9 +56,9 @@ def summarize_bars(series: Series, periods_per_year: int) -> dict[str, Any]:
         "high_date": str(days[high]),
         "low": series.low[low],
         "low_date": str(days[low]),
-        "mean_close": closes.mean(),
-        "median_close": np.median(closes),
-        "std_close": closes.std(ddof=1) if len(closes) > 1 else None,
+        "mean_close": compute_mean(closes),
+        "median_close": find_median(closes),
+        "std_close": compute_deviation(closes, ddof=1) if len(closes) > 1 else None,
         **summarize_volume(series),
         "total_return": compute_total_return(closes),
         "cagr": compute_cagr(closes, days),
@@ -114,7 +120,7 @@ def compute_average_true_range(series: Series) -> float | None:
     if len(series) <= ATR_WINDOW:
         return None
     with np.errstate(all="ignore"):
-        return float(compute_atr(series, ATR_WINDOW)[0][-1])
+        return compute_last_atr(series, ATR_WINDOW)
 
 
 def compute_average_dollar_volume(series: Series) -> float | None:
@@ -123,7 +129,7 @@ def compute_average_dollar_volume(series: Series) -> float | None:
     if not is_known.any():
         return None
     with np.errstate(all="ignore"):
-        return float((series.close * series.volume.data)[is_known].mean())
+        return compute_mean((series.close * series.volume.data)[is_known])
 
 
 EMPTY = (
@@ -158,7 +164,14 @@ def compute_annual_volatility(closes: Floats, periods_per_year: int = 252) -> fl
     """
     if len(closes) < 3:
         return None
-    return float(compute_close_returns(closes).std(ddof=1) * math.sqrt(periods_per_year))
+    return compute_deviation(compute_close_returns(closes), ddof=1) * math.sqrt(periods_per_year)
+
+
+def find_median(closes: Floats) -> float:
+    """The middle one of one or more closes, or the mean of the two in the middle."""
+    lower, upper = (len(closes) - 1) // 2, len(closes) // 2
+    ordered = np.partition(closes, (lower, upper))
+    return float(ordered[lower] + ordered[upper]) / 2
 
 
 def find_extreme_days(closes: Floats, days: Days) -> dict[str, Any]:

@@ -6,7 +6,15 @@ import math
 
 import numpy as np
 
-from api.figures.returns import compute_spread, divide, drop_noise, keep_finite, split_rate
+from api.figures.returns import (
+    compute_deviation,
+    compute_mean,
+    compute_spread,
+    divide,
+    drop_noise,
+    keep_finite,
+    split_rate,
+)
 from api.series import Floats
 
 TAIL = 0.05
@@ -25,7 +33,7 @@ def compute_sharpe_ratio(
         return None
     with np.errstate(all="ignore"):
         excess = returns - split_rate(risk_free, periods_per_year)
-        return divide(float(excess.mean()) * math.sqrt(periods_per_year), compute_spread(returns))
+        return divide(compute_mean(excess) * math.sqrt(periods_per_year), compute_spread(returns))
 
 
 def compute_sortino_ratio(
@@ -40,9 +48,9 @@ def compute_sortino_ratio(
         return None
     with np.errstate(all="ignore"):
         excess = returns - split_rate(risk_free, periods_per_year)
-        downside = math.sqrt(np.square(np.minimum(excess, 0)).mean())
+        downside = math.sqrt(compute_mean(np.square(np.minimum(excess, 0))))
         downside = drop_noise(downside, returns)
-        return divide(float(excess.mean()) * math.sqrt(periods_per_year), downside)
+        return divide(compute_mean(excess) * math.sqrt(periods_per_year), downside)
 
 
 def compute_calmar_ratio(cagr: float | None, max_drawdown: float | None) -> float | None:
@@ -69,7 +77,7 @@ def compute_skew(returns: Floats) -> float | None:
         scores = standardize(returns)
         if scores is None:
             return None
-        moment = float((scores**3).mean())
+        moment = compute_mean(scores * scores * scores)
         return keep_finite(math.sqrt(count * (count - 1)) / (count - 2) * moment)
 
 
@@ -86,7 +94,7 @@ def compute_kurtosis(returns: Floats) -> float | None:
         scores = standardize(returns)
         if scores is None:
             return None
-        excess = (count + 1) * (float((scores**4).mean()) - 3) + 6
+        excess = (count + 1) * (compute_mean(np.square(scores * scores)) - 3) + 6
         return keep_finite((count - 1) / ((count - 2) * (count - 3)) * excess)
 
 
@@ -94,7 +102,7 @@ def standardize(returns: Floats) -> Floats | None:
     """(r - mean) / std with ddof 0; None where all are equal."""
     if not compute_spread(returns):
         return None
-    scores: Floats = (returns - returns.mean()) / returns.std()
+    scores: Floats = (returns - compute_mean(returns)) / compute_deviation(returns, ddof=0)
     return scores
 
 
@@ -106,8 +114,11 @@ def find_value_at_risk(returns: Floats) -> float | None:
     """
     if len(returns) < LEAST_FOR_TAIL:
         return None
+    place = (len(returns) - 1) * TAIL
+    below = int(place)
     with np.errstate(all="ignore"):
-        return keep_finite(float(np.percentile(returns, 100 * TAIL)))
+        lower, upper = np.partition(returns, (below, below + 1))[below : below + 2].tolist()
+        return keep_finite(lower + (upper - lower) * (place - below))
 
 
 def find_expected_shortfall(returns: Floats) -> float | None:
@@ -119,4 +130,4 @@ def find_expected_shortfall(returns: Floats) -> float | None:
         return None
     worst = int((len(returns) - 1) * TAIL)
     with np.errstate(all="ignore"):
-        return keep_finite(float(np.partition(returns, worst)[: worst + 1].mean()))
+        return keep_finite(compute_mean(np.partition(returns, worst)[: worst + 1]))

@@ -59,7 +59,18 @@ def compute_spread(returns: Floats) -> float:
 
     Prices that grow by 1 % each day have a spread of 1e-16: divided by it, a ratio would be 1e14.
     """
-    return drop_noise(float(returns.std(ddof=1)), returns)
+    return drop_noise(compute_deviation(returns, ddof=1), returns)
+
+
+def compute_mean(values: Floats) -> float:
+    """Of one or more values; as numpy's mean, whose set-up costs more than a year of bars."""
+    return float(np.add.reduce(values)) / len(values)
+
+
+def compute_deviation(values: Floats, ddof: int) -> float:
+    """Standard deviation of more than `ddof` values; as numpy's std, at a third of its time."""
+    centred = values - compute_mean(values)
+    return math.sqrt(float(np.dot(centred, centred)) / (len(values) - ddof))
 
 
 def drop_noise(spread: float, returns: Floats) -> float:

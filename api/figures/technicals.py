@@ -67,9 +67,26 @@ def compute_atr(series: Series, window: int) -> Columns:
     Begins with the mean of the first `window` true ranges, of which bar 1 has none. In the
     currency of the prices. Wilder (1978); TA-Lib: ATR.
     """
+    return (prepend_gap(smooth(compute_true_ranges(series), window, 1 / window), series),)
+
+
+def compute_last_atr(series: Series, window: int) -> float:
+    """The last value of compute_atr, of more than `window` bars: a sum of weighted ranges.
+
+    What `smooth` does step by step, written out: each step leaves (1 - weight) of what was.
+    """
+    ranges = compute_true_ranges(series)
+    weight, later = 1 / window, ranges[window:]
+    shares = np.power(1 - weight, np.arange(len(later), -1, -1, dtype=np.float64))
+    first = float(ranges[:window].mean())
+    return first * float(shares[0]) + weight * float(np.dot(later, shares[1:]))
+
+
+def compute_true_ranges(series: Series) -> Floats:
+    """Of each bar but the first."""
     before = series.close[:-1]
-    ranges = np.maximum(series.high[1:], before) - np.minimum(series.low[1:], before)
-    return (prepend_gap(smooth(ranges, window, 1 / window), series),)
+    ranges: Floats = np.maximum(series.high[1:], before) - np.minimum(series.low[1:], before)
+    return ranges
 
 
 def compute_vwap(series: Series, window: int) -> Columns:
