@@ -238,6 +238,36 @@ def read_coverage(cursor: Cursor, symbol: str) -> dict[str, Any]:
     }
 
 
+def read_coverages(cursor: Cursor, q: str, after: str, limit: int) -> list[dict[str, Any]]:
+    """Coverage of the instruments that `read_instruments` gives, one row each, in counts."""
+    return read_rows(
+        cursor,
+        """WITH page AS (
+            SELECT symbol, exchange, first, last, bars FROM market.instruments
+            WHERE contains(symbol, ?) AND symbol > ? ORDER BY symbol LIMIT ?),
+        gaps AS (
+            SELECT symbol, count(*) AS gaps FROM market.gaps SEMI JOIN page USING (symbol)
+            GROUP BY symbol),
+        notes AS (
+            SELECT symbol, count(*) AS notes,
+                   count(*) FILTER (reason = 'provisional') AS provisional,
+                   count(*) FILTER (reason = 'outside sessions') AS outside
+            FROM market.bar_notes SEMI JOIN page USING (symbol) GROUP BY symbol),
+        revisions AS (
+            SELECT symbol, count(*) AS revisions FROM market.ohlcv_revisions
+            SEMI JOIN page USING (symbol) GROUP BY symbol)
+        SELECT symbol, exchange, strftime(first, '%Y-%m-%d') AS first,
+               strftime(last, '%Y-%m-%d') AS last, bars,
+               bars - coalesce(outside, 0) + coalesce(gaps, 0) AS sessions_expected,
+               bars - coalesce(outside, 0) AS sessions_present,
+               coalesce(gaps, 0) AS gaps, coalesce(notes, 0) AS notes,
+               coalesce(provisional, 0) AS provisional, coalesce(revisions, 0) AS revisions
+        FROM page LEFT JOIN gaps USING (symbol) LEFT JOIN notes USING (symbol)
+        LEFT JOIN revisions USING (symbol) ORDER BY symbol""",
+        [q.strip().upper(), after.strip().upper(), limit],
+    )
+
+
 def count_gaps(cursor: Cursor, symbol: str, start: date | None, end: date | None) -> int:
     """Sessions of the range without a bar."""
     rows = read_rows(
