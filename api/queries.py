@@ -20,6 +20,11 @@ Catalog = dict[str, tuple[str, bool]]
 INSTRUMENT = """
 SELECT symbol, strftime(first, '%Y-%m-%d') AS first, strftime(last, '%Y-%m-%d') AS last, bars,
        last_close, source, basis, exchange FROM market.instruments"""
+# What kind of instrument it is, as far as its symbol and its exchange tell.
+LISTING = """
+SELECT symbol, exchange, CASE WHEN starts_with(symbol, '^') THEN 'index'
+       WHEN exchange = '24/7' THEN 'crypto' WHEN exchange = '24/5' THEN 'forex'
+       WHEN exchange = 'CMES' THEN 'futures' ELSE 'stock' END AS kind FROM market.instruments"""
 BAR = "timestamp, open, high, low, close, volume"
 DAY = "strftime({}, '%Y-%m-%d')"
 INSTANT = "strftime({}, '%Y-%m-%dT%H:%M:%SZ')"
@@ -52,6 +57,34 @@ def read_instrument(cursor: Cursor, symbol: str) -> dict[str, Any]:
     if not found:
         raise build_unknown(cursor, wanted)
     return found[0]
+
+
+def read_listing(cursor: Cursor, symbol: str) -> dict[str, Any]:
+    """symbol, exchange and kind of an instrument. Raises a 404 Problem with the nearest names."""
+    found = read_rows(cursor, f"{LISTING} WHERE symbol = ?", [symbol])
+    if not found:
+        raise build_unknown(cursor, symbol)
+    return found[0]
+
+
+def search_listings(
+    cursor: Cursor, q: str, kind: str, exchange: str, limit: int
+) -> list[dict[str, Any]]:
+    """Listings whose symbol contains `q`, of a kind and an exchange ('' is any), at most `limit`:
+    the symbol itself first, then those that begin so, each in order."""
+    return read_rows(
+        cursor,
+        f"""{LISTING} WHERE contains(symbol, $q) AND $kind IN ('', kind)
+        AND $exchange IN ('', exchange)
+        ORDER BY symbol <> $q, NOT starts_with(symbol, $q), symbol LIMIT $limit""",
+        {"q": q, "kind": kind, "exchange": exchange, "limit": limit},
+    )
+
+
+def read_exchanges(cursor: Cursor) -> list[str]:
+    """The exchanges of all instruments, in order."""
+    cursor.execute("SELECT DISTINCT exchange FROM market.instruments ORDER BY exchange")
+    return [row[0] for row in cursor.fetchall()]
 
 
 def build_unknown(cursor: Cursor, symbol: str) -> Problem:
