@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 
 from api import settings as api_settings
 from api.main import create_app
-from api.routes import udf
+from api.routes import openbb, udf
 from api.settings import ApiSettings, read_settings
 from etl.schema import OHLCV_TABLE
 from etl.settings import Settings
@@ -46,7 +46,12 @@ def test_a_copied_env_example_means_the_defaults() -> None:
 
 def test_readme_lists_every_route_and_no_other() -> None:
     app = create_app(read_settings(ApiSettings, {}, {}, ROOT / "none"))
-    foreign = {route.path for route in udf.router.routes if isinstance(route, APIRoute)}
+    foreign = {
+        route.path
+        for each in (udf, openbb)
+        for route in each.router.routes
+        if isinstance(route, APIRoute)
+    }
     served = set(app.openapi()["paths"]) | {"/docs"} | foreign
     assert set(re.findall(r"^\| `GET (\S+)` \|", README, re.MULTILINE)) == served
 
