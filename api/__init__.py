@@ -18,6 +18,8 @@ resample     daily bars to weeks, months, quarters and years
 figures      pure functions of series: performance, rolling figures, indicators
 formats      bars as JSON, columns, CSV, NDJSON, Parquet, Arrow; which one a request chooses
 texts        columns as JSON arrays and as rows of JSON and CSV
+udf          what TradingView's charts read, in the shapes of their protocol
+openbb       widgets, dashboards and figures for OpenBB Workspace
 docs         what /docs says, and its files
 routes       thin: declare typed parameters, call, return
 """

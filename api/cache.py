@@ -53,6 +53,7 @@ class AnswerCache:
         self.backend = backend
         self.database = database
         self.skip = skip
+        self.below = tuple(f"{path}/" for path in skip)
         self.shortcut = shortcut
         self.under_way: dict[str, asyncio.Task[Answer]] = {}
 
@@ -62,7 +63,8 @@ class AnswerCache:
         if scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, drop_body(send)
         path = scope["path"]
-        if scope["method"] != "GET" or path == "/" or path.startswith(self.skip):
+        is_skipped = path == "/" or path in self.skip or path.startswith(self.below)
+        if scope["method"] != "GET" or is_skipped:
             return await self.app(scope, receive, send)
         try:
             snapshot = self.database.take_snapshot()

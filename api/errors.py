@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 log = logging.getLogger("api")
 
 MEDIA_TYPE = "application/problem+json"
+OUR_FAULT = "Something went wrong here; the server's log says what."
 
 
 class Problem(Exception):
@@ -85,8 +86,7 @@ async def on_http(request: Request, error: Exception) -> Response:
 
 async def on_unexpected(request: Request, error: Exception) -> Response:
     """The server logs the traceback, and hangs up; the client learns of the latter only."""
-    detail = "Something went wrong here; the server's log says what."
-    return build_problem(500, detail, {"Connection": "close"})
+    return build_problem(500, OUR_FAULT, {"Connection": "close"})
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
@@ -104,6 +104,8 @@ def describe_invalid(request: Request, item: Mapping[str, Any]) -> dict[str, Any
     if item["type"] == "extra_forbidden":
         possible = ", ".join(list_parameters(request)) or "none here"
         message = f"unknown parameter {name}: possible are {possible}"
+    elif item["type"] == "missing":
+        message = f"{name} is missing: give it"
     elif item["type"] == "value_error":
         message = str(item["ctx"]["error"])
     elif item["type"] == "literal_error":

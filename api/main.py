@@ -21,15 +21,17 @@ from api.routes import (
     health,
     instruments,
     many,
+    openbb,
     quality,
     refuse_repeated,
     runs,
+    udf,
 )
 from api.settings import ApiSettings, SettingsError, read_settings
 from api.shortcut import build_shortcut
 
 # Paths whose answers depend on more than the snapshot, or not on it at all.
-UNCACHED = ("/health", "/docs", "/openapi.json")
+UNCACHED = ("/health", "/docs", "/openapi.json", "/udf/time")
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
@@ -71,7 +73,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     memory = Memory(settings.cache_max_mb * 2**20)
     app.state.cache = MemoryBackend(memory)
     app.state.holdings = Holdings(memory, app.state.database)
-    for module in (health, instruments, bars, figures, many, quality, runs):
+    for module in (health, instruments, bars, figures, many, quality, runs, udf, openbb):
         app.include_router(module.router)
     docs.install_docs(app, settings.max_rows)
     install_handlers(app)
@@ -87,7 +89,10 @@ def create_app(settings: ApiSettings | None = None) -> Service:
             app.front,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "HEAD"],
-            allow_headers=["If-None-Match"],
+            allow_headers=["*"],  # whatever a tool was told to send
+            # an origin that is named may ask this machine from the web, and send its cookies
+            allow_credentials="*" not in settings.cors_origins,
+            allow_private_network="*" not in settings.cors_origins,
             expose_headers=EXPOSED,
         )
     return app

@@ -389,6 +389,28 @@ class Coverage(BaseModel):
     provisional: list[str] = Field(description="Bars fetched before their session had closed.")
 
 
+class CoverageRow(BaseModel):
+    """Coverage in counts; /instruments/{symbol}/coverage has the days and reasons."""
+
+    symbol: str
+    exchange: str
+    first: str
+    last: str
+    bars: int
+    sessions_expected: int = Field(description="Sessions of the exchange: present and gaps.")
+    sessions_present: int = Field(description="Bars that lie on a session.")
+    gaps: int = Field(description="Sessions without a bar.")
+    notes: int
+    provisional: int = Field(description="Bars fetched before their session had closed.")
+    revisions: int = Field(description="Times that a vendor changed a bar.")
+
+
+class CoveragesPage(BaseModel):
+    count: int = Field(description="Instruments in this answer.")
+    next: str | None = Field(description="Relative URL of those after these; null at the end.")
+    data: list[CoverageRow]
+
+
 class Page(BaseModel):
     symbol: str
     count: int = Field(description="Rows in this answer.")

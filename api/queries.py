@@ -20,6 +20,11 @@ Catalog = dict[str, tuple[str, bool]]
 INSTRUMENT = """
 SELECT symbol, strftime(first, '%Y-%m-%d') AS first, strftime(last, '%Y-%m-%d') AS last, bars,
        last_close, source, basis, exchange FROM market.instruments"""
+# What kind of instrument it is, as far as its symbol and its exchange tell.
+LISTING = """
+SELECT symbol, exchange, CASE WHEN starts_with(symbol, '^') THEN 'index'
+       WHEN exchange = '24/7' THEN 'crypto' WHEN exchange = '24/5' THEN 'forex'
+       WHEN exchange = 'CMES' THEN 'futures' ELSE 'stock' END AS kind FROM market.instruments"""
 BAR = "timestamp, open, high, low, close, volume"
 DAY = "strftime({}, '%Y-%m-%d')"
 INSTANT = "strftime({}, '%Y-%m-%dT%H:%M:%SZ')"
@@ -52,6 +57,34 @@ def read_instrument(cursor: Cursor, symbol: str) -> dict[str, Any]:
     if not found:
         raise build_unknown(cursor, wanted)
     return found[0]
+
+
+def read_listing(cursor: Cursor, symbol: str) -> dict[str, Any]:
+    """symbol, exchange and kind of an instrument. Raises a 404 Problem with the nearest names."""
+    found = read_rows(cursor, f"{LISTING} WHERE symbol = ?", [symbol])
+    if not found:
+        raise build_unknown(cursor, symbol)
+    return found[0]
+
+
+def search_listings(
+    cursor: Cursor, q: str, kind: str, exchange: str, limit: int
+) -> list[dict[str, Any]]:
+    """Listings whose symbol contains `q`, of a kind and an exchange ('' is any), at most `limit`:
+    the symbol itself first, then those that begin so, each in order."""
+    return read_rows(
+        cursor,
+        f"""{LISTING} WHERE contains(symbol, $q) AND $kind IN ('', kind)
+        AND $exchange IN ('', exchange)
+        ORDER BY symbol <> $q, NOT starts_with(symbol, $q), symbol LIMIT $limit""",
+        {"q": q, "kind": kind, "exchange": exchange, "limit": limit},
+    )
+
+
+def read_exchanges(cursor: Cursor) -> list[str]:
+    """The exchanges of all instruments, in order."""
+    cursor.execute("SELECT DISTINCT exchange FROM market.instruments ORDER BY exchange")
+    return [row[0] for row in cursor.fetchall()]
 
 
 def build_unknown(cursor: Cursor, symbol: str) -> Problem:
@@ -236,6 +269,36 @@ def read_coverage(cursor: Cursor, symbol: str) -> dict[str, Any]:
         "notes": by_reason,
         "provisional": [row["day"] for row in provisional],
     }
+
+
+def read_coverages(cursor: Cursor, q: str, after: str, limit: int) -> list[dict[str, Any]]:
+    """Coverage of the instruments that `read_instruments` gives, one row each, in counts."""
+    return read_rows(
+        cursor,
+        """WITH page AS (
+            SELECT symbol, exchange, first, last, bars FROM market.instruments
+            WHERE contains(symbol, ?) AND symbol > ? ORDER BY symbol LIMIT ?),
+        gaps AS (
+            SELECT symbol, count(*) AS gaps FROM market.gaps SEMI JOIN page USING (symbol)
+            GROUP BY symbol),
+        notes AS (
+            SELECT symbol, count(*) AS notes,
+                   count(*) FILTER (reason = 'provisional') AS provisional,
+                   count(*) FILTER (reason = 'outside sessions') AS outside
+            FROM market.bar_notes SEMI JOIN page USING (symbol) GROUP BY symbol),
+        revisions AS (
+            SELECT symbol, count(*) AS revisions FROM market.ohlcv_revisions
+            SEMI JOIN page USING (symbol) GROUP BY symbol)
+        SELECT symbol, exchange, strftime(first, '%Y-%m-%d') AS first,
+               strftime(last, '%Y-%m-%d') AS last, bars,
+               bars - coalesce(outside, 0) + coalesce(gaps, 0) AS sessions_expected,
+               bars - coalesce(outside, 0) AS sessions_present,
+               coalesce(gaps, 0) AS gaps, coalesce(notes, 0) AS notes,
+               coalesce(provisional, 0) AS provisional, coalesce(revisions, 0) AS revisions
+        FROM page LEFT JOIN gaps USING (symbol) LEFT JOIN notes USING (symbol)
+        LEFT JOIN revisions USING (symbol) ORDER BY symbol""",
+        [q.strip().upper(), after.strip().upper(), limit],
+    )
 
 
 def count_gaps(cursor: Cursor, symbol: str, start: date | None, end: date | None) -> int:

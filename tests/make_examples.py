@@ -43,6 +43,7 @@ OF_SAMPLE = {
     "422": "/instruments/AAPL/ohlcv?start=2013-05-01&end=2012-01-01",
 }
 OF_RESTATED = {
+    "coverages": "/coverage",
     "coverage": "/instruments/IBM/coverage",
     "notes": "/instruments/IBM/notes",
     "revisions": "/instruments/IBM/revisions",

@@ -31,6 +31,7 @@ ROUTES = {
     "/statistics/correlation": ("correlation", {"404", "422", "503"}),
     "/statistics/covariance": ("covariance", {"404", "422", "503"}),
     "/screen": ("screen", {"422", "503"}),
+    "/coverage": ("coverages", {"422", "503"}),
     "/instruments/{symbol}/coverage": ("coverage", {"404", "422", "503"}),
     "/instruments/{symbol}/notes": ("notes", {"404", "422", "503"}),
     "/instruments/{symbol}/revisions": ("revisions", {"404", "422", "503"}),
@@ -148,7 +149,7 @@ def test_the_examples_of_parameters_work(client: httpx.Client, schema: dict[str,
         if parameter["in"] == "query":
             values = parameter["schema"].get("examples") or [parameter.get("example")]
             asked.setdefault(path, {})[parameter["name"]] = values[0]
-    assert len(asked) == 17
+    assert len(asked) == 18
     (run,) = read_json(client, "/etl/runs")["data"]
     for path, query in asked.items():
         url = path.replace("{symbol}", "AAPL").replace("{run_id}", run["run_id"])
@@ -168,7 +169,7 @@ def test_the_limit_that_is_set_is_the_limit_that_is_documented(sample_dir: Path)
     with serve(sample_dir, MAX_ROWS=123) as client:
         schema = read_json(client, "/openapi.json")
     limits = [p["schema"] for _, p in list_parameters(schema) if p["name"] == "limit"]
-    assert [(s["minimum"], s["maximum"], s["default"]) for s in limits] == [(1, 123, 123)] * 9
+    assert [(s["minimum"], s["maximum"], s["default"]) for s in limits] == [(1, 123, 123)] * 10
 
 
 def test_the_examples_are_real_answers(

@@ -82,6 +82,7 @@ def as_known(client: httpx.Client, instant: str, query: str = "") -> dict[str, f
         (f"{IBM}/ohlcv?quality=strict", models.BarsPage),
         (f"{IBM}/ohlcv?as_of=2020-05-08T20:00:00Z&quality=strict&limit=1", models.BarsPage),
         (f"{IBM}/coverage", models.Coverage),
+        ("/coverage", models.CoveragesPage),
         (f"{IBM}/notes", models.NotesPage),
         (f"{IBM}/revisions", models.RevisionsPage),
         (f"{IBM}/corporate-actions", models.ActionsPage),
@@ -112,6 +113,8 @@ def test_each_run_has_the_documented_fields_and_no_other(client: httpx.Client) -
         ("/instruments/a/revisions?", 12),
         ("/instruments/a/revisions?start=2020-01-07&end=2020-01-09&", 6),
         ("/etl/runs?", 3),
+        ("/coverage?", 2),
+        ("/coverage?q=b&", 1),
     ],
 )
 def test_pages_give_each_row_once(busy: httpx.Client, url: str, rows: int, limit: int) -> None:
@@ -154,6 +157,7 @@ def test_pages_of_a_run_give_each_symbol_once(sample_dir: Path, limit: int) -> N
         "/instruments/a/notes?limit=2",
         "/instruments/a/revisions?limit=2&start=2020-01-07",
         "/etl/runs?limit=2",
+        "/coverage?limit=1",
     ],
 )
 def test_next_stands_in_the_link_header_too(busy: httpx.Client, url: str) -> None:
@@ -181,7 +185,7 @@ def test_a_symbol_is_found_in_any_case(client: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        *(f"{IBM}/coverage", f"{IBM}/notes", f"{IBM}/revisions?limit=1", "/etl/runs"),
+        *(f"{IBM}/coverage", f"{IBM}/notes", f"{IBM}/revisions?limit=1", "/etl/runs", "/coverage"),
         *(f"{IBM}/corporate-actions", f"{IBM}/ohlcv?as_of=2020-05-08T20:00:00Z"),
     ],
 )
@@ -252,6 +256,29 @@ def test_a_session_that_the_vendor_has_not_yet_published_is_a_gap(data_dir: Path
         coverage = read_json(client, f"{IBM}/coverage")
     assert coverage["gaps"] == [{"session": "2020-01-10", "cause": "not yet published"}]
     assert (coverage["sessions_expected"], coverage["sessions_present"]) == (5, 4)
+
+
+def test_coverage_of_all_counts_what_the_coverage_of_each_lists(
+    client: httpx.Client, busy: httpx.Client
+) -> None:
+    same = ("symbol", "exchange", "first", "last", "bars", "sessions_expected", "sessions_present")
+    for served, symbols in ((client, ["IBM"]), (busy, ["A", "B"])):
+        rows = read_json(served, "/coverage")["data"]
+        assert [row["symbol"] for row in rows] == symbols
+        for row in rows:
+            url = f"/instruments/{row['symbol']}"
+            one = read_json(served, f"{url}/coverage")
+            assert {name: row[name] for name in same} == {name: one[name] for name in same}
+            assert row["gaps"] == len(one["gaps"])
+            assert row["notes"] == sum(one["notes"].values())
+            assert row["provisional"] == len(one["provisional"])
+            assert row["revisions"] == read_json(served, f"{url}/revisions")["count"] > 0
+
+
+def test_a_run_says_for_which_reasons_rows_were_rejected(client: httpx.Client) -> None:
+    *_, first = read_column(client, "/etl/runs", "run_id")
+    stages = read_json(client, f"/etl/runs/{first}")["stages"]
+    assert stages["transform"]["reasons"] == {"high below low": 1}
 
 
 def test_notes_say_what_is_odd_about_a_bar(client: httpx.Client) -> None:

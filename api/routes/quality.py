@@ -1,4 +1,4 @@
-"""/instruments/{symbol}/coverage, notes, revisions and corporate-actions."""
+"""/coverage, and /instruments/{symbol}/coverage, notes, revisions and corporate-actions."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -11,6 +11,8 @@ from api.database import Database, Snapshot
 from api.models import (
     ActionsPage,
     Coverage,
+    CoveragesPage,
+    InstrumentsQuery,
     ListQuery,
     NoQuery,
     NotesPage,
@@ -31,6 +33,30 @@ from api.routes import (
 router = APIRouter(tags=["quality"])
 
 Rows = list[dict[str, Any]]
+
+
+@router.get(
+    "/coverage",
+    summary="Coverage of all instruments",
+    responses=docs.answers(CoveragesPage, "coverages", 422, 503),
+)
+async def list_coverages(
+    request: Request,
+    query: Annotated[InstrumentsQuery, InQuery()],
+    settings: SettingsOf,
+    database: DatabaseOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Sessions, gaps, notes and revisions in counts, one row an instrument, in their order."""
+    limit = check_limit(query.limit, settings.max_rows)
+
+    def question(cursor: queries.Cursor) -> Rows:
+        return queries.read_coverages(cursor, query.q, query.after, limit + 1)
+
+    rows = await database.ask(snapshot, question)
+    page = rows[:limit]
+    following = move_on(request, after=page[-1]["symbol"]) if len(rows) > limit else None
+    return answer_json({"count": len(page), "next": following, "data": page})
 
 
 @router.get(

@@ -1,0 +1,138 @@
+"""/widgets.json, /apps.json and /openbb: the store as a backend of OpenBB Workspace.
+
+The workspace adds parameters of its own (theme, raw, and what its user sets for a backend), and
+sends one that is left empty as an empty text: the first are passed over, the second are none.
+"""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from fastapi import Query as InQuery
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from api import openbb, queries
+from api.database import Database, Snapshot
+from api.formats import JSON, Page, build_columns, encode_json
+from api.holdings import Holdings, derive_series
+from api.models import Adjustment, Interval, read_day
+from api.routes import DatabaseOf, HoldingsOf, SettingsOf, SnapshotOf, check_range
+from api.routes.figures import build_statistics
+from api.series import FIELDS, Series, cut_page, reverse_bars, slice_days
+from api.texts import encode_rows
+
+router = APIRouter(include_in_schema=False)
+
+
+def read_bound(value: Any) -> Any:
+    return read_day(value or None)
+
+
+Bound = Annotated[date | None, BeforeValidator(read_bound)]
+
+
+class WidgetQuery(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    symbol: str = Field(max_length=32)
+    interval: Interval = "1d"
+    adjustment: Adjustment = "split"
+    start: Bound = None
+    end: Bound = None
+
+
+class ChartQuery(WidgetQuery):
+    theme: Literal["dark", "light"] = "dark"
+    raw: bool = False
+
+
+@router.get("/widgets.json")
+async def list_widgets(database: DatabaseOf, snapshot: SnapshotOf) -> Response:
+    """What the workspace can show of this store."""
+    return answer(openbb.build_widgets(await find_first(database, snapshot)))
+
+
+@router.get("/apps.json")
+async def list_apps(database: DatabaseOf, snapshot: SnapshotOf) -> Response:
+    """A dashboard of these widgets."""
+    return answer(openbb.build_apps(await find_first(database, snapshot)))
+
+
+@router.get("/openbb/symbols")
+async def list_symbols(
+    settings: SettingsOf, database: DatabaseOf, snapshot: SnapshotOf
+) -> Response:
+    """The choices of a widget's symbol."""
+    most = settings.max_rows
+    rows = await database.ask(snapshot, lambda c: queries.read_instruments(c, "", "", most))
+    return answer([{"label": row["symbol"], "value": row["symbol"]} for row in rows])
+
+
+@router.get("/openbb/price_chart")
+async def draw_prices(
+    query: Annotated[ChartQuery, InQuery()],
+    settings: SettingsOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """A Plotly figure of the newest bars of a range; `raw` gives their rows."""
+    series = cut_newest(await take_bars(holdings, snapshot, query), settings.max_rows)
+    return answer_rows(series) if query.raw else answer(openbb.build_figure(series, query.theme))
+
+
+@router.get("/openbb/bars")
+async def list_bars(
+    query: Annotated[WidgetQuery, InQuery()],
+    settings: SettingsOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """The newest bars of a range, newest first."""
+    series = cut_newest(await take_bars(holdings, snapshot, query), settings.max_rows)
+    return answer_rows(reverse_bars(series))
+
+
+@router.get("/openbb/statistics")
+async def tell_statistics(
+    query: Annotated[WidgetQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+) -> Response:
+    """Figures of a range."""
+    series = await take_bars(holdings, snapshot, query)
+    figures = build_statistics(series, interval=query.interval)
+    return answer(openbb.build_metrics(figures, series))
+
+
+@router.get("/openbb/coverage")
+async def list_coverage(
+    settings: SettingsOf, database: DatabaseOf, snapshot: SnapshotOf
+) -> Response:
+    """Sessions, gaps, notes and revisions of all instruments."""
+    most = settings.max_rows
+    return answer(await database.ask(snapshot, lambda c: queries.read_coverages(c, "", "", most)))
+
+
+async def find_first(database: Database, snapshot: Snapshot | None) -> str | None:
+    """The symbol that a widget begins with; None in an empty store."""
+    rows = await database.ask(snapshot, lambda c: queries.read_instruments(c, "", "", 1))
+    return rows[0]["symbol"] if rows else None
+
+
+async def take_bars(holdings: Holdings, snapshot: Snapshot | None, query: WidgetQuery) -> Series:
+    check_range(query.start, query.end)
+    held = await holdings.take(snapshot, query.symbol)
+    series = derive_series(held, query.adjustment, interval=query.interval)
+    return slice_days(series, query.start, query.end)
+
+
+def cut_newest(series: Series, most: int) -> Series:
+    """The last `most` bars, oldest first."""
+    return reverse_bars(cut_page(series, most, "desc")[0])
+
+
+def answer(value: Any) -> Response:
+    return Response(encode_json(value), media_type=JSON)
+
+
+def answer_rows(series: Series) -> Response:
+    rows = encode_rows(build_columns(Page((series,), FIELDS)), "json")
+    return Response(b"[" + rows + b"]", media_type=JSON)

@@ -1,0 +1,195 @@
+"""/udf: the store as a data source of TradingView's charts, to the letter of their UDF protocol.
+
+A chart reads nothing but JSON of the protocol, so a fault is {"s": "error", "errmsg": ...} here:
+with 200 where the request is at fault, else with the status that it has everywhere. Parameters
+that a chart sends beside those of the protocol are passed over.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Query as InQuery
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import queries, udf
+from api.errors import OUR_FAULT, Problem, describe_invalid
+from api.formats import JSON, encode_json
+from api.holdings import Holding, derive_series
+from api.resample import resample
+from api.routes import DatabaseOf, HoldingsOf, SettingsOf, SnapshotOf
+from api.series import Series
+
+log = logging.getLogger("api")
+
+FARTHEST = 2**53
+Seconds = Annotated[int, Field(ge=-FARTHEST, le=FARTHEST)]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class UdfRoute(APIRoute):
+    """A route whose faults a chart can read."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                messages = (describe_invalid(request, item)["message"] for item in error.errors())
+                return answer_error("; ".join(messages))
+            except Problem as problem:
+                status = problem.status if problem.status >= 500 else 200
+                return answer_error(problem.detail, status, problem.headers)
+            except Exception:
+                log.exception("a request failed: %s", request.url.path)
+                return answer_error(OUR_FAULT, 500)
+
+        return answer
+
+
+def answer_error(message: str, status: int = 200, headers: Any = None) -> Response:
+    return answer_udf({"s": "error", "errmsg": message}, status, headers)
+
+
+def answer_udf(value: Any, status: int = 200, headers: Any = None) -> Response:
+    return Response(encode_json(value), status, headers, JSON)
+
+
+router = APIRouter(prefix="/udf", include_in_schema=False, route_class=UdfRoute)
+
+
+class UdfQuery(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class SymbolQuery(UdfQuery):
+    symbol: str = Field(max_length=64)
+
+
+class SearchQuery(UdfQuery):
+    query: str = Field("", max_length=64)
+    type: str = Field("", max_length=32)
+    exchange: str = Field("", max_length=32)
+    limit: int = Field(30, ge=1)
+
+
+class RangeQuery(SymbolQuery):
+    resolution: str = Field(max_length=8)
+    start: Seconds | None = Field(None, alias="from")
+    end: Seconds = Field(alias="to")
+
+
+class HistoryQuery(RangeQuery):
+    countback: int = Field(0, ge=0, le=FARTHEST)
+
+
+@router.get("/config")
+async def read_config(database: DatabaseOf, snapshot: SnapshotOf) -> Response:
+    """What this data source can do."""
+    return answer_udf(udf.build_config(await database.ask(snapshot, queries.read_exchanges)))
+
+
+@router.get("/symbols")
+async def read_symbol(
+    query: Annotated[SymbolQuery, InQuery()],
+    database: DatabaseOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """What a chart has to know of one symbol."""
+    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
+    symbol = held.series.symbol
+    listing = await database.ask(snapshot, lambda c: queries.read_listing(c, symbol))
+    return answer_udf(udf.build_symbol(listing, held.series))
+
+
+@router.get("/search")
+async def search_symbols(
+    query: Annotated[SearchQuery, InQuery()],
+    settings: SettingsOf,
+    database: DatabaseOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Symbols that contain the query, those first that begin with it."""
+    limit = min(query.limit, settings.max_rows)
+    wanted = udf.read_symbol(query.query), query.type, query.exchange
+    found = await database.ask(snapshot, lambda c: queries.search_listings(c, *wanted, limit))
+    return answer_udf([udf.build_result(listing) for listing in found])
+
+
+@router.get("/history")
+async def read_history(
+    query: Annotated[HistoryQuery, InQuery()],
+    settings: SettingsOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Bars from `from` to before `to`, or the last `countback` before `to`."""
+    if not query.countback:
+        check_range(query)
+    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
+    _, bars = derive_bars(query.resolution, held)
+    wanted = query.start, query.end, query.countback
+    return answer_udf(udf.build_history(bars, *wanted, settings.max_rows))
+
+
+@router.get("/marks")
+async def read_marks(
+    query: Annotated[RangeQuery, InQuery()],
+    settings: SettingsOf,
+    database: DatabaseOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
+) -> Response:
+    """Notes on bars, each with its reason."""
+    start = check_range(query)
+    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
+    daily, bars = derive_bars(query.resolution, held)
+    asked = daily.symbol, None, None, 0, settings.max_rows
+    notes = await database.ask(snapshot, lambda c: queries.read_notes(c, *asked))
+    return answer_udf(udf.build_marks(notes, daily, bars, start, query.end))
+
+
+@router.get("/timescale_marks")
+async def read_timescale_marks(
+    query: Annotated[RangeQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+) -> Response:
+    """Splits and dividends."""
+    start = check_range(query)
+    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
+    daily, bars = derive_bars(query.resolution, held)
+    return answer_udf(
+        udf.build_timescale_marks(held.splits, held.dividends, daily, bars, start, query.end)
+    )
+
+
+@router.get("/time")
+async def read_time() -> Response:
+    """The server's clock, in whole seconds."""
+    headers = {"Cache-Control": "no-store"}
+    return Response(str(int(time.time())), headers=headers, media_type="text/plain")
+
+
+def check_range(query: RangeQuery) -> int:
+    """`from`, once it is known to be there and not after `to`."""
+    if query.start is None:
+        raise Problem(422, "from is missing: give the unix time of the first bar")
+    if query.start > query.end:
+        raise Problem(422, f"from {query.start} is after to {query.end}: swap them")
+    return query.start
+
+
+def derive_bars(resolution: str, held: Holding) -> tuple[Series, Series]:
+    """The daily bars, and those of the resolution that was asked for."""
+    interval = udf.RESOLUTIONS.get(resolution)
+    if interval is None:
+        possible = ", ".join(udf.SUPPORTED)
+        raise Problem(422, f"resolution={resolution}: possible are {possible}")
+    daily = derive_series(held, udf.ADJUSTMENT)
+    return daily, resample(daily, interval)
