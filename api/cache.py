@@ -25,7 +25,7 @@ log = logging.getLogger("api")
 VERSION = "1.0"
 VARY = "Accept, Accept-Encoding"
 LEAST_TO_COMPRESS = 1_000
-GZIP_LEVEL = 6
+GZIP_LEVEL = 4  # a third of the time of 6, for 6 % more bytes
 
 X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
 
@@ -88,7 +88,7 @@ class AnswerCache:
             answer = await self.cut_short(snapshot, scope, key)
         if answer is None:
             # not awaited directly: a client that goes away must not take the others along
-            task = self.under_way.get(key) or self.start(scope, key, snapshot, coding)
+            task = self.under_way.get(key) or self.start(scope, key, snapshot, (media, coding))
             answer = await asyncio.shield(task)
         if if_none_match == b"*" and answer.status == 200:
             return await send_unchanged(send, snapshot.generation, key)
@@ -109,25 +109,33 @@ class AnswerCache:
         return answer
 
     def start(
-        self, scope: Scope, key: str, snapshot: Snapshot, coding: str
+        self, scope: Scope, key: str, snapshot: Snapshot, wanted: tuple[str, str]
     ) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(self.compute(scope, key, snapshot.generation, coding))
+        task = asyncio.create_task(self.compute(scope, key, snapshot, wanted))
         self.under_way[key] = task
         task.add_done_callback(lambda _: self.under_way.pop(key, None))
         return task
 
-    async def compute(self, scope: Scope, key: str, generation: str, coding: str) -> Answer:
+    async def compute(
+        self, scope: Scope, key: str, snapshot: Snapshot, wanted: tuple[str, str]
+    ) -> Answer:
         """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
-        answer = await collect(self.app, scope)
-        headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
-        if answer.status != 200:
-            common = [*headers, *build_headers(generation)]
-            return Answer(answer.status, add_length(common, answer.body), answer.body)
-        body = answer.body
+        media, coding = wanted
+        made = None
+        if media == "json" and coding != "identity":  # else it was asked already
+            made = await self.shortcut(snapshot, scope["path"], scope["query_string"])
+        if made is None:
+            answer = await collect(self.app, scope)
+            headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
+            if answer.status != 200:
+                common = [*headers, *build_headers(snapshot.generation)]
+                return Answer(answer.status, add_length(common, answer.body), answer.body)
+            made = answer.body, headers
+        body, headers = made
         if coding == "gzip" and len(body) >= LEAST_TO_COMPRESS:
             body = await anyio.to_thread.run_sync(compress, body)
-            headers.append((b"content-encoding", b"gzip"))
-        return await self.keep(key, generation, headers, body)
+            headers = [*headers, (b"content-encoding", b"gzip")]
+        return await self.keep(key, snapshot.generation, headers, body)
 
 
 def read_headers(headers: RawHeaders) -> tuple[bytes, bytes, bytes]:
