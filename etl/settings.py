@@ -267,6 +267,10 @@ class Settings(Shared):
         return self.data_dir / "rejected_data.parquet"
 
     @property
+    def report_path(self) -> Path:
+        return self.data_dir / "report.html"
+
+    @property
     def ledger_path(self) -> Path:
         return self.data_dir / "calls.jsonl"
 

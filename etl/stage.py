@@ -56,7 +56,8 @@ class Run:
         except BaseException as error:
             entry["status"] = "failed"
             entry.pop("symbols", None)  # counted, but not what became of the rows
-            entry["error"] = str(error) if isinstance(error, EtlError) else type(error).__name__
+            is_told = isinstance(error, EtlError | SettingsError)
+            entry["error"] = str(error) if is_told else type(error).__name__
             raise
         finally:
             entry["finished_at"] = format_instant()
