@@ -1,6 +1,6 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help serve etl extract transform load plan verify rollback \
+.PHONY: help serve etl extract transform load plan verify report rollback \
 	test test-crash fuzz lint format explain bench clean
 
 VENV := .venv
@@ -35,6 +35,9 @@ plan: $(VENV)/.run  ## Show what the next run will ask the vendor, and why
 
 verify: $(VENV)/.run  ## Recompute what the store says of itself; name what does not add up
 	@$(PY) -m etl.verify
+
+report: $(VENV)/.run  ## Write data/report.html: the last run and the store on one page
+	@$(PY) -m etl.report
 
 rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the first
 	@$(PY) -m etl.rollback

@@ -21,4 +21,5 @@ stage      what every stage does around its work: lock, log, run record, publica
 extract    renames, never judges
 transform  judges, never fetches or stores
 load       stores, never judges
+report     one page of the last run and the store, out of findings (SQL), heatmap and moves
 """

@@ -65,7 +65,11 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
     path: Path = getattr(args, "input", None) or settings.clean_path
     database: Path = getattr(args, "database", None) or settings.database_path
     run = run or stage.open_run(settings, path)
-    with run.record_stage("load") as record, stage.connect(settings) as connection:
+    with (
+        run.record_stage("load") as record,
+        publish.discard_on_failure(database),
+        stage.connect(settings) as connection,
+    ):
         read_input(connection, settings, path)
         read_beside(connection, settings, path)
         store = open_store(connection, database)
@@ -200,7 +204,7 @@ def publish_next(
     unsorted = 0 if store.is_fresh else store.unsorted + record["inserted"] + record["revised"]
     connection.execute("DETACH store")
     if unsorted > (0 if bars < SMALL_STORE else bars * UNSORTED_SHARE):
-        rewrite_sorted(connection, next_path)
+        rewrite_sorted(connection, path)
         unsorted = 0
     record.update(generation=generation)
     accounts.add_digests(connection, record["symbols"])
@@ -242,9 +246,9 @@ def write_changes(connection: duckdb.DuckDBPyConnection, run_id: str, store: Sto
     derived.write_provisional(connection, run_id)
 
 
-def rewrite_sorted(connection: duckdb.DuckDBPyConnection, next_path: Path) -> None:
+def rewrite_sorted(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Replace `next` by the same tables written out in order: what makes reads of a symbol fast."""
-    sorted_path = next_path.with_name(next_path.name + ".sorted")
+    next_path, sorted_path = publish.next_of(path), publish.sorted_of(path)
     publish.discard(sorted_path)
     connection.execute(f"ATTACH {stage.quote(sorted_path)} AS sorted")
     create_tables(connection, "sorted")

@@ -9,6 +9,8 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,11 @@ def previous_of(path: Path) -> Path:
 
 def next_of(path: Path) -> Path:
     return path.with_name(path.stem + ".next" + path.suffix)
+
+
+def sorted_of(path: Path) -> Path:
+    """Where `next` is written out in order."""
+    return next_of(path).with_name(next_of(path).name + ".sorted")
 
 
 def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
@@ -97,6 +104,21 @@ def copy_store(path: Path, copy: Path) -> None:
 def discard(path: Path) -> None:
     path.unlink(missing_ok=True)
     wal_of(path).unlink(missing_ok=True)
+
+
+@contextmanager
+def discard_on_failure(path: Path) -> Iterator[None]:
+    """Leave nothing of a next version that an error ended, for it may fill the disk.
+
+    What a kill leaves, the next load discards. To be entered before a connection is, so that the
+    connection is closed by then.
+    """
+    try:
+        yield
+    except BaseException:
+        discard(next_of(path))
+        discard(sorted_of(path))
+        raise
 
 
 def make_generation(path: Path) -> str:

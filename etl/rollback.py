@@ -35,7 +35,11 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
     if not previous.exists():
         raise StoreError(f"there is no version before this one ({previous.name}): nothing to do")
     run = stage.open_run(settings)
-    with run.record_stage("rollback") as record, stage.connect(settings) as connection:
+    with (
+        run.record_stage("rollback") as record,
+        publish.discard_on_failure(path),
+        stage.connect(settings) as connection,
+    ):
         was = copy_previous(connection, path, previous)
         generation = publish.make_generation(path)
         record.update(generation=generation, restored=was)

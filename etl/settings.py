@@ -39,9 +39,20 @@ def declare(name: str, default: str, help: str, parse: Callable[[str], object]) 
 def to_path(text: str) -> Path:
     """A relative path starts at the project root."""
     try:
-        return PROJECT_ROOT / Path(text).expanduser()
+        return check_path(PROJECT_ROOT / Path(text).expanduser())
     except RuntimeError:  # ~ of a user who does not exist
         raise ValueError("a path") from None
+
+
+def check_path(path: Path) -> Path:
+    """The path; ValueError if it is only bytes to this process, which DuckDB cannot be told."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            "a path that is text in this locale: set LC_ALL=C.UTF-8 and unset PYTHONUTF8"
+        ) from None
+    return path
 
 
 def to_optional_path(text: str) -> Path | None:
@@ -265,6 +276,10 @@ class Settings(Shared):
     @property
     def rejected_path(self) -> Path:
         return self.data_dir / "rejected_data.parquet"
+
+    @property
+    def report_path(self) -> Path:
+        return self.data_dir / "report.html"
 
     @property
     def ledger_path(self) -> Path:

@@ -27,7 +27,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from etl.errors import EtlError, InputError, LockedError
-from etl.settings import Settings, SettingsError, read_settings
+from etl.settings import Settings, SettingsError, check_path, read_settings
 
 log = logging.getLogger("etl")
 
@@ -56,7 +56,8 @@ class Run:
         except BaseException as error:
             entry["status"] = "failed"
             entry.pop("symbols", None)  # counted, but not what became of the rows
-            entry["error"] = str(error) if isinstance(error, EtlError) else type(error).__name__
+            is_told = isinstance(error, EtlError | SettingsError)
+            entry["error"] = str(error) if is_told else type(error).__name__
             raise
         finally:
             entry["finished_at"] = format_instant()
@@ -202,9 +203,11 @@ def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
 def from_here(text: str) -> Path:
     """A path on a command line: it starts at the current folder, not at the project root."""
     try:
-        return Path(text).expanduser().absolute()
+        return check_path(Path(text).expanduser().absolute())
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: wanted {error}") from None
 
 
 def main(
@@ -270,7 +273,9 @@ class Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if not self.has_traceback:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
-        return redact(super().format(record), self.secret)
+        text = redact(super().format(record), self.secret)
+        # a file's name may be bytes that are no text: that must not cost the message
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def redact(text: str, secret: str) -> str:

@@ -533,6 +533,7 @@ def test_a_disk_that_is_full_leaves_the_published_file_and_one_line(
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("ERROR ")
+    assert [file.name for file in data_dir.iterdir() if ".next" in file.name] == []
     assert read_content(database) == before
     assert read_record(data_dir)["stages"]["load"]["status"] == "failed"
     assert load_bars(data_dir, IBM_4) == 0

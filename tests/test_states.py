@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from etl import verify
+from etl import stage, verify
 from etl.__main__ import main as run_all
+from etl.settings import Settings, read_settings
 from tests.conftest import call_stage, clean_environ, query_store, read_record, run_stage
 from tests.server import read_json, serve
 from tests.stores import hash_bars, identify, load_answer, store_of
@@ -68,7 +69,7 @@ def test_a_full_disk_leaves_the_old_bars_and_the_next_run_heals(
         assert identify(store_of(data_dir)) == before
         assert read_closes(client) == [5.0]
         assert read_json(client, "/health")["status"] == "ok"
-        assert not list(data_dir.glob("*.parquet.next"))
+        assert not [path for path in data_dir.iterdir() if ".next" in path.name]
         assert call_stage(run_all, *options) == 0
         assert read_closes(client) == [6.0, 6.5, 7.0]
     assert call_stage(verify.main) == 0
@@ -206,3 +207,28 @@ def test_a_folder_with_letters_of_any_language_works_without_a_locale(tmp_path: 
     done = run_etl(data_dir, *options, LC_ALL="C", LANG="C")
     assert done.returncode == 0, done.stderr
     assert len(query_store(store_of(data_dir), "FROM ohlcv_data")) == 1
+
+
+def test_a_folder_that_is_no_text_in_this_locale_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_etl(tmp_path / "märkte 市場", "--source", "sample", **ascii_only)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: DATA_DIR=")
+    assert line.endswith("set LC_ALL=C.UTF-8 and unset PYTHONUTF8")
+    given = run_etl(tmp_path / "data", "--source", "files", "--path", "é.csv", **ascii_only)
+    assert given.returncode == 2
+    assert "unset PYTHONUTF8" in given.stderr.splitlines()[-1]
+    assert not (tmp_path / "märkte 市場").exists()
+
+
+def test_a_message_that_is_no_text_is_logged_all_the_same(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.start_logging(read_settings(Settings, {"DATA_DIR": str(data_dir)}, {}))
+    try:
+        stage.log.warning("no symbols in %s", "m\udcc3rkte")
+    finally:
+        call_stage(lambda argv: 0)  # closes the files
+    assert "no symbols in m\\udcc3rkte" in (data_dir / "etl.log").read_text()
+    assert "Traceback" not in capsys.readouterr().err
