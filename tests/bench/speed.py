@@ -51,7 +51,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
         database = publish(Path(folder))
-        service = servers.enter_context(serve_service(Path(folder)))
+        service, _ = servers.enter_context(serve_service(Path(folder)))
         body = Path(folder) / "body.json"
         body.write_bytes(fetch(service, make_urls(["S00000"], 1, "ohlcv")[0]))
         bases = {"service": service}
@@ -97,17 +97,22 @@ def make_urls(symbols: list[str], count: int, what: str) -> list[str]:
 
 
 def drive(base: str, urls: Path, seconds: int) -> Result:
-    script = str(Path(__file__).with_name("random_urls.lua"))
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script, base]
-    environ = {**os.environ, "URLS": str(urls)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-    said = done.stdout
+    said = start_wrk(base, urls, seconds, CONNECTIONS).communicate()[0]
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     return Result(
         float(find(r"Requests/sec:\s+([\d.]+)", said)),
         find(r"^\s+50%\s+(\S+)", said),
         find(r"^\s+99%\s+(\S+)", said),
         int(errors.group(1)) if errors else 0,
+    )
+
+
+def start_wrk(base: str, urls: Path, seconds: int, connections: int) -> subprocess.Popen[str]:
+    """wrk asking for random lines of a file, under way; its report comes on stdout."""
+    script = str(Path(__file__).with_name("random_urls.lua"))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script, base]
+    return subprocess.Popen(
+        command, env={**os.environ, "URLS": str(urls)}, stdout=subprocess.PIPE, text=True
     )
 
 
@@ -118,11 +123,12 @@ def find(pattern: str, text: str) -> str:
 
 
 @contextmanager
-def serve_service(data: Path) -> Iterator[str]:
+def serve_service(data: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The service with one worker over a data folder."""
     port = find_port()
     environ = {**os.environ, "DATA_DIR": str(data), "API_PORT": str(port), "LOG_LEVEL": "ERROR"}
-    with serve([sys.executable, "-m", "api.main"], environ, port) as base:
-        yield base
+    with serve([sys.executable, "-m", "api.main"], environ, port) as served:
+        yield served
 
 
 @contextmanager
@@ -130,17 +136,20 @@ def serve_peer(name: str, database: Path, body: Path) -> Iterator[str]:
     port = find_port()
     environ = {**os.environ, "DATABASE": str(database), "BODY": str(body)}
     command = [sys.executable, "-m", "uvicorn", f"tests.bench.peers:{name}", "--port", str(port)]
-    with serve([*command, "--log-level", "error", "--no-access-log"], environ, port) as base:
+    with serve([*command, "--log-level", "error", "--no-access-log"], environ, port) as (base, _):
         yield base
 
 
 @contextmanager
-def serve(command: list[str], environ: dict[str, str], port: int) -> Iterator[str]:
+def serve(
+    command: list[str], environ: dict[str, str], port: int
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The address of a server and its process, once it answers."""
     base = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         try:
             wait_for(base)
-            yield base
+            yield base, process
         finally:
             process.terminate()
 

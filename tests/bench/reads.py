@@ -1,0 +1,165 @@
+"""Growth, memory and fairness of reads: python -m tests.bench.reads [--bars 40]
+
+    growth    read_series of the same 600 symbols, second pass: few bars against many
+    memory    a worker's resident memory before and after 10,000 distinct URLs
+    fairness  p99 of 8 clients of small ranges: alone, and beside 4 that take full histories
+
+--bars: millions of bars in the large store (40 takes 8 GB of disk and some minutes). Only ratios
+travel. Wants `wrk`, as make bench does.
+"""
+
+import argparse
+import random
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from api import queries
+from api.database import Snapshot, open_snapshot
+from api.settings import ApiSettings, read_settings
+from tests.bench.explain import run_load, select_bars
+from tests.bench.speed import fetch, make_urls, serve_service, start_wrk
+
+URLS = 10_000
+SAME = 600
+SHORT, LONG = 667, 5_000  # bars a symbol: 600 × 667 are 0.4 million
+SPARE_MB = 50
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--bars", type=int, default=5, help="millions")
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--folder", type=Path, help="keep the stores here, for another time")
+    args = parser.parse_args()
+    bars = args.bars * 1_000_000
+    with take_folder(args.folder) as folder:
+        compare_growth(folder, bars)
+        symbols = bars // LONG
+        data = publish(folder, symbols, LONG).parent
+        measure_memory(data, symbols)
+        measure_fairness(data, symbols, args.seconds)
+    return 0
+
+
+@contextmanager
+def take_folder(folder: Path | None) -> Iterator[Path]:
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder.resolve()
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            yield Path(made)
+
+
+def publish(folder: Path, symbols: int, days: int) -> Path:
+    """The database of a store of so many symbols and days, made unless it is there."""
+    data = folder / f"{symbols}x{days}"
+    database = data / "market_data.duckdb"
+    if not database.exists():
+        data.mkdir(exist_ok=True)
+        bars = data / "bars.parquet"
+        duckdb.sql(f"COPY ({select_bars(symbols, days)}) TO '{bars}'")
+        print(f"loading {symbols * days:,} bars: {run_load(data, bars):.0f} s", flush=True)
+        bars.unlink()
+    return database
+
+
+def compare_growth(folder: Path, bars: int) -> None:
+    memory = read_settings(ApiSettings, environ={}).db_memory_mb
+    small, large = (
+        open_snapshot(publish(folder, symbols, SHORT), memory) for symbols in (SAME, bars // SHORT)
+    )
+    names = [f"S{number:05}" for number in range(SAME)]
+    for snapshot in (small, large):
+        time_reads(snapshot, names)
+    rounds = [[time_reads(snapshot, names) for snapshot in (small, large)] for _ in range(3)]
+    few, many = (statistics.median(times) for times in zip(*rounds, strict=True))
+    print(
+        f"growth: read_series of {SAME} symbols, p50: {few:.2f} ms of {SAME * SHORT:,} bars,"
+        f" {many:.2f} ms of {bars:,}: {many / few:.2f} x",
+        flush=True,
+    )
+
+
+def time_reads(snapshot: Snapshot, symbols: list[str]) -> float:
+    """Median milliseconds."""
+    times = []
+    for symbol in symbols:
+        started = time.perf_counter()
+        queries.read_series(snapshot.connection.cursor(), symbol, "raw")
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times)
+
+
+def measure_memory(data: Path, symbols: int) -> None:
+    settings = read_settings(ApiSettings, environ={})
+    random.seed(7)
+    names = [f"S{number:05}" for number in range(symbols)]
+    with serve_service(data) as (base, process):
+        fetch(base, "/health")
+        before = read_resident(process.pid)
+        most = before
+        for count, url in enumerate(make_urls(names, URLS, "ohlcv")):
+            fetch(base, url)
+            if not count % 500:
+                most = max(most, read_resident(process.pid))
+        most = max(most, read_resident(process.pid))
+    allowed = before + settings.cache_max_mb + settings.db_memory_mb + SPARE_MB
+    print(
+        f"memory: {before:.0f} MB at the start, {most:.0f} MB after {URLS:,} URLs of"
+        f" {symbols * LONG:,} bars; {allowed:.0f} MB are allowed",
+        flush=True,
+    )
+
+
+def read_resident(pid: int) -> float:
+    """Resident memory of a process, MB."""
+    command = ["ps", "-o", "rss=", "-p", str(pid)]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout) / 1024
+
+
+def measure_fairness(data: Path, symbols: int, seconds: int) -> None:
+    random.seed(7)
+    few = [f"S{number:05}" for number in range(20)]
+    small, full = data / "small.txt", data / "full.txt"
+    small.write_text("\n".join(make_urls(few, 20_000, "ohlcv")) + "\n")
+    others = [f"/instruments/S{number:05}/ohlcv" for number in range(20, min(symbols, 220))]
+    full.write_text("\n".join(others) + "\n")
+    with serve_service(data) as (base, _):
+        for symbol in few:
+            fetch(base, f"/instruments/{symbol}/ohlcv")
+        rounds = []
+        for _ in range(3):
+            alone = read_p99(start_wrk(base, small, seconds, 8))
+            streams = start_wrk(base, full, seconds + 2, 4)
+            beside = read_p99(start_wrk(base, small, seconds, 8))
+            said = streams.communicate()[0]
+            rounds.append((alone, beside))
+            print(f"fairness: p99 of small ranges {alone:.1f} ms, beside streams {beside:.1f} ms")
+    alone, beside = (statistics.median(each) for each in zip(*rounds, strict=True))
+    rate = re.search(r"Transfer/sec:\s+(\S+)", said)
+    print(
+        f"fairness: {beside / alone:.2f} x; the streams took {rate.group(1) if rate else '?'}"
+        " a second",
+        flush=True,
+    )
+
+
+def read_p99(process: subprocess.Popen[str]) -> float:
+    """Milliseconds."""
+    said = process.communicate()[0]
+    found = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s)", said, re.MULTILINE)
+    assert found, said
+    return float(found.group(1)) * {"us": 0.001, "ms": 1, "s": 1000}[found.group(2)]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
