@@ -121,7 +121,7 @@ Symbols = Field(
 )
 
 
-class ManyQuery(PageQuery):
+class ManyQuery(BarsQuery):
     symbols: str = Symbols
     after: str | None = Field(
         None,
@@ -481,6 +481,10 @@ class ManyBar(Bar):
 
 
 class ManyBarsPage(BaseModel):
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    left_out: int | None = Field(
+        None, description="Only where strict: bars of the whole range that have a note."
+    )
     unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
     interval: Interval

@@ -235,6 +235,8 @@ def test_without_a_database_a_bad_request_is_refused_as_ever(data_dir: Path, url
         ("limit=0", "it should be from 1 to 50000"),
         ("as_of=2020-05-08", NO_INSTANT),
         ("limit=1&limit=2", "give it once"),
+        ("fields=price", "possible are open, high, low, close, volume"),
+        ("quality=strict&interval=1wk", "it goes with interval=1d only"),
     ],
 )
 def test_without_a_database_a_message_is_the_same(data_dir: Path, query: str, detail: str) -> None:

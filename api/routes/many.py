@@ -1,6 +1,8 @@
 """Several symbols at once: /ohlcv, /ohlcv/latest, /statistics/…, /screen."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -33,7 +35,15 @@ from api.routes import (
     check_range,
     move_on,
 )
-from api.routes.bars import answer_page, read_fields, read_format
+from api.routes.bars import (
+    answer_page,
+    check_page,
+    is_strict,
+    leave_out_noted,
+    read_format,
+    take_as_of,
+    tell_view,
+)
 from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
 
 router = APIRouter(tags=["several symbols"])
@@ -50,6 +60,7 @@ async def read_many(
     request: Request,
     query: Annotated[ManyQuery, InQuery()],
     settings: SettingsOf,
+    database: DatabaseOf,
     holdings: HoldingsOf,
     snapshot: SnapshotOf,
 ) -> Response:
@@ -57,13 +68,18 @@ async def read_many(
 
     `limit` counts rows over all symbols; `next` goes on after the last row.
     """
-    check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
+    limit, fields = check_page(query, settings.max_rows)
     chosen = read_format(request, query.format)
     names = read_symbols(query.symbols)
-    found, unknown = await take_known(holdings, snapshot, names)
-    fields = read_fields(query.fields, query.interval)
-    parts = [slice_days(s, query.start, query.end) for s in derive_all(found, query)]
+
+    async def take(name: str) -> Holding:
+        return await take_as_of(database, holdings, snapshot, name, query.as_of)
+
+    found, unknown = await take_known(names, take)
+    whole = await anyio.to_thread.run_sync(derive_parts, found, query)
+    strict = (leave_out_noted(database, snapshot, part) for part in whole)
+    parts = await asyncio.gather(*strict) if is_strict(query) else whole
+    left_out = sum(map(len, whole)) - sum(map(len, parts))
     if query.order == "desc":
         parts = [reverse_bars(part) for part in parts]
     page, following = cut_parts(pass_over(parts, query.after), limit)
@@ -71,7 +87,7 @@ async def read_many(
     return await answer_page(
         Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True),
         chosen,
-        {"unknown": unknown},
+        {**tell_view(query, left_out), "unknown": unknown},
     )
 
 
@@ -88,7 +104,8 @@ async def read_latest(
 ) -> Response:
     """The newest daily bar of each symbol, as traded, in the order asked."""
     chosen = read_format(request, query.format)
-    found, unknown = await take_known(holdings, snapshot, read_symbols(query.symbols))
+    names = read_symbols(query.symbols)
+    found, unknown = await take_known(names, partial(holdings.take, snapshot))
     last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
     return await answer_page(Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
 
@@ -154,12 +171,10 @@ def read_symbols(text: str) -> list[str]:
 
 
 async def take_known(
-    holdings: Holdings, snapshot: Snapshot | None, names: list[str]
+    names: list[str], take: Callable[[str], Awaitable[Holding]]
 ) -> tuple[list[Holding], list[str]]:
     """The holdings of the known symbols, and the unknown names. A 404 Problem if none is known."""
-    taken = await asyncio.gather(
-        *(holdings.take(snapshot, name) for name in names), return_exceptions=True
-    )
+    taken = await asyncio.gather(*map(take, names), return_exceptions=True)
     unknown = []
     for name, result in zip(names, taken, strict=True):
         if isinstance(result, Problem) and result.status == 404:
@@ -171,14 +186,14 @@ async def take_known(
     return [held for held in taken if isinstance(held, Holding)], unknown
 
 
-def derive_all(found: list[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
-    return [
-        derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
-        for held in found
-    ]
+def derive_parts(found: list[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
+    """Of each holding the bars of the range, as the query asks for them."""
+    view = (query.adjustment, query.adjusted_as_of, query.interval)
+    whole = (derive_series(held, *view) for held in found)
+    return [slice_days(series, query.start, query.end) for series in whole]
 
 
-def pass_over(parts: list[Series], after: str | None) -> list[Series]:
+def pass_over(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
     """The bars behind the row that `after` names, as SYMBOL:2012-01-31."""
     if after is None:
         return parts
@@ -190,7 +205,7 @@ def pass_over(parts: list[Series], after: str | None) -> list[Series]:
     return [take_slice(parts[place], slice(rows[0] + 1, None)), *parts[place + 1 :]]
 
 
-def cut_parts(parts: list[Series], limit: int) -> tuple[tuple[Series, ...], str | None]:
+def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], str | None]:
     """The first `limit` bars over all parts, and the name of the last row if more follow."""
     page: list[Series] = []
     for part in parts:
@@ -208,9 +223,11 @@ async def answer_matrix(
     query: MatrixQuery, holdings: Holdings, snapshot: Snapshot | None, left_out: str
 ) -> Response:
     check_range(query.start, query.end)
-    found, unknown = await take_known(holdings, snapshot, read_symbols(query.symbols))
-    parts = [slice_days(s, query.start, query.end) for s in derive_all(found, query)]
-    matrices = await anyio.to_thread.run_sync(compute_matrices, parts, query.kind)
+    names = read_symbols(query.symbols)
+    found, unknown = await take_known(names, partial(holdings.take, snapshot))
+    matrices = await anyio.to_thread.run_sync(
+        lambda: compute_matrices(derive_parts(found, query), query.kind)
+    )
     matrices.pop(left_out)
     told = {"interval": query.interval, "adjustment": query.adjustment, "unknown": unknown}
     return answer_json({**told, **matrices})
