@@ -108,6 +108,7 @@ REFUSALS = [
     ),
     (f"GET {BARS}?as_of=9999-12-31T23:59:59-01:00", 422, NO_INSTANT),
     (f"GET {BARS}?as_of=0001-01-01T00:00:00%2B01:00", 422, NO_INSTANT),
+    (f"GET {BARS}?{'x=&' * 999}", 422, "999 parameters are given: no page has 30"),
     ("GET /ohlcv", 422, "symbols is missing: add symbols="),
     (f"GET /instruments/{'A' * 33}", 422, "it should have at most 32 characters"),
     (f"GET {STATISTICS}?benchmark=", 422, "benchmark=: it should have at least 1 character"),
