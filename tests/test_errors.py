@@ -255,6 +255,13 @@ def test_without_a_database_a_message_is_the_same(data_dir: Path, query: str, de
         assert detail in check_problem(client.get(f"{BARS}?{query}"), 422)["detail"]
 
 
+@pytest.mark.parametrize("path", ["/ohlcv", "/ohlcv/latest", "/statistics/correlation"])
+def test_without_a_database_a_list_of_symbols_is_checked_first(data_dir: Path, path: str) -> None:
+    with serve(data_dir) as client:
+        assert "name 1 to 100" in check_problem(client.get(f"{path}?symbols=,"), 422)["detail"]
+        check_problem(client.get(f"{path}?symbols=AAPL,XYZ"), 503)
+
+
 def test_a_database_that_cannot_be_read_is_503_with_the_remedy(data_dir: Path) -> None:
     (data_dir / "market_data.duckdb").write_bytes(b"no database" * 1000)
     with serve(data_dir) as client:

@@ -1,7 +1,7 @@
 """Several symbols at once: /ohlcv, /ohlcv/latest, /statistics/…, /screen."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.database import Snapshot
+from api.database import Database, Snapshot
 from api.errors import Problem
 from api.figures.comparison import compute_matrices
 from api.formats import Page
@@ -70,12 +70,10 @@ async def read_many(
     """
     limit, fields = check_page(query, settings.max_rows)
     chosen = read_format(request, query.format)
-    names = read_symbols(query.symbols)
-
-    async def take(name: str) -> Holding:
-        return await take_as_of(database, holdings, snapshot, name, query.as_of)
-
-    found, unknown = await take_known(names, take)
+    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
+    found = await asyncio.gather(
+        *(take_as_of(database, holdings, snapshot, name, query.as_of) for name in known)
+    )
     whole = await anyio.to_thread.run_sync(derive_parts, found, query)
     strict = (leave_out_noted(database, snapshot, part) for part in whole)
     parts = await asyncio.gather(*strict) if is_strict(query) else whole
@@ -99,13 +97,14 @@ async def read_many(
 async def read_latest(
     request: Request,
     query: Annotated[LatestQuery, InQuery()],
+    database: DatabaseOf,
     holdings: HoldingsOf,
     snapshot: SnapshotOf,
 ) -> Response:
     """The newest daily bar of each symbol, as traded, in the order asked."""
     chosen = read_format(request, query.format)
-    names = read_symbols(query.symbols)
-    found, unknown = await take_known(names, partial(holdings.take, snapshot))
+    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
+    found = await asyncio.gather(*(holdings.take(snapshot, name) for name in known))
     last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
     return await answer_page(Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
 
@@ -116,10 +115,13 @@ async def read_latest(
     responses=docs.answers(MatrixAnswer, "correlation", 404, 422, 503),
 )
 async def read_correlation(
-    query: Annotated[MatrixQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+    query: Annotated[MatrixQuery, InQuery()],
+    database: DatabaseOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
 ) -> Response:
     """Of the returns on the days that all symbols have; rows and columns as in `symbols`."""
-    return await answer_matrix(query, holdings, snapshot, "covariance")
+    return await answer_matrix(query, database, holdings, snapshot, "covariance")
 
 
 @router.get(
@@ -128,10 +130,13 @@ async def read_correlation(
     responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
 )
 async def read_covariance(
-    query: Annotated[MatrixQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+    query: Annotated[MatrixQuery, InQuery()],
+    database: DatabaseOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
 ) -> Response:
     """Of the returns of a bar (ddof 1, not annual), on the days that all symbols have."""
-    return await answer_matrix(query, holdings, snapshot, "correlation")
+    return await answer_matrix(query, database, holdings, snapshot, "correlation")
 
 
 @router.get(
@@ -170,23 +175,22 @@ def read_symbols(text: str) -> list[str]:
     return names
 
 
-async def take_known(
-    names: list[str], take: Callable[[str], Awaitable[Holding]]
-) -> tuple[list[Holding], list[str]]:
-    """The holdings of the known symbols, and the unknown names. A 404 Problem if none is known."""
-    taken = await asyncio.gather(*map(take, names), return_exceptions=True)
-    unknown = []
-    for name, result in zip(names, taken, strict=True):
-        if isinstance(result, Problem) and result.status == 404:
-            unknown.append(name)
-        elif isinstance(result, BaseException):
-            raise result
+async def part_known(
+    database: Database, holdings: Holdings, snapshot: Snapshot | None, symbols: str
+) -> tuple[list[str], list[str]]:
+    """The known and the unknown of the symbols asked for. A 404 Problem if none is known."""
+    names = read_symbols(symbols)
+    snapshot = snapshot or database.take_snapshot()
+    if all(holdings.knows(snapshot, name) for name in names):
+        return names, []
+    catalog = await database.ask(snapshot, partial(holdings.read_catalog, snapshot))
+    unknown = [name for name in names if name not in catalog]
     if len(unknown) == len(names):
         raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
-    return [held for held in taken if isinstance(held, Holding)], unknown
+    return [name for name in names if name in catalog], unknown
 
 
-def derive_parts(found: list[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
+def derive_parts(found: Sequence[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
     """Of each holding the bars of the range, as the query asks for them."""
     view = (query.adjustment, query.adjusted_as_of, query.interval)
     whole = (derive_series(held, *view) for held in found)
@@ -220,11 +224,15 @@ def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], 
 
 
 async def answer_matrix(
-    query: MatrixQuery, holdings: Holdings, snapshot: Snapshot | None, left_out: str
+    query: MatrixQuery,
+    database: Database,
+    holdings: Holdings,
+    snapshot: Snapshot | None,
+    left_out: str,
 ) -> Response:
     check_range(query.start, query.end)
-    names = read_symbols(query.symbols)
-    found, unknown = await take_known(names, partial(holdings.take, snapshot))
+    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
+    found = await asyncio.gather(*(holdings.take(snapshot, name) for name in known))
     matrices = await anyio.to_thread.run_sync(
         lambda: compute_matrices(derive_parts(found, query), query.kind)
     )
