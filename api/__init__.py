@@ -8,6 +8,7 @@ main         the application factory and `python -m api.main`
 database     opens the published file read-only, once a version: a snapshot
 cache        finished answers as bytes, looked up before routing
 shortcut     a range of a held symbol, before routing
+ranges       parts of an answer, by bytes, as some readers ask for a file
 holdings     one symbol's columns, read once a generation
 memory       what a worker keeps, bounded in bytes
 errors       one error body, made by one function

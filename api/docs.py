@@ -28,6 +28,7 @@ Daily price bars (open, high, low, close, volume) of a market data store of your
 * Every list has `count`, `next` (a relative URL, or null) and `data`; `next` stands in `Link` too.
 * Every answer has a strong `ETag`: send it back as `If-None-Match` and get a 304 until new data
   are published. `X-Data-Generation` names the publication that an answer was made from.
+* `Range` gives a part of an answer (206), as readers want it that take a table from a URL.
 * Every error is `application/problem+json`: its `detail` says what is possible.
 """
 

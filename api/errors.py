@@ -8,6 +8,7 @@ An answer never shows a path, a query or a stack.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +19,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 log = logging.getLogger("api")
+
+IT = re.compile(r"^(Input|String)\b")  # what a message of pydantic begins with
 
 MEDIA_TYPE = "application/problem+json"
 OUR_FAULT = "Something went wrong here; the server's log says what."
@@ -105,13 +108,13 @@ def describe_invalid(request: Request, item: Mapping[str, Any]) -> dict[str, Any
         possible = ", ".join(list_parameters(request)) or "none here"
         message = f"unknown parameter {name}: possible are {possible}"
     elif item["type"] == "missing":
-        message = f"{name} is missing: give it"
+        message = f"{name} is missing: add {name}="
     elif item["type"] == "value_error":
         message = str(item["ctx"]["error"])
     elif item["type"] == "literal_error":
         message = f"{name}={got}: possible are {item['ctx']['expected'].replace(chr(39), '')}"
     else:
-        message = f"{name}={got}: {item['msg'].replace('Input should', 'it should')}"
+        message = f"{name}={got}: {IT.sub('it', item['msg'])}"
     return {"parameter": name, "message": message}
 
 

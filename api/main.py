@@ -15,6 +15,7 @@ from api.database import Database
 from api.errors import install_handlers
 from api.holdings import Holdings
 from api.memory import Memory, MemoryBackend
+from api.ranges import cut_range
 from api.routes import (
     bars,
     figures,
@@ -33,7 +34,7 @@ from api.shortcut import build_shortcut
 # Paths whose answers depend on more than the snapshot, or not on it at all.
 UNCACHED = ("/health", "/docs", "/openapi.json", "/udf/time")
 EXPOSED = [
-    *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition"),
+    *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
     *("X-Unknown", "X-As-Of", "X-Left-Out"),
 ]
@@ -49,7 +50,7 @@ class Service(FastAPI):
     front: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.front(scope, receive, send)
+        await self.front(scope, receive, cut_range(scope, send))
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)

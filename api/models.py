@@ -12,6 +12,13 @@ Adjustment = Literal["raw", "split", "all"]
 Basis = Literal["raw", "split"]
 Interval = Literal["1d", "1wk", "1mo", "3mo", "1y"]
 FormatName = Literal["json", "columns", "csv", "ndjson", "parquet", "arrow"]
+ScreenColumn = Literal[
+    "symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume"
+]
+FallingColumn = Literal[
+    "-symbol", "-bars", "-last_close", "-total_return", "-mean_volume", "-dollar_volume"
+]
+Floor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def read_day(value: Any) -> Any:
@@ -121,7 +128,7 @@ Symbols = Field(
 )
 
 
-class ManyQuery(PageQuery):
+class ManyQuery(BarsQuery):
     symbols: str = Symbols
     after: str | None = Field(
         None,
@@ -147,10 +154,19 @@ class FigureQuery(ViewQuery):
 
 
 RiskFree = Field(
-    0.0, gt=-1, le=10, description="Annual risk-free rate; 0.03 is 3 %.", examples=[0.0]
+    0.0,
+    gt=-1,
+    le=10,
+    allow_inf_nan=False,
+    description="Annual risk-free rate; 0.03 is 3 %.",
+    examples=[0.0],
 )
 Benchmark = Field(
-    None, max_length=32, description="Symbol to compare with, in any case.", examples=["MSFT"]
+    None,
+    min_length=1,
+    max_length=32,
+    description="Symbol to compare with, in any case.",
+    examples=["MSFT"],
 )
 
 
@@ -198,17 +214,14 @@ class MatrixQuery(FigureQuery):
 
 
 class ScreenQuery(RangeQuery):
-    sort: str = Field(
+    sort: Literal[ScreenColumn, FallingColumn] = Field(
         "-total_return",
-        pattern=r"^-?(symbol|bars|last_close|total_return|mean_volume|dollar_volume)$",
         description="A column of the answer; a minus in front: largest first.",
         examples=["-total_return"],
     )
-    min_volume: float = Field(0, ge=0, description="Least mean volume.", examples=[0])
-    min_dollar_volume: float = Field(
-        0, ge=0, description="Least mean of close × volume.", examples=[0]
-    )
-    min_price: float = Field(0, ge=0, description="Least last close.", examples=[0])
+    min_volume: Floor = Field(0, description="Least mean volume.", examples=[0])
+    min_dollar_volume: Floor = Field(0, description="Least mean of close × volume.", examples=[0])
+    min_price: Floor = Field(0, description="Least last close.", examples=[0])
     min_bars: int = Field(2, ge=0, le=2**53, description="Least bars in the range.", examples=[2])
     limit: int | None = Field(
         None, description="Rows returned; default and most is MAX_ROWS.", examples=[5]
@@ -503,6 +516,10 @@ class ManyBar(Bar):
 
 
 class ManyBarsPage(BaseModel):
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    left_out: int | None = Field(
+        None, description="Only where strict: bars of the whole range that have a note."
+    )
     unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
     interval: Interval

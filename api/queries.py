@@ -348,8 +348,13 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> list[dict[str,
                    last_close,
                    CASE WHEN bars > 1 THEN last_close / first_close * coalesce(factor, 1) - 1 END
                        AS total_return, mean_volume, dollar_volume
-            FROM ranges LEFT JOIN factors USING (symbol))
-        FROM figures WHERE coalesce(mean_volume, 0) >= $min_volume
+            FROM ranges LEFT JOIN factors USING (symbol)),
+        finite AS (  -- a price of 0 has no return, and NaN would be sorted above every number
+            SELECT * REPLACE (
+                CASE WHEN isfinite(total_return) THEN total_return END AS total_return,
+                CASE WHEN isfinite(dollar_volume) THEN dollar_volume END AS dollar_volume)
+            FROM figures)
+        FROM finite WHERE coalesce(mean_volume, 0) >= $min_volume
         AND coalesce(dollar_volume, 0) >= $min_dollar_volume
         AND last_close >= $min_price AND bars >= $min_bars
         ORDER BY {column} {"DESC" if is_falling else "ASC"} NULLS LAST, symbol

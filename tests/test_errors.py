@@ -108,6 +108,17 @@ REFUSALS = [
     ),
     (f"GET {BARS}?as_of=9999-12-31T23:59:59-01:00", 422, NO_INSTANT),
     (f"GET {BARS}?as_of=0001-01-01T00:00:00%2B01:00", 422, NO_INSTANT),
+    (f"GET {BARS}?{'x=&' * 999}", 422, "999 parameters are given: no page has 30"),
+    ("GET /ohlcv", 422, "symbols is missing: add symbols="),
+    (f"GET /instruments/{'A' * 33}", 422, "it should have at most 32 characters"),
+    (f"GET {STATISTICS}?benchmark=", 422, "benchmark=: it should have at least 1 character"),
+    (f"GET {STATISTICS}?risk_free=nan", 422, "risk_free=nan: it should be a finite number"),
+    ("GET /screen?min_volume=inf", 422, "min_volume=inf: it should be a finite number"),
+    (
+        "GET /screen?sort=beta",
+        422,
+        "sort=beta: possible are symbol, bars, last_close, total_return",
+    ),
     (f"GET {BARS}?quality=good", 422, "quality=good: possible are all or strict"),
     (f"GET {STATISTICS}?as_of=2020-05-08T20:00:00Z", 422, "unknown parameter as_of: possible are"),
     (f"GET {COVERAGE}?start=2012-01-01", 422, "unknown parameter start: possible are none here"),
@@ -235,11 +246,20 @@ def test_without_a_database_a_bad_request_is_refused_as_ever(data_dir: Path, url
         ("limit=0", "it should be from 1 to 50000"),
         ("as_of=2020-05-08", NO_INSTANT),
         ("limit=1&limit=2", "give it once"),
+        ("fields=price", "possible are open, high, low, close, volume"),
+        ("quality=strict&interval=1wk", "it goes with interval=1d only"),
     ],
 )
 def test_without_a_database_a_message_is_the_same(data_dir: Path, query: str, detail: str) -> None:
     with serve(data_dir) as client:
         assert detail in check_problem(client.get(f"{BARS}?{query}"), 422)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/ohlcv", "/ohlcv/latest", "/statistics/correlation"])
+def test_without_a_database_a_list_of_symbols_is_checked_first(data_dir: Path, path: str) -> None:
+    with serve(data_dir) as client:
+        assert "name 1 to 100" in check_problem(client.get(f"{path}?symbols=,"), 422)["detail"]
+        check_problem(client.get(f"{path}?symbols=AAPL,XYZ"), 503)
 
 
 def test_a_database_that_cannot_be_read_is_503_with_the_remedy(data_dir: Path) -> None:

@@ -1,5 +1,6 @@
 """Figures over HTTP: each answer is the pure function of the same series."""
 
+import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from api import queries
+from api.errors import Problem
 from api.figures.comparison import compute_matrices
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
@@ -20,7 +22,9 @@ from api.figures.indicators import compute_indicators, parse_indicators
 from api.figures.performance import measure_performance
 from api.figures.returns import compute_returns
 from api.figures.rolling import roll
+from api.models import FigureQuery
 from api.resample import resample
+from api.routes.figures import answer_columns
 from api.series import Series, adjust, slice_days
 from etl import load
 from tests.conftest import call_stage, make_bars, query_store
@@ -330,6 +334,14 @@ def test_more_rows_than_max_rows_are_refused(sample_dir: Path, path: str) -> Non
         assert client.get(f"{AAPL}/{path}?start=2013-01-01").status_code == 200
 
 
+def test_too_many_rows_are_refused_before_any_is_reckoned(stored: Stored) -> None:
+    def fail() -> dict[str, Any]:
+        raise AssertionError("it was reckoned")
+
+    with pytest.raises(Problem, match="3270 rows are more than 100"):
+        asyncio.run(answer_columns(stored["AAPL"], FigureQuery(), 100, fail))
+
+
 # The screen.
 
 
@@ -418,24 +430,23 @@ def test_a_screen_that_cannot_be_is_422(client: httpx.Client, query: str, possib
     assert possible in answer.json()["detail"]
 
 
-def test_symbols_without_volume_or_with_one_bar_are_null_and_last(data_dir: Path) -> None:
+def test_symbols_without_volume_or_return_are_null_and_last(data_dir: Path) -> None:
     days = ("2020-01-02", "2020-01-03")
     bars: list[Any] = [("NOVOL", day, 5.0 + n, None) for n, day in enumerate(days)]
     bars += [("UP", day, 2.0 * n + 2, 10) for n, day in enumerate(days)]
-    bars += [("ONE", days[0], 7.0, 10)]
+    bars += [("ONE", days[0], 7.0, 10), *(("ZERO", day, 0.0, 10) for day in days)]
     path = make_bars(data_dir / "bars.parquet", bars)
     assert call_stage(load.main, "--input", path) == 0
     with serve(data_dir) as client:
         rows = read_json(client, "/screen?min_bars=0")["data"]
-        assert [row["symbol"] for row in rows] == ["UP", "NOVOL", "ONE"]
-        assert rows[2]["total_return"] is None
+        assert [row["symbol"] for row in rows] == ["UP", "NOVOL", "ONE", "ZERO"]
+        assert [row["total_return"] for row in rows[2:]] == [None, None]
         assert (rows[1]["mean_volume"], rows[1]["dollar_volume"]) == (None, None)
         for sort in ("mean_volume", "-mean_volume"):
             rows = read_json(client, f"/screen?min_bars=0&sort={sort}")["data"]
             assert rows[-1]["symbol"] == "NOVOL"
-        assert [row["symbol"] for row in read_json(client, "/screen?min_volume=1")["data"]] == [
-            "UP"
-        ]
+        rows = read_json(client, "/screen?min_volume=1&min_price=1")["data"]
+        assert [row["symbol"] for row in rows] == ["UP"]
 
 
 def test_figures_of_raw_prices_are_those_of_the_bars_as_stored(

@@ -47,6 +47,8 @@ def check_reward_and_risk(series: Series, interval: str, risk_free: float) -> No
     returns = to_pandas(series).pct_change().iloc[1:]
     span = (series.days[-1] - series.days[0]).astype(int) / 365.25
     expected = {
+        "total_return": empyrical.cum_returns_final(returns),
+        "cagr": empyrical.cagr(returns, annualization=len(returns) / span),
         "annual_volatility": empyrical.annual_volatility(returns, annualization=periods),
         "max_drawdown": empyrical.max_drawdown(returns),
         "sharpe_ratio": empyrical.sharpe_ratio(returns, rate, annualization=periods),

@@ -15,7 +15,7 @@ from etl import load, transform
 from etl.__main__ import main as run_etl
 from tests.conftest import Bar, call_stage, clean_environ, make_bars, read_record
 from tests.restated import ANSWERS
-from tests.server import check_answer, read_json, serve, walk_pages
+from tests.server import check_answer, forbid_more, read_json, serve, walk_pages
 
 IBM = "/instruments/IBM"
 FIRST, SECOND, THIRD = ANSWERS  # when each answer was fetched
@@ -394,6 +394,25 @@ def test_pages_as_of_an_instant_give_each_row_once(
     assert [bar for page in pages for bar in page["data"]] == read_json(client, url)["data"]
     assert {page["as_of"] for page in pages} == {"2020-05-08T20:00:00Z"}
     assert len(pages) == -(-5 // limit)
+
+
+@pytest.mark.parametrize("view", ["as_of=2020-05-08T20:00:00Z", "quality=strict"])
+@pytest.mark.parametrize("query", ["", "&order=desc", "&start=2020-05-04&adjustment=all"])
+def test_several_symbols_are_viewed_as_one_is(client: httpx.Client, view: str, query: str) -> None:
+    one = read_json(client, f"{IBM}/ohlcv?{view}{query}")
+    many = read_json(client, f"/ohlcv?symbols=ibm,xyz&{view}{query}")
+    forbid_more(models.ManyBarsPage).model_validate(many)
+    assert [bar.pop("symbol") for bar in many["data"]] == ["IBM"] * one["count"]
+    told = [name for name in ("as_of", "left_out") if name in one]
+    for name in ("data", "count", *told):
+        assert many[name] == one[name]
+    assert told == ["as_of" if "as_of" in view else "left_out"]
+    pages = list(walk_pages(client, f"/ohlcv?symbols=IBM&{view}{query}&limit=2"))
+    rows = [{n: v for n, v in bar.items() if n != "symbol"} for p in pages for bar in p["data"]]
+    assert rows == one["data"]
+    headers = client.get(f"/ohlcv?symbols=IBM&{view}{query}&format=csv").headers
+    for name in told:
+        assert headers[f"x-{name.replace('_', '-')}"] == str(one[name])
 
 
 def test_instants_are_shown_to_the_microsecond_so_that_as_of_can_take_them(data_dir: Path) -> None:

@@ -13,6 +13,8 @@ from api.formats import JSON, encode_json
 from api.holdings import Holdings
 from api.settings import ApiSettings
 
+MOST_PARAMETERS = 30
+
 
 async def get_settings(request: Request) -> ApiSettings:
     settings: ApiSettings = request.app.state.settings
@@ -34,8 +36,10 @@ async def get_snapshot(request: Request) -> Snapshot | None:
 
 
 async def refuse_repeated(request: Request) -> None:
-    """A parameter given twice has no clear meaning."""
+    """A parameter given twice has no clear meaning; more than any page has are not even read."""
     names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) > MOST_PARAMETERS:
+        raise Problem(422, f"{len(names)} parameters are given: no page has {MOST_PARAMETERS}")
     for name in names:
         if names.count(name) > 1:
             raise Problem(422, f"{name} is given {names.count(name)} times: give it once")

@@ -63,29 +63,42 @@ async def read_ohlcv(
 
     A range without bars is an empty list. More rows than `limit`: `next` goes on after the last.
     """
-    check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
+    limit, fields = check_page(query, settings.max_rows)
     chosen = read_format(request, query.format)
     held = await take_as_of(database, holdings, snapshot, symbol, query.as_of)
     series = derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
     series = slice_days(series, query.start, query.end)
+    kept = await leave_out_noted(database, snapshot, series) if is_strict(query) else series
+    part, following = cut_page(kept, limit, query.order)
+    side = "start" if query.order == "asc" else "end"
+    moved = move_on(request, **{side: str(following)}) if following else None
+    page = Page((part,), fields, moved)
+    if is_plain(query) and query.as_of is None and query.quality == "all":
+        holdings.count_encoded(held, len(part))
+    return await answer_page(page, chosen, tell_view(query, len(series) - len(kept)))
+
+
+def check_page(query: BarsQuery, max_rows: int) -> tuple[int, tuple[str, ...]]:
+    """The rows of a page and the columns asked for; all that can be refused before bars are read
+    is refused here."""
+    check_range(query.start, query.end)
+    if is_strict(query) and query.interval != "1d":
+        raise Problem(422, "quality=strict leaves out days: it goes with interval=1d only")
+    return check_limit(query.limit, max_rows), read_fields(query.fields, query.interval)
+
+
+def is_strict(query: BarsQuery) -> bool:
+    return query.quality == "strict"
+
+
+def tell_view(query: BarsQuery, left_out: int) -> dict[str, object]:
+    """What an answer says of the view that was asked for, where one was."""
     told: dict[str, object] = {}
     if query.as_of:
         told["as_of"] = f"{query.as_of.isoformat()}Z"
-    if query.quality == "strict":
-        kept = await leave_out_noted(database, snapshot, series, query.interval)
-        told["left_out"] = len(series) - len(kept)
-        series = kept
-    part, following = cut_page(series, limit, query.order)
-    side = "start" if query.order == "asc" else "end"
-    page = Page(
-        (part,),
-        read_fields(query.fields, query.interval),
-        move_on(request, **{side: str(following)}) if following else None,
-    )
-    if is_plain(query) and query.as_of is None and query.quality == "all":
-        holdings.count_encoded(held, len(part))
-    return await answer_page(page, chosen, told)
+    if is_strict(query):
+        told["left_out"] = left_out
+    return told
 
 
 def is_plain(query: PageQuery) -> bool:
@@ -104,18 +117,16 @@ async def take_as_of(
     if as_of is None:
         return await holdings.take(snapshot, symbol)
 
+    known = snapshot or database.take_snapshot()
+
     def question(cursor: queries.Cursor) -> Holding:
-        catalog = queries.read_catalog(cursor)
+        catalog = holdings.read_catalog(known, cursor)
         return read_holding(cursor, symbol.strip().upper(), catalog, as_of)
 
-    return await database.ask(snapshot, question)
+    return await database.ask(known, question)
 
 
-async def leave_out_noted(
-    database: Database, snapshot: Snapshot | None, series: Series, interval: str
-) -> Series:
-    if interval != "1d":
-        raise Problem(422, "quality=strict leaves out days: it goes with interval=1d only")
+async def leave_out_noted(database: Database, snapshot: Snapshot | None, series: Series) -> Series:
     noted = await database.ask(snapshot, lambda c: queries.read_noted_days(c, series.symbol))
     return keep_bars(series, ~np.isin(series.days, noted))
 

@@ -1,7 +1,9 @@
 """Figures of one symbol: statistics, rolling, indicators, returns, drawdowns."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
@@ -36,7 +38,7 @@ from api.routes import (
     answer_json,
     check_range,
 )
-from api.series import Series, find_range, slice_days
+from api.series import Floats, Series, find_range, slice_days
 from api.texts import encode_rows
 
 router = APIRouter(tags=["figures"])
@@ -94,8 +96,10 @@ async def read_rolling(
         raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
     series = await take_series(holdings, snapshot, symbol, query)
     benchmark = await take_benchmark(holdings, snapshot, query.benchmark, query)
-    values = roll(series, query.window, query.what, benchmark, query.risk_free, query.interval)
-    return answer_columns(series, query, settings.max_rows, {query.what: values})
+    asked = (query.window, query.what, benchmark, query.risk_free, query.interval)
+    return await answer_columns(
+        series, query, settings.max_rows, lambda: {query.what: roll(series, *asked)}
+    )
 
 
 @router.get(
@@ -119,7 +123,9 @@ async def read_indicators(
     except ValueError as error:
         raise Problem(422, str(error)) from None
     series = await take_series(holdings, snapshot, symbol, query)
-    return answer_columns(series, query, settings.max_rows, compute_indicators(series, specs))
+    return await answer_columns(
+        series, query, settings.max_rows, lambda: compute_indicators(series, specs)
+    )
 
 
 @router.get(
@@ -198,12 +204,16 @@ def check_size(rows: int, most: int) -> None:
         raise Problem(422, f"{rows} rows are more than {most} (MAX_ROWS): ask for a shorter range")
 
 
-def answer_columns(
-    series: Series, query: FigureQuery, most: int, columns: dict[str, Any]
+async def answer_columns(
+    series: Series, query: FigureQuery, most: int, compute: Callable[[], dict[str, Floats]]
 ) -> Response:
-    """Columns over a whole series, cut to the range that was asked for."""
+    """Columns over a whole series, cut to the range that was asked for.
+
+    In a thread: wide windows take many times as long as an answer may hold up others.
+    """
     first, last = find_range(series, query.start, query.end)
     check_size(last - first, most)
+    columns = await anyio.to_thread.run_sync(compute)
     cut = {name: column[first:last] for name, column in columns.items()}
     return answer_rows(
         {**describe(series), "count": last - first}, {"timestamp": series.days[first:last], **cut}

@@ -1,6 +1,8 @@
 """Several symbols at once: /ohlcv, /ohlcv/latest, /statistics/…, /screen."""
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -8,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.database import Snapshot
+from api.database import Database, Snapshot
 from api.errors import Problem
 from api.figures.comparison import compute_matrices
 from api.formats import Page
@@ -33,7 +35,15 @@ from api.routes import (
     check_range,
     move_on,
 )
-from api.routes.bars import answer_page, read_fields, read_format
+from api.routes.bars import (
+    answer_page,
+    check_page,
+    is_strict,
+    leave_out_noted,
+    read_format,
+    take_as_of,
+    tell_view,
+)
 from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
 
 router = APIRouter(tags=["several symbols"])
@@ -50,6 +60,7 @@ async def read_many(
     request: Request,
     query: Annotated[ManyQuery, InQuery()],
     settings: SettingsOf,
+    database: DatabaseOf,
     holdings: HoldingsOf,
     snapshot: SnapshotOf,
 ) -> Response:
@@ -57,13 +68,16 @@ async def read_many(
 
     `limit` counts rows over all symbols; `next` goes on after the last row.
     """
-    check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
+    limit, fields = check_page(query, settings.max_rows)
     chosen = read_format(request, query.format)
-    names = read_symbols(query.symbols)
-    found, unknown = await take_known(holdings, snapshot, names)
-    fields = read_fields(query.fields, query.interval)
-    parts = [slice_days(s, query.start, query.end) for s in derive_all(found, query)]
+    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
+    found = await asyncio.gather(
+        *(take_as_of(database, holdings, snapshot, name, query.as_of) for name in known)
+    )
+    whole = await anyio.to_thread.run_sync(derive_parts, found, query)
+    strict = (leave_out_noted(database, snapshot, part) for part in whole)
+    parts = await asyncio.gather(*strict) if is_strict(query) else whole
+    left_out = sum(map(len, whole)) - sum(map(len, parts))
     if query.order == "desc":
         parts = [reverse_bars(part) for part in parts]
     page, following = cut_parts(pass_over(parts, query.after), limit)
@@ -71,7 +85,7 @@ async def read_many(
     return await answer_page(
         Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True),
         chosen,
-        {"unknown": unknown},
+        {**tell_view(query, left_out), "unknown": unknown},
     )
 
 
@@ -83,12 +97,14 @@ async def read_many(
 async def read_latest(
     request: Request,
     query: Annotated[LatestQuery, InQuery()],
+    database: DatabaseOf,
     holdings: HoldingsOf,
     snapshot: SnapshotOf,
 ) -> Response:
     """The newest daily bar of each symbol, as traded, in the order asked."""
     chosen = read_format(request, query.format)
-    found, unknown = await take_known(holdings, snapshot, read_symbols(query.symbols))
+    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
+    found = await asyncio.gather(*(holdings.take(snapshot, name) for name in known))
     last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
     return await answer_page(Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
 
@@ -99,10 +115,13 @@ async def read_latest(
     responses=docs.answers(MatrixAnswer, "correlation", 404, 422, 503),
 )
 async def read_correlation(
-    query: Annotated[MatrixQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+    query: Annotated[MatrixQuery, InQuery()],
+    database: DatabaseOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
 ) -> Response:
     """Of the returns on the days that all symbols have; rows and columns as in `symbols`."""
-    return await answer_matrix(query, holdings, snapshot, "covariance")
+    return await answer_matrix(query, database, holdings, snapshot, "covariance")
 
 
 @router.get(
@@ -111,10 +130,13 @@ async def read_correlation(
     responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
 )
 async def read_covariance(
-    query: Annotated[MatrixQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
+    query: Annotated[MatrixQuery, InQuery()],
+    database: DatabaseOf,
+    holdings: HoldingsOf,
+    snapshot: SnapshotOf,
 ) -> Response:
     """Of the returns of a bar (ddof 1, not annual), on the days that all symbols have."""
-    return await answer_matrix(query, holdings, snapshot, "correlation")
+    return await answer_matrix(query, database, holdings, snapshot, "correlation")
 
 
 @router.get(
@@ -153,32 +175,29 @@ def read_symbols(text: str) -> list[str]:
     return names
 
 
-async def take_known(
-    holdings: Holdings, snapshot: Snapshot | None, names: list[str]
-) -> tuple[list[Holding], list[str]]:
-    """The holdings of the known symbols, and the unknown names. A 404 Problem if none is known."""
-    taken = await asyncio.gather(
-        *(holdings.take(snapshot, name) for name in names), return_exceptions=True
-    )
-    unknown = []
-    for name, result in zip(names, taken, strict=True):
-        if isinstance(result, Problem) and result.status == 404:
-            unknown.append(name)
-        elif isinstance(result, BaseException):
-            raise result
+async def part_known(
+    database: Database, holdings: Holdings, snapshot: Snapshot | None, symbols: str
+) -> tuple[list[str], list[str]]:
+    """The known and the unknown of the symbols asked for. A 404 Problem if none is known."""
+    names = read_symbols(symbols)
+    snapshot = snapshot or database.take_snapshot()
+    if all(holdings.knows(snapshot, name) for name in names):
+        return names, []
+    catalog = await database.ask(snapshot, partial(holdings.read_catalog, snapshot))
+    unknown = [name for name in names if name not in catalog]
     if len(unknown) == len(names):
         raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
-    return [held for held in taken if isinstance(held, Holding)], unknown
+    return [name for name in names if name in catalog], unknown
 
 
-def derive_all(found: list[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
-    return [
-        derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
-        for held in found
-    ]
+def derive_parts(found: Sequence[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
+    """Of each holding the bars of the range, as the query asks for them."""
+    view = (query.adjustment, query.adjusted_as_of, query.interval)
+    whole = (derive_series(held, *view) for held in found)
+    return [slice_days(series, query.start, query.end) for series in whole]
 
 
-def pass_over(parts: list[Series], after: str | None) -> list[Series]:
+def pass_over(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
     """The bars behind the row that `after` names, as SYMBOL:2012-01-31."""
     if after is None:
         return parts
@@ -190,7 +209,7 @@ def pass_over(parts: list[Series], after: str | None) -> list[Series]:
     return [take_slice(parts[place], slice(rows[0] + 1, None)), *parts[place + 1 :]]
 
 
-def cut_parts(parts: list[Series], limit: int) -> tuple[tuple[Series, ...], str | None]:
+def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], str | None]:
     """The first `limit` bars over all parts, and the name of the last row if more follow."""
     page: list[Series] = []
     for part in parts:
@@ -205,12 +224,18 @@ def cut_parts(parts: list[Series], limit: int) -> tuple[tuple[Series, ...], str 
 
 
 async def answer_matrix(
-    query: MatrixQuery, holdings: Holdings, snapshot: Snapshot | None, left_out: str
+    query: MatrixQuery,
+    database: Database,
+    holdings: Holdings,
+    snapshot: Snapshot | None,
+    left_out: str,
 ) -> Response:
     check_range(query.start, query.end)
-    found, unknown = await take_known(holdings, snapshot, read_symbols(query.symbols))
-    parts = [slice_days(s, query.start, query.end) for s in derive_all(found, query)]
-    matrices = await anyio.to_thread.run_sync(compute_matrices, parts, query.kind)
+    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
+    found = await asyncio.gather(*(holdings.take(snapshot, name) for name in known))
+    matrices = await anyio.to_thread.run_sync(
+        lambda: compute_matrices(derive_parts(found, query), query.kind)
+    )
     matrices.pop(left_out)
     told = {"interval": query.interval, "adjustment": query.adjustment, "unknown": unknown}
     return answer_json({**told, **matrices})
