@@ -6,6 +6,7 @@ range is a slice of bytes.
 """
 
 import asyncio
+import os
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from weakref import WeakValueDictionary
@@ -22,6 +23,10 @@ from api.texts import Prepared, prepare_rows
 # The text of a bar takes twice the memory of its columns, so only what is in much use is worth it:
 # a symbol of which each bar was encoded so often.
 ROUNDS_TO_PREPARE = 4
+
+# Symbols that are read at once: beyond the number of cores each costs twice the time, for the
+# threads wait for each other.
+READERS = os.cpu_count() or 1
 
 
 @dataclass
@@ -45,6 +50,7 @@ class Holdings:
         self.memory = memory
         self.database = database
         self.under_way: dict[tuple[str, str], asyncio.Task[Holding]] = {}
+        self.turn = asyncio.Semaphore(READERS)
         self.preparing: set[asyncio.Task[None]] = set()
         self.catalog: tuple[str, queries.Catalog] | None = None
         self.calendars: WeakValueDictionary[tuple[int, int, int], Days] = WeakValueDictionary()
@@ -80,7 +86,8 @@ class Holdings:
         def question(cursor: queries.Cursor) -> Holding:
             return read_holding(cursor, symbol, self.read_catalog(snapshot, cursor))
 
-        held = await self.database.ask(snapshot, question)
+        async with self.turn:
+            held = await self.database.ask(snapshot, question)
         held.generation = snapshot.generation
         self.keep(held)
         return held
