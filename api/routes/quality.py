@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.database import Database, Snapshot
 from api.models import (
     ActionsPage,
     Coverage,
@@ -20,15 +19,7 @@ from api.models import (
     RevisionsPage,
     Symbol,
 )
-from api.routes import (
-    DatabaseOf,
-    SettingsOf,
-    SnapshotOf,
-    answer_json,
-    check_limit,
-    check_range,
-    move_on,
-)
+from api.routes import Store, StoreOf, answer_json, check_range, move_on
 
 router = APIRouter(tags=["quality"])
 
@@ -41,19 +32,15 @@ Rows = list[dict[str, Any]]
     responses=docs.answers(CoveragesPage, "coverages", 422, 503),
 )
 async def list_coverages(
-    request: Request,
-    query: Annotated[InstrumentsQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    request: Request, query: Annotated[InstrumentsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Sessions, gaps, notes and revisions in counts, one row an instrument, in their order."""
-    limit = check_limit(query.limit, settings.max_rows)
+    limit = store.check_limit(query.limit)
 
     def question(cursor: queries.Cursor) -> Rows:
         return queries.read_coverages(cursor, query.q, query.after, limit + 1)
 
-    rows = await database.ask(snapshot, question)
+    rows = await store.ask(question)
     page = rows[:limit]
     following = move_on(request, after=page[-1]["symbol"]) if len(rows) > limit else None
     return answer_json({"count": len(page), "next": following, "data": page})
@@ -65,10 +52,10 @@ async def list_coverages(
     responses=docs.answers(Coverage, "coverage", 404, 422, 503),
 )
 async def read_coverage(
-    symbol: Symbol, query: Annotated[NoQuery, InQuery()], database: DatabaseOf, snapshot: SnapshotOf
+    symbol: Symbol, query: Annotated[NoQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Each session of the exchange from first to last bar is present, or a gap with its cause."""
-    return answer_json(await database.ask(snapshot, lambda c: queries.read_coverage(c, symbol)))
+    return answer_json(await store.ask(lambda c: queries.read_coverage(c, symbol)))
 
 
 @router.get(
@@ -77,18 +64,13 @@ async def read_coverage(
     responses=docs.answers(NotesPage, "notes", 404, 422, 503),
 )
 async def read_notes(
-    symbol: Symbol,
-    request: Request,
-    query: Annotated[RangeListQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """What is suspicious, or not final yet, about kept bars. A note never changes a value."""
     check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
+    limit = store.check_limit(query.limit)
     return await answer_page(
-        (request, database, snapshot, symbol),
+        (request, store, symbol),
         (query.after, limit),
         lambda c, s: queries.read_notes(c, s, query.start, query.end, query.after, limit + 1),
     )
@@ -100,18 +82,13 @@ async def read_notes(
     responses=docs.answers(RevisionsPage, "revisions", 404, 422, 503),
 )
 async def read_revisions(
-    symbol: Symbol,
-    request: Request,
-    query: Annotated[RangeListQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """The old values of every bar that changed, and from when to when they were what was known."""
     check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
+    limit = store.check_limit(query.limit)
     return await answer_page(
-        (request, database, snapshot, symbol),
+        (request, store, symbol),
         (query.after, limit),
         lambda c, s: queries.read_revisions(c, s, query.start, query.end, query.after, limit + 1),
     )
@@ -123,29 +100,24 @@ async def read_revisions(
     responses=docs.answers(ActionsPage, "corporate-actions", 404, 422, 503),
 )
 async def read_actions(
-    symbol: Symbol,
-    request: Request,
-    query: Annotated[ListQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Splits (`ratio`: new shares for one old) and dividends (`amount`: cash a share)."""
-    limit = check_limit(query.limit, settings.max_rows)
+    limit = store.check_limit(query.limit)
     return await answer_page(
-        (request, database, snapshot, symbol),
+        (request, store, symbol),
         (query.after, limit),
         lambda c, s: queries.read_actions(c, s, query.after, limit + 1),
     )
 
 
 async def answer_page(
-    asked: tuple[Request, Database, Snapshot | None, str],
+    asked: tuple[Request, Store, str],
     place: tuple[int, int],
     read: Callable[[queries.Cursor, str], Rows],
 ) -> Response:
     """One page of a symbol's list: `read` gives one row more than the page where there are more."""
-    request, database, snapshot, symbol = asked
+    request, store, symbol = asked
     after, limit = place
 
     def question(cursor: queries.Cursor) -> Response:
@@ -155,4 +127,4 @@ async def answer_page(
         following = move_on(request, after=str(after + limit)) if len(rows) > limit else None
         return answer_json({"symbol": name, "count": len(page), "next": following, "data": page})
 
-    return await database.ask(snapshot, question)
+    return await store.ask(question)
