@@ -1,6 +1,6 @@
 """Thin: declare typed parameters, call, return. One module a resource."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, TypeVar
@@ -12,9 +12,11 @@ from api.database import Database, Question, Snapshot
 from api.errors import Problem
 from api.formats import JSON, encode_json
 from api.holdings import Holding, Holdings
+from api.queries import Cursor
 from api.settings import ApiSettings
 
 T = TypeVar("T")
+Rows = list[dict[str, Any]]
 
 MOST_PARAMETERS = 30
 
@@ -85,6 +87,41 @@ def move_on(request: Request, **changes: str) -> str:
     query = urlencode({**request.query_params, **changes})
     path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
     return f"{path}?{query}"
+
+
+def cut_rows(
+    request: Request, rows: Rows, limit: int, name_place: Callable[[Rows], str]
+) -> tuple[Rows, str | None]:
+    """The rows of a page, and the URL of those after it, if there is a row more than `limit`.
+
+    name_place: what `after` is for a page to begin behind these rows.
+    """
+    page = rows[:limit]
+    return page, move_on(request, after=name_place(page)) if len(rows) > limit else None
+
+
+def name_last(column: str) -> Callable[[Rows], str]:
+    """For a list that goes on after the last row, by its value in a column."""
+    return lambda page: str(page[-1][column])
+
+
+def count_on(after: int) -> Callable[[Rows], str]:
+    """For a list that goes on after a number of rows, of which `after` lie before this page."""
+    return lambda page: str(after + len(page))
+
+
+async def answer_list(
+    request: Request,
+    store: Store,
+    limit: int | None,
+    read: Callable[[Cursor, int], Rows],
+    name_place: Callable[[Rows], str],
+) -> Response:
+    """One page of a list: `read` gives its rows, at most so many, behind where the page begins."""
+    most = store.check_limit(limit)
+    rows = await store.ask(lambda cursor: read(cursor, most + 1))
+    page, following = cut_rows(request, rows, most, name_place)
+    return answer_json({"count": len(page), "next": following, "data": page})
 
 
 def answer_json(value: Mapping[str, Any]) -> Response:

@@ -1,13 +1,13 @@
 """/instruments and /instruments/{symbol}: what there is."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
 from api.models import Instrument, InstrumentsPage, InstrumentsQuery, NoQuery, Symbol
-from api.routes import StoreOf, answer_json, move_on
+from api.routes import StoreOf, answer_json, answer_list, name_last
 
 router = APIRouter(tags=["instruments"])
 
@@ -21,15 +21,13 @@ async def list_instruments(
     request: Request, query: Annotated[InstrumentsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Instruments in the order of their symbols, a page at a time."""
-    limit = store.check_limit(query.limit)
-
-    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
-        return queries.read_instruments(cursor, query.q, query.after, limit + 1)
-
-    rows = await store.ask(question)
-    page = rows[:limit]
-    following = move_on(request, after=page[-1]["symbol"]) if len(rows) > limit else None
-    return answer_json({"count": len(page), "next": following, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.read_instruments(c, query.q, query.after, limit),
+        name_last("symbol"),
+    )
 
 
 @router.get(

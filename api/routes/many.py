@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
@@ -24,7 +24,7 @@ from api.models import (
     ScreenPage,
     ScreenQuery,
 )
-from api.routes import Store, StoreOf, answer_json, check_range, move_on
+from api.routes import Store, StoreOf, answer_json, answer_list, check_range, count_on, move_on
 from api.routes.bars import (
     answer_page,
     check_page,
@@ -121,15 +121,13 @@ async def read_screen(
     Total return is after splits; volumes and prices are as stored.
     """
     check_range(query.start, query.end)
-    limit = store.check_limit(query.limit)
-
-    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
-        return queries.screen(cursor, query.model_dump(), limit + 1)
-
-    rows = await store.ask(question)
-    moved = move_on(request, after=str(query.after + limit)) if len(rows) > limit else None
-    page = rows[:limit]
-    return answer_json({"count": len(page), "next": moved, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.screen(c, query.model_dump(), limit),
+        count_on(query.after),
+    )
 
 
 def read_symbols(text: str) -> list[str]:

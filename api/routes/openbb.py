@@ -68,15 +68,14 @@ async def list_symbols(store: StoreOf) -> Response:
 @router.get("/openbb/price_chart")
 async def draw_prices(query: Annotated[ChartQuery, InQuery()], store: StoreOf) -> Response:
     """A Plotly figure of the newest bars of a range; `raw` gives their rows."""
-    series = cut_newest(await take_bars(store, query), store.max_rows)
+    series = await take_newest(store, query)
     return answer_rows(series) if query.raw else answer(openbb.build_figure(series, query.theme))
 
 
 @router.get("/openbb/bars")
 async def list_bars(query: Annotated[WidgetQuery, InQuery()], store: StoreOf) -> Response:
     """The newest bars of a range, newest first."""
-    series = cut_newest(await take_bars(store, query), store.max_rows)
-    return answer_rows(reverse_bars(series))
+    return answer_rows(reverse_bars(await take_newest(store, query)))
 
 
 @router.get("/openbb/statistics")
@@ -107,9 +106,10 @@ async def take_bars(store: Store, query: WidgetQuery) -> Series:
     return slice_days(series, query.start, query.end)
 
 
-def cut_newest(series: Series, most: int) -> Series:
-    """The last `most` bars, oldest first."""
-    return reverse_bars(cut_page(series, most, "desc")[0])
+async def take_newest(store: Store, query: WidgetQuery) -> Series:
+    """The last bars of the range, as many as an answer may have, oldest first."""
+    series = await take_bars(store, query)
+    return reverse_bars(cut_page(series, store.max_rows, "desc")[0])
 
 
 def answer(value: Any) -> Response:

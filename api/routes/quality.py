@@ -1,7 +1,8 @@
 """/coverage, and /instruments/{symbol}/coverage, notes, revisions and corporate-actions."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from datetime import date
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
@@ -19,11 +20,19 @@ from api.models import (
     RevisionsPage,
     Symbol,
 )
-from api.routes import Store, StoreOf, answer_json, check_range, move_on
+from api.routes import (
+    Rows,
+    Store,
+    StoreOf,
+    answer_json,
+    answer_list,
+    check_range,
+    count_on,
+    cut_rows,
+    name_last,
+)
 
 router = APIRouter(tags=["quality"])
-
-Rows = list[dict[str, Any]]
 
 
 @router.get(
@@ -35,15 +44,13 @@ async def list_coverages(
     request: Request, query: Annotated[InstrumentsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Sessions, gaps, notes and revisions in counts, one row an instrument, in their order."""
-    limit = store.check_limit(query.limit)
-
-    def question(cursor: queries.Cursor) -> Rows:
-        return queries.read_coverages(cursor, query.q, query.after, limit + 1)
-
-    rows = await store.ask(question)
-    page = rows[:limit]
-    following = move_on(request, after=page[-1]["symbol"]) if len(rows) > limit else None
-    return answer_json({"count": len(page), "next": following, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.read_coverages(c, query.q, query.after, limit),
+        name_last("symbol"),
+    )
 
 
 @router.get(
@@ -67,13 +74,7 @@ async def read_notes(
     symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """What is suspicious, or not final yet, about kept bars. A note never changes a value."""
-    check_range(query.start, query.end)
-    limit = store.check_limit(query.limit)
-    return await answer_page(
-        (request, store, symbol),
-        (query.after, limit),
-        lambda c, s: queries.read_notes(c, s, query.start, query.end, query.after, limit + 1),
-    )
+    return await answer_range(request, store, symbol, query, queries.read_notes)
 
 
 @router.get(
@@ -85,13 +86,7 @@ async def read_revisions(
     symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """The old values of every bar that changed, and from when to when they were what was known."""
-    check_range(query.start, query.end)
-    limit = store.check_limit(query.limit)
-    return await answer_page(
-        (request, store, symbol),
-        (query.after, limit),
-        lambda c, s: queries.read_revisions(c, s, query.start, query.end, query.after, limit + 1),
-    )
+    return await answer_range(request, store, symbol, query, queries.read_revisions)
 
 
 @router.get(
@@ -103,28 +98,41 @@ async def read_actions(
     symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Splits (`ratio`: new shares for one old) and dividends (`amount`: cash a share)."""
-    limit = store.check_limit(query.limit)
-    return await answer_page(
-        (request, store, symbol),
-        (query.after, limit),
-        lambda c, s: queries.read_actions(c, s, query.after, limit + 1),
+    return await answer_rows(request, store, symbol, query, queries.read_actions)
+
+
+async def answer_range(
+    request: Request,
+    store: Store,
+    symbol: str,
+    query: RangeListQuery,
+    read: Callable[[queries.Cursor, str, date | None, date | None, int, int], Rows],
+) -> Response:
+    """As `answer_rows`, of the rows whose day is in the range asked for."""
+    check_range(query.start, query.end)
+    return await answer_rows(
+        request,
+        store,
+        symbol,
+        query,
+        lambda c, name, *page: read(c, name, query.start, query.end, *page),
     )
 
 
-async def answer_page(
-    asked: tuple[Request, Store, str],
-    place: tuple[int, int],
-    read: Callable[[queries.Cursor, str], Rows],
+async def answer_rows(
+    request: Request,
+    store: Store,
+    symbol: str,
+    query: ListQuery,
+    read: Callable[[queries.Cursor, str, int, int], Rows],
 ) -> Response:
-    """One page of a symbol's list: `read` gives one row more than the page where there are more."""
-    request, store, symbol = asked
-    after, limit = place
+    """One page of a symbol's list: `read` gives its rows, passing over some, at most so many."""
+    limit = store.check_limit(query.limit)
 
     def question(cursor: queries.Cursor) -> Response:
         name = queries.read_instrument(cursor, symbol)["symbol"]
-        rows = read(cursor, name)
-        page = rows[:limit]
-        following = move_on(request, after=str(after + limit)) if len(rows) > limit else None
+        rows = read(cursor, name, query.after, limit + 1)
+        page, following = cut_rows(request, rows, limit, count_on(query.after))
         return answer_json({"symbol": name, "count": len(page), "next": following, "data": page})
 
     return await store.ask(question)

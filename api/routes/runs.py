@@ -1,13 +1,13 @@
 """/etl/runs: what each run fetched, and what became of every row."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
 from api.models import ListQuery, Run, RunsPage, RunsQuery
-from api.routes import StoreOf, answer_json, move_on
+from api.routes import StoreOf, answer_json, answer_list, count_on, cut_rows, name_last
 
 router = APIRouter(tags=["runs"])
 
@@ -32,15 +32,13 @@ async def list_runs(
 
     A run that published nothing is listed from the next publication on; /health has the last one.
     """
-    limit = store.check_limit(query.limit)
-
-    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
-        return queries.read_runs(cursor, query.after, limit + 1)
-
-    rows = await store.ask(question)
-    page = rows[:limit]
-    following = move_on(request, after=page[-1]["run_id"]) if len(rows) > limit else None
-    return answer_json({"count": len(page), "next": following, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.read_runs(c, query.after, limit),
+        name_last("run_id"),
+    )
 
 
 @router.get(
@@ -55,8 +53,7 @@ async def read_run(
     def question(cursor: queries.Cursor) -> Response:
         run = queries.read_run(cursor, run_id)
         rows = queries.read_run_symbols(cursor, run_id, query.after, limit + 1)
-        more = len(rows) > limit
-        following = move_on(request, after=str(query.after + limit)) if more else None
-        return answer_json({**run, "next": following, "symbols": rows[:limit]})
+        page, following = cut_rows(request, rows, limit, count_on(query.after))
+        return answer_json({**run, "next": following, "symbols": page})
 
     return await store.ask(question)

@@ -21,7 +21,7 @@ from api.errors import OUR_FAULT, Problem, describe_invalid
 from api.formats import JSON, encode_json
 from api.holdings import Holding, derive_series
 from api.resample import resample
-from api.routes import StoreOf
+from api.routes import Store, StoreOf
 from api.series import Series
 
 log = logging.getLogger("api")
@@ -118,8 +118,7 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], store: StoreOf
     """Bars from `from` to before `to`, or the last `countback` before `to`."""
     if not query.countback:
         check_range(query)
-    held = await store.take(udf.read_symbol(query.symbol))
-    _, bars = derive_bars(query.resolution, held)
+    _, _, bars = await take_bars(store, query)
     wanted = query.start, query.end, query.countback
     return answer_udf(udf.build_history(bars, *wanted, store.max_rows))
 
@@ -128,8 +127,7 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], store: StoreOf
 async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
     """Notes on bars, each with its reason."""
     start = check_range(query)
-    held = await store.take(udf.read_symbol(query.symbol))
-    daily, bars = derive_bars(query.resolution, held)
+    _, daily, bars = await take_bars(store, query)
     asked = daily.symbol, None, None, 0, store.max_rows
     notes = await store.ask(lambda c: queries.read_notes(c, *asked))
     return answer_udf(udf.build_marks(notes, daily, bars, start, query.end))
@@ -139,8 +137,7 @@ async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) ->
 async def read_timescale_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
     """Splits and dividends."""
     start = check_range(query)
-    held = await store.take(udf.read_symbol(query.symbol))
-    daily, bars = derive_bars(query.resolution, held)
+    held, daily, bars = await take_bars(store, query)
     return answer_udf(
         udf.build_timescale_marks(held.splits, held.dividends, daily, bars, start, query.end)
     )
@@ -162,11 +159,12 @@ def check_range(query: RangeQuery) -> int:
     return query.start
 
 
-def derive_bars(resolution: str, held: Holding) -> tuple[Series, Series]:
-    """The daily bars, and those of the resolution that was asked for."""
-    interval = udf.RESOLUTIONS.get(resolution)
+async def take_bars(store: Store, query: RangeQuery) -> tuple[Holding, Series, Series]:
+    """The holding, its daily bars, and those of the resolution that was asked for."""
+    held = await store.take(udf.read_symbol(query.symbol))
+    interval = udf.RESOLUTIONS.get(query.resolution)
     if interval is None:
         possible = ", ".join(udf.SUPPORTED)
-        raise Problem(422, f"resolution={resolution}: possible are {possible}")
+        raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
     daily = derive_series(held, udf.ADJUSTMENT)
-    return daily, resample(daily, interval)
+    return held, daily, resample(daily, interval)
