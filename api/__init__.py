@@ -12,7 +12,7 @@ ranges       parts of an answer, by bytes, as some readers ask for a file
 holdings     one symbol's columns, read once a generation
 memory       what a worker keeps, bounded in bytes
 errors       one error body, made by one function
-models       parameters and answers, as the documentation shows them
+models       parameters and answers by resource, as the documentation shows them
 queries      the only SQL, one function a question
 series       one symbol's columns: slice, adjust, cut into pages
 resample     daily bars to weeks, months, quarters and years

@@ -12,11 +12,10 @@ from api.database import Database, Question, Snapshot
 from api.errors import Problem
 from api.formats import JSON, encode_json
 from api.holdings import Holding, Holdings
-from api.queries import Cursor
+from api.queries import Cursor, Rows
 from api.settings import ApiSettings
 
 T = TypeVar("T")
-Rows = list[dict[str, Any]]
 
 MOST_PARAMETERS = 30
 

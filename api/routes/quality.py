@@ -21,7 +21,6 @@ from api.models import (
     Symbol,
 )
 from api.routes import (
-    Rows,
     Store,
     StoreOf,
     answer_json,
@@ -106,7 +105,7 @@ async def answer_range(
     store: Store,
     symbol: str,
     query: RangeListQuery,
-    read: Callable[[queries.Cursor, str, date | None, date | None, int, int], Rows],
+    read: Callable[[queries.Cursor, str, date | None, date | None, int, int], queries.Rows],
 ) -> Response:
     """As `answer_rows`, of the rows whose day is in the range asked for."""
     check_range(query.start, query.end)
@@ -124,7 +123,7 @@ async def answer_rows(
     store: Store,
     symbol: str,
     query: ListQuery,
-    read: Callable[[queries.Cursor, str, int, int], Rows],
+    read: Callable[[queries.Cursor, str, int, int], queries.Rows],
 ) -> Response:
     """One page of a symbol's list: `read` gives its rows, passing over some, at most so many."""
     limit = store.check_limit(query.limit)
