@@ -20,7 +20,8 @@ figures      pure functions of series: performance, rolling figures, indicators
 formats      bars as JSON, columns, CSV, NDJSON, Parquet, Arrow; which one a request chooses
 texts        columns as JSON arrays and as rows of JSON and CSV
 udf          what TradingView's charts read, in the shapes of their protocol
-openbb       widgets, dashboards and figures for OpenBB Workspace
+widgets      what OpenBB Workspace can show: widgets and dashboards
+openbb       what those widgets show: figures, rows and metrics
 docs         what /docs says, and its files
 routes       thin: declare typed parameters, call, return
 """

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api import openbb, queries
+from api import openbb, queries, widgets
 from api.formats import JSON, Page, build_columns, encode_json
 from api.holdings import derive_series
 from api.models import Adjustment, Interval, read_day
@@ -48,13 +48,13 @@ class ChartQuery(WidgetQuery):
 @router.get("/widgets.json")
 async def list_widgets(store: StoreOf) -> Response:
     """What the workspace can show of this store."""
-    return answer(openbb.build_widgets(await find_first(store)))
+    return answer(widgets.build_widgets(await find_first(store)))
 
 
 @router.get("/apps.json")
 async def list_apps(store: StoreOf) -> Response:
     """A dashboard of these widgets."""
-    return answer(openbb.build_apps(await find_first(store)))
+    return answer(widgets.build_apps(await find_first(store)))
 
 
 @router.get("/openbb/symbols")
