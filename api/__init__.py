@@ -12,7 +12,7 @@ ranges       parts of an answer, by bytes, as some readers ask for a file
 holdings     one symbol's columns, read once a generation
 memory       what a worker keeps, bounded in bytes
 errors       one error body, made by one function
-models       parameters and answers, as the documentation shows them
+models       parameters and answers by resource, as the documentation shows them
 queries      the only SQL, one function a question
 series       one symbol's columns: slice, adjust, cut into pages
 resample     daily bars to weeks, months, quarters and years
@@ -20,7 +20,8 @@ figures      pure functions of series: performance, rolling figures, indicators
 formats      bars as JSON, columns, CSV, NDJSON, Parquet, Arrow; which one a request chooses
 texts        columns as JSON arrays and as rows of JSON and CSV
 udf          what TradingView's charts read, in the shapes of their protocol
-openbb       widgets, dashboards and figures for OpenBB Workspace
+widgets      what OpenBB Workspace can show: widgets and dashboards
+openbb       what those widgets show: figures, rows and metrics
 docs         what /docs says, and its files
 routes       thin: declare typed parameters, call, return
 """

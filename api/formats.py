@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api.series import FIELDS, Series
+from api.series import Series
 from api.texts import encode_array, encode_csv, encode_rows
 from api.texts import encode_json as encode_json
 
@@ -78,14 +78,6 @@ def join_column(page: Page, name: str) -> Any:
 
 
 # Encoding.
-
-
-def build_rows(series: Series) -> list[dict[str, Any]]:
-    """One dict a bar, in the order of the series; timestamp as 2012-01-31."""
-    columns = [np.datetime_as_string(series.days, unit="D").tolist()]
-    columns += [getattr(series, name).tolist() for name in FIELDS]
-    names = ("timestamp", *FIELDS)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def encode_page(page: Page) -> bytes:

@@ -23,7 +23,6 @@ from api.formats import (
     Page,
     build_file_name,
     build_headers,
-    build_rows,
     choose_format,
     describe,
     encode_page,
@@ -240,6 +239,14 @@ def test_any_numbers_come_back_from_every_format(
 
 
 # JSON rows, whole and sliced.
+
+
+def build_rows(series: Series) -> list[dict[str, Any]]:
+    """One dict a bar, in the order of the series; timestamp as 2012-01-31."""
+    columns = [np.datetime_as_string(series.days, unit="D").tolist()]
+    columns += [getattr(series, name).tolist() for name in FIELDS]
+    names = ("timestamp", *FIELDS)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def test_a_page_of_json_is_what_it_always_was(series: Series) -> None:

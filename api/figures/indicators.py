@@ -48,8 +48,6 @@ class Kind:
     parameters: tuple[Parameter, ...]
     columns: tuple[str, ...]
     compute: Callable[..., Columns]  # of the series and the parameters
-    warmup: Callable[..., int]  # of the parameters
-    has_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,20 +133,6 @@ def compute_indicators(series: Series, specs: Sequence[Indicator]) -> dict[str, 
     return result
 
 
-def count_warmup(specs: Sequence[Indicator]) -> int:
-    """Bars needed before the first of interest so that no column begins with a gap.
-
-    For specs without memory (`has_memory`) these bars also make every value final; with memory
-    they only fill the gap, and the values of a longer history differ.
-    """
-    return max((KINDS[spec.name].warmup(*spec.values) for spec in specs), default=0)
-
-
-def has_memory(specs: Sequence[Indicator]) -> bool:
-    """Does a value of one of these depend on all bars before it?"""
-    return any(KINDS[spec.name].has_memory for spec in specs)
-
-
 def window_of(default: int, least: int = 1, name: str = "window") -> Parameter:
     return Parameter(name, default, least, MOST_WINDOW)
 
@@ -159,67 +143,53 @@ KINDS = {
         parameters=(window_of(20),),
         columns=("sma",),
         compute=compute_sma,
-        warmup=lambda window: window - 1,
     ),
     "ema": Kind(
         meaning="exponential moving average",
         parameters=(window_of(20),),
         columns=("ema",),
         compute=compute_ema,
-        warmup=lambda window: window - 1,
-        has_memory=True,
     ),
     "rsi": Kind(
         meaning="relative strength index",
         parameters=(window_of(14, 2),),
         columns=("rsi",),
         compute=compute_rsi,
-        warmup=lambda window: window,
-        has_memory=True,
     ),
     "macd": Kind(
         meaning="moving average convergence divergence",
         parameters=(window_of(12, 2, "fast"), window_of(26, 3, "slow"), window_of(9, 1, "signal")),
         columns=("macd", "macd_signal", "macd_histogram"),
         compute=compute_macd,
-        warmup=lambda fast, slow, signal: slow + signal - 2,
-        has_memory=True,
     ),
     "bbands": Kind(
         meaning="Bollinger bands",
         parameters=(window_of(20, 2), Parameter("deviations", 2, 0.1, 10, decimals=2)),
         columns=("bbands_upper", "bbands_middle", "bbands_lower"),
         compute=compute_bbands,
-        warmup=lambda window, deviations: window - 1,
     ),
     "atr": Kind(
         meaning="average true range",
         parameters=(window_of(ATR_WINDOW),),
         columns=("atr",),
         compute=compute_atr,
-        warmup=lambda window: window,
-        has_memory=True,
     ),
     "vwap": Kind(
         meaning="volume-weighted average price",
         parameters=(window_of(20),),
         columns=("vwap",),
         compute=compute_vwap,
-        warmup=lambda window: window - 1,
     ),
     "obv": Kind(
         meaning="on-balance volume",
         parameters=(),
         columns=("obv",),
         compute=compute_obv,
-        warmup=lambda: 0,
-        has_memory=True,
     ),
     "stoch": Kind(
         meaning="stochastic oscillator",
         parameters=(window_of(14, 1, "k"), window_of(3, 1, "smooth"), window_of(3, 1, "d")),
         columns=("stoch_k", "stoch_d"),
         compute=compute_stoch,
-        warmup=lambda k, smooth, d: k + smooth + d - 3,
     ),
 }

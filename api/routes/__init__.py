@@ -1,38 +1,69 @@
 """Thin: declare typed parameters, call, return. One module a resource."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Request, Response
 
-from api.database import Database, Snapshot
+from api.database import Database, Question, Snapshot
 from api.errors import Problem
 from api.formats import JSON, encode_json
-from api.holdings import Holdings
+from api.holdings import Holding, Holdings
+from api.queries import Cursor, Rows
 from api.settings import ApiSettings
+
+T = TypeVar("T")
 
 MOST_PARAMETERS = 30
 
 
-async def get_settings(request: Request) -> ApiSettings:
-    settings: ApiSettings = request.app.state.settings
-    return settings
+@dataclass(frozen=True)
+class Store:
+    """The store as one request reads it: `ask` and `take` use its snapshot and no other.
 
-
-async def get_database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
-async def get_snapshot(request: Request) -> Snapshot | None:
-    """The snapshot that the request took before its cache look-up; None where there was none.
-
-    That is for `Database.ask` to refuse, once the rest of the request is checked.
+    snapshot: the one that the request took before its cache look-up; None where there was none.
+    That is for whoever reads to refuse (NoDatabase), once the rest of the request is checked.
     """
+
+    settings: ApiSettings
+    database: Database
+    holdings: Holdings
+    snapshot: Snapshot | None
+
+    async def ask(self, question: Question[T]) -> T:
+        """The answer of the database, as `Database.ask` gives it."""
+        return await self.database.ask(self.snapshot, question)
+
+    async def take(self, symbol: str) -> Holding:
+        """The holding of a symbol, in any case. 404 Problem."""
+        return await self.holdings.take(self.snapshot, symbol)
+
+    def require_snapshot(self) -> Snapshot:
+        """The snapshot, or the one there is by now: NoDatabase if there still is none."""
+        return self.snapshot or self.database.take_snapshot()
+
+    @property
+    def max_rows(self) -> int:
+        return self.settings.max_rows
+
+    def check_limit(self, limit: int | None) -> int:
+        """The number of rows to give: `limit`, or the most there can be."""
+        if limit is not None and not 1 <= limit <= self.max_rows:
+            raise Problem(422, f"limit={limit}: it should be from 1 to {self.max_rows} (MAX_ROWS)")
+        return limit or self.max_rows
+
+
+async def get_store(request: Request) -> Store:
+    """One dependency for all that a route reads from: each one costs a part of an answer."""
+    state = request.app.state
     snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
-    return snapshot
+    return Store(state.settings, state.database, state.holdings, snapshot)
+
+
+StoreOf = Annotated[Store, Depends(get_store)]
 
 
 async def refuse_repeated(request: Request) -> None:
@@ -45,24 +76,6 @@ async def refuse_repeated(request: Request) -> None:
             raise Problem(422, f"{name} is given {names.count(name)} times: give it once")
 
 
-async def get_holdings(request: Request) -> Holdings:
-    holdings: Holdings = request.app.state.holdings
-    return holdings
-
-
-HoldingsOf = Annotated[Holdings, Depends(get_holdings)]
-SettingsOf = Annotated[ApiSettings, Depends(get_settings)]
-DatabaseOf = Annotated[Database, Depends(get_database)]
-SnapshotOf = Annotated[Snapshot | None, Depends(get_snapshot)]
-
-
-def check_limit(limit: int | None, most: int) -> int:
-    """The number of rows to give: `limit`, or the most there can be."""
-    if limit is not None and not 1 <= limit <= most:
-        raise Problem(422, f"limit={limit}: it should be from 1 to {most} (MAX_ROWS)")
-    return limit or most
-
-
 def check_range(start: date | None, end: date | None) -> None:
     if start and end and start > end:
         raise Problem(422, f"start {start} is after end {end}: swap them")
@@ -73,6 +86,41 @@ def move_on(request: Request, **changes: str) -> str:
     query = urlencode({**request.query_params, **changes})
     path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
     return f"{path}?{query}"
+
+
+def cut_rows(
+    request: Request, rows: Rows, limit: int, name_place: Callable[[Rows], str]
+) -> tuple[Rows, str | None]:
+    """The rows of a page, and the URL of those after it, if there is a row more than `limit`.
+
+    name_place: what `after` is for a page to begin behind these rows.
+    """
+    page = rows[:limit]
+    return page, move_on(request, after=name_place(page)) if len(rows) > limit else None
+
+
+def name_last(column: str) -> Callable[[Rows], str]:
+    """For a list that goes on after the last row, by its value in a column."""
+    return lambda page: str(page[-1][column])
+
+
+def count_on(after: int) -> Callable[[Rows], str]:
+    """For a list that goes on after a number of rows, of which `after` lie before this page."""
+    return lambda page: str(after + len(page))
+
+
+async def answer_list(
+    request: Request,
+    store: Store,
+    limit: int | None,
+    read: Callable[[Cursor, int], Rows],
+    name_place: Callable[[Rows], str],
+) -> Response:
+    """One page of a list: `read` gives its rows, at most so many, behind where the page begins."""
+    most = store.check_limit(limit)
+    rows = await store.ask(lambda cursor: read(cursor, most + 1))
+    page, following = cut_rows(request, rows, most, name_place)
+    return answer_json({"count": len(page), "next": following, "data": page})
 
 
 def answer_json(value: Mapping[str, Any]) -> Response:

@@ -9,35 +9,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.database import Database, Snapshot
 from api.errors import Problem
-from api.formats import (
-    JSON,
-    Format,
-    Page,
-    build_headers,
-    choose_format,
-    encode_header,
-    encode_json,
-)
-from api.holdings import Holding, Holdings, derive_series, read_holding
+from api.formats import JSON, Format, Page, build_headers, choose_format, encode_header, encode_json
+from api.holdings import Holding, derive_series, read_holding
 from api.models import BarsPage, BarsQuery, PageQuery, Symbol
-from api.routes import (
-    DatabaseOf,
-    HoldingsOf,
-    SettingsOf,
-    SnapshotOf,
-    check_limit,
-    check_range,
-    move_on,
-)
-from api.series import (
-    Series,
-    cut_page,
-    keep_bars,
-    select_fields,
-    slice_days,
-)
+from api.routes import Store, StoreOf, check_range, move_on
+from api.series import Series, cut_page, keep_bars, select_fields, slice_days
 
 router = APIRouter(tags=["bars"])
 
@@ -51,40 +28,34 @@ ROWS_AT_ONCE = 1_000
     responses=docs.bar_answers(BarsPage, "ohlcv", 404, 406, 422, 503),
 )
 async def read_ohlcv(
-    symbol: Symbol,
-    request: Request,
-    query: Annotated[BarsQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, request: Request, query: Annotated[BarsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Open, high, low, close and volume, one row a bar. `start` and `end` are inclusive.
 
     A range without bars is an empty list. More rows than `limit`: `next` goes on after the last.
     """
-    limit, fields = check_page(query, settings.max_rows)
+    limit, fields = check_page(store, query)
     chosen = read_format(request, query.format)
-    held = await take_as_of(database, holdings, snapshot, symbol, query.as_of)
+    held = await take_as_of(store, symbol, query.as_of)
     series = derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
     series = slice_days(series, query.start, query.end)
-    kept = await leave_out_noted(database, snapshot, series) if is_strict(query) else series
+    kept = await leave_out_noted(store, series) if is_strict(query) else series
     part, following = cut_page(kept, limit, query.order)
     side = "start" if query.order == "asc" else "end"
     moved = move_on(request, **{side: str(following)}) if following else None
     page = Page((part,), fields, moved)
     if is_plain(query) and query.as_of is None and query.quality == "all":
-        holdings.count_encoded(held, len(part))
+        store.holdings.count_encoded(held, len(part))
     return await answer_page(page, chosen, tell_view(query, len(series) - len(kept)))
 
 
-def check_page(query: BarsQuery, max_rows: int) -> tuple[int, tuple[str, ...]]:
+def check_page(store: Store, query: BarsQuery) -> tuple[int, tuple[str, ...]]:
     """The rows of a page and the columns asked for; all that can be refused before bars are read
     is refused here."""
     check_range(query.start, query.end)
     if is_strict(query) and query.interval != "1d":
         raise Problem(422, "quality=strict leaves out days: it goes with interval=1d only")
-    return check_limit(query.limit, max_rows), read_fields(query.fields, query.interval)
+    return store.check_limit(query.limit), read_fields(query.fields, query.interval)
 
 
 def is_strict(query: BarsQuery) -> bool:
@@ -106,28 +77,21 @@ def is_plain(query: PageQuery) -> bool:
     return (query.interval, query.adjustment, query.fields) == ("1d", "raw", None)
 
 
-async def take_as_of(
-    database: Database,
-    holdings: Holdings,
-    snapshot: Snapshot | None,
-    symbol: str,
-    as_of: datetime | None,
-) -> Holding:
+async def take_as_of(store: Store, symbol: str, as_of: datetime | None) -> Holding:
     """The holding as it is, or as it was known: without later bars, values and actions."""
     if as_of is None:
-        return await holdings.take(snapshot, symbol)
-
-    known = snapshot or database.take_snapshot()
+        return await store.take(symbol)
+    snapshot = store.require_snapshot()
 
     def question(cursor: queries.Cursor) -> Holding:
-        catalog = holdings.read_catalog(known, cursor)
+        catalog = store.holdings.read_catalog(snapshot, cursor)
         return read_holding(cursor, symbol.strip().upper(), catalog, as_of)
 
-    return await database.ask(known, question)
+    return await store.database.ask(snapshot, question)
 
 
-async def leave_out_noted(database: Database, snapshot: Snapshot | None, series: Series) -> Series:
-    noted = await database.ask(snapshot, lambda c: queries.read_noted_days(c, series.symbol))
+async def leave_out_noted(store: Store, series: Series) -> Series:
+    noted = await store.ask(lambda c: queries.read_noted_days(c, series.symbol))
     return keep_bars(series, ~np.isin(series.days, noted))
 
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.database import Snapshot
 from api.errors import Problem
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
@@ -17,7 +16,7 @@ from api.figures.performance import measure_performance
 from api.figures.returns import compute_returns
 from api.figures.rolling import roll
 from api.formats import JSON, wrap_rows
-from api.holdings import Holdings, derive_series
+from api.holdings import derive_series
 from api.models import (
     DrawdownsAnswer,
     DrawdownsQuery,
@@ -30,14 +29,7 @@ from api.models import (
     StatisticsQuery,
     Symbol,
 )
-from api.routes import (
-    DatabaseOf,
-    HoldingsOf,
-    SettingsOf,
-    SnapshotOf,
-    answer_json,
-    check_range,
-)
+from api.routes import Store, StoreOf, answer_json, check_range
 from api.series import Floats, Series, find_range, slice_days
 from api.texts import encode_rows
 
@@ -50,28 +42,22 @@ router = APIRouter(tags=["figures"])
     responses=docs.answers(Statistics, "statistics", 404, 422, 503),
 )
 async def read_statistics(
-    symbol: Symbol,
-    query: Annotated[StatisticsQuery, InQuery()],
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, query: Annotated[StatisticsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Return, risk, extremes and volume over a range; with `benchmark` beta, alpha and the like.
 
     Null where there are too few bars. `explain` adds what each figure is made of.
     """
-    whole = await take_series(holdings, snapshot, symbol, query)
+    whole = await take_series(store, symbol, query)
     series = slice_days(whole, query.start, query.end)
-    benchmark = await take_benchmark(holdings, snapshot, query.benchmark, query)
+    benchmark = await take_benchmark(store, query.benchmark, query)
     if benchmark is not None:
         benchmark = slice_days(benchmark, query.start, query.end)
     asked = (series, benchmark, query.interval, query.risk_free)
     answer = build_statistics(*asked)
     if query.explain:
         days = (query.start, query.end)
-        missing = await database.ask(
-            snapshot, lambda c: queries.count_gaps(c, series.symbol, *days)
-        )
+        missing = await store.ask(lambda c: queries.count_gaps(c, series.symbol, *days))
         answer["explain"] = {"sessions_missing": missing, **explain_performance(*asked)}
     return answer_json(answer)
 
@@ -82,11 +68,7 @@ async def read_statistics(
     responses=docs.answers(FiguresPage, "rolling", 404, 422, 503),
 )
 async def read_rolling(
-    symbol: Symbol,
-    query: Annotated[RollingQuery, InQuery()],
-    settings: SettingsOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, query: Annotated[RollingQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Return, volatility, Sharpe ratio or beta over the last `window` returns, for each bar.
 
@@ -94,11 +76,11 @@ async def read_rolling(
     """
     if query.what == "beta" and not query.benchmark:
         raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
-    series = await take_series(holdings, snapshot, symbol, query)
-    benchmark = await take_benchmark(holdings, snapshot, query.benchmark, query)
+    series = await take_series(store, symbol, query)
+    benchmark = await take_benchmark(store, query.benchmark, query)
     asked = (query.window, query.what, benchmark, query.risk_free, query.interval)
     return await answer_columns(
-        series, query, settings.max_rows, lambda: {query.what: roll(series, *asked)}
+        series, query, store.max_rows, lambda: {query.what: roll(series, *asked)}
     )
 
 
@@ -108,11 +90,7 @@ async def read_rolling(
     responses=docs.answers(FiguresPage, "indicators", 404, 422, 503),
 )
 async def read_indicators(
-    symbol: Symbol,
-    query: Annotated[IndicatorsQuery, InQuery()],
-    settings: SettingsOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, query: Annotated[IndicatorsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """sma, ema, rsi, macd, bbands, atr, vwap, obv, stoch; null while an indicator warms up.
 
@@ -122,9 +100,9 @@ async def read_indicators(
         specs = parse_indicators(query.names)
     except ValueError as error:
         raise Problem(422, str(error)) from None
-    series = await take_series(holdings, snapshot, symbol, query)
+    series = await take_series(store, symbol, query)
     return await answer_columns(
-        series, query, settings.max_rows, lambda: compute_indicators(series, specs)
+        series, query, store.max_rows, lambda: compute_indicators(series, specs)
     )
 
 
@@ -134,16 +112,12 @@ async def read_indicators(
     responses=docs.answers(FiguresPage, "returns", 404, 422, 503),
 )
 async def read_returns(
-    symbol: Symbol,
-    query: Annotated[ReturnsQuery, InQuery()],
-    settings: SettingsOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, query: Annotated[ReturnsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """The return of each bar of the range against the one before it; the first bar has none."""
-    series = await take_series(holdings, snapshot, symbol, query)
+    series = await take_series(store, symbol, query)
     part = slice_days(series, query.start, query.end)
-    check_size(len(part), settings.max_rows)
+    check_size(len(part), store.max_rows)
     columns = {"timestamp": part.days[1:], "return": compute_returns(part, query.kind)}
     return answer_rows({**describe(part), "count": max(0, len(part) - 1)}, columns)
 
@@ -154,49 +128,35 @@ async def read_returns(
     responses=docs.answers(DrawdownsAnswer, "drawdowns", 404, 422, 503),
 )
 async def read_drawdowns(
-    symbol: Symbol,
-    query: Annotated[DrawdownsQuery, InQuery()],
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, query: Annotated[DrawdownsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Falls from a peak till its close is reached again, the deepest first."""
-    series = await take_series(holdings, snapshot, symbol, query)
+    series = await take_series(store, symbol, query)
     part = slice_days(series, query.start, query.end)
     found = list_drawdowns(part.close, part.days, query.most)
     return answer_json({**describe(part), "count": len(found), "next": None, "data": found})
 
 
-async def take_series(
-    holdings: Holdings, snapshot: Snapshot | None, symbol: str, query: FigureQuery
-) -> Series:
+async def take_series(store: Store, symbol: str, query: FigureQuery) -> Series:
     """The whole series as the query asks for it: adjusted, and of its interval."""
     check_range(query.start, query.end)
-    held = await holdings.take(snapshot, symbol)
+    held = await store.take(symbol)
     return derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
 
 
-async def take_benchmark(
-    holdings: Holdings, snapshot: Snapshot | None, symbol: str | None, query: FigureQuery
-) -> Series | None:
+async def take_benchmark(store: Store, symbol: str | None, query: FigureQuery) -> Series | None:
     """The whole series to compare with, as `take_series` gives it; None if none is asked for."""
-    return await take_series(holdings, snapshot, symbol, query) if symbol else None
+    return await take_series(store, symbol, query) if symbol else None
 
 
 def build_statistics(
-    series: Series,
-    benchmark: Series | None = None,
-    interval: str = "1d",
-    risk_free: float = 0.0,
+    series: Series, benchmark: Series | None = None, interval: str = "1d", risk_free: float = 0.0
 ) -> dict[str, Any]:
     return {**describe(series), **measure_performance(series, benchmark, interval, risk_free)}
 
 
 def describe(series: Series) -> dict[str, Any]:
-    return {
-        "symbol": series.symbol,
-        "interval": series.interval,
-        "adjustment": series.adjustment,
-    }
+    return {"symbol": series.symbol, "interval": series.interval, "adjustment": series.adjustment}
 
 
 def check_size(rows: int, most: int) -> None:

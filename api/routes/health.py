@@ -14,7 +14,7 @@ from fastapi import Query as InQuery
 from api import docs, queries
 from api.cache import VERSION
 from api.models import Health, NoQuery
-from api.routes import DatabaseOf, SettingsOf, answer_json
+from api.routes import StoreOf, answer_json
 
 router = APIRouter(tags=["service"])
 
@@ -29,21 +29,20 @@ VERSIONS = {
 @router.get(
     "/health", summary="State of the service", responses=docs.answers(Health, "health", 422, 503)
 )
-async def read_health(
-    query: Annotated[NoQuery, InQuery()], settings: SettingsOf, database: DatabaseOf
-) -> Response:
+async def read_health(query: Annotated[NoQuery, InQuery()], store: StoreOf) -> Response:
     """503 while there is no database; `degraded` while an older one stands in for a bad one."""
-    snapshot = database.take_snapshot()
-    totals = await database.ask(snapshot, queries.read_totals)
+    snapshot = store.require_snapshot()
+    totals = await store.database.ask(snapshot, queries.read_totals)
+    fault = store.database.fault
     answer = answer_json(
         {
-            "status": "degraded" if database.fault else "ok",
-            "fault": database.fault,
+            "status": "degraded" if fault else "ok",
+            "fault": fault,
             "generation": snapshot.generation,
             "published_at": snapshot.published_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             **totals,
             "newest_bar_age_days": count_days_since(totals["last"]),
-            "last_run": read_last_run(settings.runs_dir),
+            "last_run": read_last_run(store.settings.runs_dir),
             "versions": VERSIONS,
         }
     )

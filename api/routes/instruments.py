@@ -1,13 +1,13 @@
 """/instruments and /instruments/{symbol}: what there is."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
 from api.models import Instrument, InstrumentsPage, InstrumentsQuery, NoQuery, Symbol
-from api.routes import DatabaseOf, SettingsOf, SnapshotOf, answer_json, check_limit, move_on
+from api.routes import StoreOf, answer_json, answer_list, name_last
 
 router = APIRouter(tags=["instruments"])
 
@@ -18,22 +18,16 @@ router = APIRouter(tags=["instruments"])
     responses=docs.answers(InstrumentsPage, "instruments", 422, 503),
 )
 async def list_instruments(
-    request: Request,
-    query: Annotated[InstrumentsQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    request: Request, query: Annotated[InstrumentsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Instruments in the order of their symbols, a page at a time."""
-    limit = check_limit(query.limit, settings.max_rows)
-
-    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
-        return queries.read_instruments(cursor, query.q, query.after, limit + 1)
-
-    rows = await database.ask(snapshot, question)
-    page = rows[:limit]
-    following = move_on(request, after=page[-1]["symbol"]) if len(rows) > limit else None
-    return answer_json({"count": len(page), "next": following, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.read_instruments(c, query.q, query.after, limit),
+        name_last("symbol"),
+    )
 
 
 @router.get(
@@ -42,7 +36,7 @@ async def list_instruments(
     responses=docs.answers(Instrument, "instrument", 404, 422, 503),
 )
 async def read_instrument(
-    symbol: Symbol, query: Annotated[NoQuery, InQuery()], database: DatabaseOf, snapshot: SnapshotOf
+    symbol: Symbol, query: Annotated[NoQuery, InQuery()], store: StoreOf
 ) -> Response:
     """What is known of one instrument."""
-    return answer_json(await database.ask(snapshot, lambda c: queries.read_instrument(c, symbol)))
+    return answer_json(await store.ask(lambda c: queries.read_instrument(c, symbol)))

@@ -3,18 +3,17 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.database import Database, Snapshot
 from api.errors import Problem
 from api.figures.comparison import compute_matrices
 from api.formats import Page
-from api.holdings import Holding, Holdings, derive_series
+from api.holdings import Holding, derive_series
 from api.models import (
     LatestQuery,
     ManyBarsPage,
@@ -25,16 +24,7 @@ from api.models import (
     ScreenPage,
     ScreenQuery,
 )
-from api.routes import (
-    DatabaseOf,
-    HoldingsOf,
-    SettingsOf,
-    SnapshotOf,
-    answer_json,
-    check_limit,
-    check_range,
-    move_on,
-)
+from api.routes import Store, StoreOf, answer_json, answer_list, check_range, count_on, move_on
 from api.routes.bars import (
     answer_page,
     check_page,
@@ -57,25 +47,18 @@ MOST_SYMBOLS = 100
     responses=docs.bar_answers(ManyBarsPage, "many", 404, 406, 422, 503),
 )
 async def read_many(
-    request: Request,
-    query: Annotated[ManyQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    request: Request, query: Annotated[ManyQuery, InQuery()], store: StoreOf
 ) -> Response:
     """The bars of one symbol after the other, in the order asked. Unknown symbols are listed.
 
     `limit` counts rows over all symbols; `next` goes on after the last row.
     """
-    limit, fields = check_page(query, settings.max_rows)
+    limit, fields = check_page(store, query)
     chosen = read_format(request, query.format)
-    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
-    found = await asyncio.gather(
-        *(take_as_of(database, holdings, snapshot, name, query.as_of) for name in known)
-    )
+    known, unknown = await part_known(store, query.symbols)
+    found = await asyncio.gather(*(take_as_of(store, name, query.as_of) for name in known))
     whole = await anyio.to_thread.run_sync(derive_parts, found, query)
-    strict = (leave_out_noted(database, snapshot, part) for part in whole)
+    strict = (leave_out_noted(store, part) for part in whole)
     parts = await asyncio.gather(*strict) if is_strict(query) else whole
     left_out = sum(map(len, whole)) - sum(map(len, parts))
     if query.order == "desc":
@@ -95,16 +78,12 @@ async def read_many(
     responses=docs.bar_answers(ManyBarsPage, "latest", 404, 406, 422, 503),
 )
 async def read_latest(
-    request: Request,
-    query: Annotated[LatestQuery, InQuery()],
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
+    request: Request, query: Annotated[LatestQuery, InQuery()], store: StoreOf
 ) -> Response:
     """The newest daily bar of each symbol, as traded, in the order asked."""
     chosen = read_format(request, query.format)
-    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
-    found = await asyncio.gather(*(holdings.take(snapshot, name) for name in known))
+    known, unknown = await part_known(store, query.symbols)
+    found = await asyncio.gather(*(store.take(name) for name in known))
     last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
     return await answer_page(Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
 
@@ -114,14 +93,9 @@ async def read_latest(
     summary="Correlation of returns",
     responses=docs.answers(MatrixAnswer, "correlation", 404, 422, 503),
 )
-async def read_correlation(
-    query: Annotated[MatrixQuery, InQuery()],
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def read_correlation(query: Annotated[MatrixQuery, InQuery()], store: StoreOf) -> Response:
     """Of the returns on the days that all symbols have; rows and columns as in `symbols`."""
-    return await answer_matrix(query, database, holdings, snapshot, "covariance")
+    return await answer_matrix(store, query, "covariance")
 
 
 @router.get(
@@ -129,14 +103,9 @@ async def read_correlation(
     summary="Covariance of returns",
     responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
 )
-async def read_covariance(
-    query: Annotated[MatrixQuery, InQuery()],
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def read_covariance(query: Annotated[MatrixQuery, InQuery()], store: StoreOf) -> Response:
     """Of the returns of a bar (ddof 1, not annual), on the days that all symbols have."""
-    return await answer_matrix(query, database, holdings, snapshot, "correlation")
+    return await answer_matrix(store, query, "correlation")
 
 
 @router.get(
@@ -145,26 +114,20 @@ async def read_covariance(
     responses=docs.answers(ScreenPage, "screen", 422, 503),
 )
 async def read_screen(
-    request: Request,
-    query: Annotated[ScreenQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    request: Request, query: Annotated[ScreenQuery, InQuery()], store: StoreOf
 ) -> Response:
     """All instruments that pass, in the order of a figure over the range.
 
     Total return is after splits; volumes and prices are as stored.
     """
     check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
-
-    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
-        return queries.screen(cursor, query.model_dump(), limit + 1)
-
-    rows = await database.ask(snapshot, question)
-    moved = move_on(request, after=str(query.after + limit)) if len(rows) > limit else None
-    page = rows[:limit]
-    return answer_json({"count": len(page), "next": moved, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.screen(c, query.model_dump(), limit),
+        count_on(query.after),
+    )
 
 
 def read_symbols(text: str) -> list[str]:
@@ -175,15 +138,13 @@ def read_symbols(text: str) -> list[str]:
     return names
 
 
-async def part_known(
-    database: Database, holdings: Holdings, snapshot: Snapshot | None, symbols: str
-) -> tuple[list[str], list[str]]:
+async def part_known(store: Store, symbols: str) -> tuple[list[str], list[str]]:
     """The known and the unknown of the symbols asked for. A 404 Problem if none is known."""
     names = read_symbols(symbols)
-    snapshot = snapshot or database.take_snapshot()
-    if all(holdings.knows(snapshot, name) for name in names):
+    snapshot = store.require_snapshot()
+    if all(store.holdings.knows(snapshot, name) for name in names):
         return names, []
-    catalog = await database.ask(snapshot, partial(holdings.read_catalog, snapshot))
+    catalog = await store.database.ask(snapshot, partial(store.holdings.read_catalog, snapshot))
     unknown = [name for name in names if name not in catalog]
     if len(unknown) == len(names):
         raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
@@ -223,16 +184,10 @@ def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], 
     return tuple(page), None
 
 
-async def answer_matrix(
-    query: MatrixQuery,
-    database: Database,
-    holdings: Holdings,
-    snapshot: Snapshot | None,
-    left_out: str,
-) -> Response:
+async def answer_matrix(store: Store, query: MatrixQuery, left_out: str) -> Response:
     check_range(query.start, query.end)
-    known, unknown = await part_known(database, holdings, snapshot, query.symbols)
-    found = await asyncio.gather(*(holdings.take(snapshot, name) for name in known))
+    known, unknown = await part_known(store, query.symbols)
+    found = await asyncio.gather(*(store.take(name) for name in known))
     matrices = await anyio.to_thread.run_sync(
         lambda: compute_matrices(derive_parts(found, query), query.kind)
     )

@@ -11,12 +11,11 @@ from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api import openbb, queries
-from api.database import Database, Snapshot
+from api import openbb, queries, widgets
 from api.formats import JSON, Page, build_columns, encode_json
-from api.holdings import Holdings, derive_series
+from api.holdings import derive_series
 from api.models import Adjustment, Interval, read_day
-from api.routes import DatabaseOf, HoldingsOf, SettingsOf, SnapshotOf, check_range
+from api.routes import Store, StoreOf, check_range
 from api.routes.figures import build_statistics
 from api.series import FIELDS, Series, cut_page, reverse_bars, slice_days
 from api.texts import encode_rows
@@ -47,86 +46,70 @@ class ChartQuery(WidgetQuery):
 
 
 @router.get("/widgets.json")
-async def list_widgets(database: DatabaseOf, snapshot: SnapshotOf) -> Response:
+async def list_widgets(store: StoreOf) -> Response:
     """What the workspace can show of this store."""
-    return answer(openbb.build_widgets(await find_first(database, snapshot)))
+    return answer(widgets.build_widgets(await find_first(store)))
 
 
 @router.get("/apps.json")
-async def list_apps(database: DatabaseOf, snapshot: SnapshotOf) -> Response:
+async def list_apps(store: StoreOf) -> Response:
     """A dashboard of these widgets."""
-    return answer(openbb.build_apps(await find_first(database, snapshot)))
+    return answer(widgets.build_apps(await find_first(store)))
 
 
 @router.get("/openbb/symbols")
-async def list_symbols(
-    settings: SettingsOf, database: DatabaseOf, snapshot: SnapshotOf
-) -> Response:
+async def list_symbols(store: StoreOf) -> Response:
     """The choices of a widget's symbol."""
-    most = settings.max_rows
-    rows = await database.ask(snapshot, lambda c: queries.read_instruments(c, "", "", most))
+    most = store.max_rows
+    rows = await store.ask(lambda c: queries.read_instruments(c, "", "", most))
     return answer([{"label": row["symbol"], "value": row["symbol"]} for row in rows])
 
 
 @router.get("/openbb/price_chart")
-async def draw_prices(
-    query: Annotated[ChartQuery, InQuery()],
-    settings: SettingsOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def draw_prices(query: Annotated[ChartQuery, InQuery()], store: StoreOf) -> Response:
     """A Plotly figure of the newest bars of a range; `raw` gives their rows."""
-    series = cut_newest(await take_bars(holdings, snapshot, query), settings.max_rows)
+    series = await take_newest(store, query)
     return answer_rows(series) if query.raw else answer(openbb.build_figure(series, query.theme))
 
 
 @router.get("/openbb/bars")
-async def list_bars(
-    query: Annotated[WidgetQuery, InQuery()],
-    settings: SettingsOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def list_bars(query: Annotated[WidgetQuery, InQuery()], store: StoreOf) -> Response:
     """The newest bars of a range, newest first."""
-    series = cut_newest(await take_bars(holdings, snapshot, query), settings.max_rows)
-    return answer_rows(reverse_bars(series))
+    return answer_rows(reverse_bars(await take_newest(store, query)))
 
 
 @router.get("/openbb/statistics")
-async def tell_statistics(
-    query: Annotated[WidgetQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
-) -> Response:
+async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], store: StoreOf) -> Response:
     """Figures of a range."""
-    series = await take_bars(holdings, snapshot, query)
+    series = await take_bars(store, query)
     figures = build_statistics(series, interval=query.interval)
     return answer(openbb.build_metrics(figures, series))
 
 
 @router.get("/openbb/coverage")
-async def list_coverage(
-    settings: SettingsOf, database: DatabaseOf, snapshot: SnapshotOf
-) -> Response:
+async def list_coverage(store: StoreOf) -> Response:
     """Sessions, gaps, notes and revisions of all instruments."""
-    most = settings.max_rows
-    return answer(await database.ask(snapshot, lambda c: queries.read_coverages(c, "", "", most)))
+    most = store.max_rows
+    return answer(await store.ask(lambda c: queries.read_coverages(c, "", "", most)))
 
 
-async def find_first(database: Database, snapshot: Snapshot | None) -> str | None:
+async def find_first(store: Store) -> str | None:
     """The symbol that a widget begins with; None in an empty store."""
-    rows = await database.ask(snapshot, lambda c: queries.read_instruments(c, "", "", 1))
+    rows = await store.ask(lambda c: queries.read_instruments(c, "", "", 1))
     return rows[0]["symbol"] if rows else None
 
 
-async def take_bars(holdings: Holdings, snapshot: Snapshot | None, query: WidgetQuery) -> Series:
+async def take_bars(store: Store, query: WidgetQuery) -> Series:
     check_range(query.start, query.end)
-    held = await holdings.take(snapshot, query.symbol)
+    held = await store.take(query.symbol)
     series = derive_series(held, query.adjustment, interval=query.interval)
     return slice_days(series, query.start, query.end)
 
 
-def cut_newest(series: Series, most: int) -> Series:
-    """The last `most` bars, oldest first."""
-    return reverse_bars(cut_page(series, most, "desc")[0])
+async def take_newest(store: Store, query: WidgetQuery) -> Series:
+    """The last bars of the range, as many as an answer may have, oldest first."""
+    series = await take_bars(store, query)
+    return reverse_bars(cut_page(series, store.max_rows, "desc")[0])
 
 
 def answer(value: Any) -> Response:

@@ -1,13 +1,13 @@
 """/coverage, and /instruments/{symbol}/coverage, notes, revisions and corporate-actions."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from datetime import date
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
-from api.database import Database, Snapshot
 from api.models import (
     ActionsPage,
     Coverage,
@@ -21,18 +21,17 @@ from api.models import (
     Symbol,
 )
 from api.routes import (
-    DatabaseOf,
-    SettingsOf,
-    SnapshotOf,
+    Store,
+    StoreOf,
     answer_json,
-    check_limit,
+    answer_list,
     check_range,
-    move_on,
+    count_on,
+    cut_rows,
+    name_last,
 )
 
 router = APIRouter(tags=["quality"])
-
-Rows = list[dict[str, Any]]
 
 
 @router.get(
@@ -41,22 +40,16 @@ Rows = list[dict[str, Any]]
     responses=docs.answers(CoveragesPage, "coverages", 422, 503),
 )
 async def list_coverages(
-    request: Request,
-    query: Annotated[InstrumentsQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    request: Request, query: Annotated[InstrumentsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Sessions, gaps, notes and revisions in counts, one row an instrument, in their order."""
-    limit = check_limit(query.limit, settings.max_rows)
-
-    def question(cursor: queries.Cursor) -> Rows:
-        return queries.read_coverages(cursor, query.q, query.after, limit + 1)
-
-    rows = await database.ask(snapshot, question)
-    page = rows[:limit]
-    following = move_on(request, after=page[-1]["symbol"]) if len(rows) > limit else None
-    return answer_json({"count": len(page), "next": following, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.read_coverages(c, query.q, query.after, limit),
+        name_last("symbol"),
+    )
 
 
 @router.get(
@@ -65,10 +58,10 @@ async def list_coverages(
     responses=docs.answers(Coverage, "coverage", 404, 422, 503),
 )
 async def read_coverage(
-    symbol: Symbol, query: Annotated[NoQuery, InQuery()], database: DatabaseOf, snapshot: SnapshotOf
+    symbol: Symbol, query: Annotated[NoQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Each session of the exchange from first to last bar is present, or a gap with its cause."""
-    return answer_json(await database.ask(snapshot, lambda c: queries.read_coverage(c, symbol)))
+    return answer_json(await store.ask(lambda c: queries.read_coverage(c, symbol)))
 
 
 @router.get(
@@ -77,21 +70,10 @@ async def read_coverage(
     responses=docs.answers(NotesPage, "notes", 404, 422, 503),
 )
 async def read_notes(
-    symbol: Symbol,
-    request: Request,
-    query: Annotated[RangeListQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """What is suspicious, or not final yet, about kept bars. A note never changes a value."""
-    check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
-    return await answer_page(
-        (request, database, snapshot, symbol),
-        (query.after, limit),
-        lambda c, s: queries.read_notes(c, s, query.start, query.end, query.after, limit + 1),
-    )
+    return await answer_range(request, store, symbol, query, queries.read_notes)
 
 
 @router.get(
@@ -100,21 +82,10 @@ async def read_notes(
     responses=docs.answers(RevisionsPage, "revisions", 404, 422, 503),
 )
 async def read_revisions(
-    symbol: Symbol,
-    request: Request,
-    query: Annotated[RangeListQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """The old values of every bar that changed, and from when to when they were what was known."""
-    check_range(query.start, query.end)
-    limit = check_limit(query.limit, settings.max_rows)
-    return await answer_page(
-        (request, database, snapshot, symbol),
-        (query.after, limit),
-        lambda c, s: queries.read_revisions(c, s, query.start, query.end, query.after, limit + 1),
-    )
+    return await answer_range(request, store, symbol, query, queries.read_revisions)
 
 
 @router.get(
@@ -123,36 +94,44 @@ async def read_revisions(
     responses=docs.answers(ActionsPage, "corporate-actions", 404, 422, 503),
 )
 async def read_actions(
-    symbol: Symbol,
-    request: Request,
-    query: Annotated[ListQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Splits (`ratio`: new shares for one old) and dividends (`amount`: cash a share)."""
-    limit = check_limit(query.limit, settings.max_rows)
-    return await answer_page(
-        (request, database, snapshot, symbol),
-        (query.after, limit),
-        lambda c, s: queries.read_actions(c, s, query.after, limit + 1),
+    return await answer_rows(request, store, symbol, query, queries.read_actions)
+
+
+async def answer_range(
+    request: Request,
+    store: Store,
+    symbol: str,
+    query: RangeListQuery,
+    read: Callable[[queries.Cursor, str, date | None, date | None, int, int], queries.Rows],
+) -> Response:
+    """As `answer_rows`, of the rows whose day is in the range asked for."""
+    check_range(query.start, query.end)
+    return await answer_rows(
+        request,
+        store,
+        symbol,
+        query,
+        lambda c, name, *page: read(c, name, query.start, query.end, *page),
     )
 
 
-async def answer_page(
-    asked: tuple[Request, Database, Snapshot | None, str],
-    place: tuple[int, int],
-    read: Callable[[queries.Cursor, str], Rows],
+async def answer_rows(
+    request: Request,
+    store: Store,
+    symbol: str,
+    query: ListQuery,
+    read: Callable[[queries.Cursor, str, int, int], queries.Rows],
 ) -> Response:
-    """One page of a symbol's list: `read` gives one row more than the page where there are more."""
-    request, database, snapshot, symbol = asked
-    after, limit = place
+    """One page of a symbol's list: `read` gives its rows, passing over some, at most so many."""
+    limit = store.check_limit(query.limit)
 
     def question(cursor: queries.Cursor) -> Response:
         name = queries.read_instrument(cursor, symbol)["symbol"]
-        rows = read(cursor, name)
-        page = rows[:limit]
-        following = move_on(request, after=str(after + limit)) if len(rows) > limit else None
+        rows = read(cursor, name, query.after, limit + 1)
+        page, following = cut_rows(request, rows, limit, count_on(query.after))
         return answer_json({"symbol": name, "count": len(page), "next": following, "data": page})
 
-    return await database.ask(snapshot, question)
+    return await store.ask(question)

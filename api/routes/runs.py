@@ -1,13 +1,13 @@
 """/etl/runs: what each run fetched, and what became of every row."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
 from api.models import ListQuery, Run, RunsPage, RunsQuery
-from api.routes import DatabaseOf, SettingsOf, SnapshotOf, answer_json, check_limit, move_on
+from api.routes import StoreOf, answer_json, answer_list, count_on, cut_rows, name_last
 
 router = APIRouter(tags=["runs"])
 
@@ -26,46 +26,34 @@ RunId = Annotated[
     "/etl/runs", summary="Runs of the ETL", responses=docs.answers(RunsPage, "runs", 422, 503)
 )
 async def list_runs(
-    request: Request,
-    query: Annotated[RunsQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    request: Request, query: Annotated[RunsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """The runs that this publication knows of, newest first; a failed one too.
 
     A run that published nothing is listed from the next publication on; /health has the last one.
     """
-    limit = check_limit(query.limit, settings.max_rows)
-
-    def question(cursor: queries.Cursor) -> list[dict[str, Any]]:
-        return queries.read_runs(cursor, query.after, limit + 1)
-
-    rows = await database.ask(snapshot, question)
-    page = rows[:limit]
-    following = move_on(request, after=page[-1]["run_id"]) if len(rows) > limit else None
-    return answer_json({"count": len(page), "next": following, "data": page})
+    return await answer_list(
+        request,
+        store,
+        query.limit,
+        lambda c, limit: queries.read_runs(c, query.after, limit),
+        name_last("run_id"),
+    )
 
 
 @router.get(
     "/etl/runs/{run_id}", summary="One run", responses=docs.answers(Run, "run", 404, 422, 503)
 )
 async def read_run(
-    run_id: RunId,
-    request: Request,
-    query: Annotated[ListQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
+    run_id: RunId, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Per symbol: received = inserted + revised + unchanged + stale + rejected + out of range."""
-    limit = check_limit(query.limit, settings.max_rows)
+    limit = store.check_limit(query.limit)
 
     def question(cursor: queries.Cursor) -> Response:
         run = queries.read_run(cursor, run_id)
         rows = queries.read_run_symbols(cursor, run_id, query.after, limit + 1)
-        more = len(rows) > limit
-        following = move_on(request, after=str(query.after + limit)) if more else None
-        return answer_json({**run, "next": following, "symbols": rows[:limit]})
+        page, following = cut_rows(request, rows, limit, count_on(query.after))
+        return answer_json({**run, "next": following, "symbols": page})
 
-    return await database.ask(snapshot, question)
+    return await store.ask(question)

@@ -21,7 +21,7 @@ from api.errors import OUR_FAULT, Problem, describe_invalid
 from api.formats import JSON, encode_json
 from api.holdings import Holding, derive_series
 from api.resample import resample
-from api.routes import DatabaseOf, HoldingsOf, SettingsOf, SnapshotOf
+from api.routes import Store, StoreOf
 from api.series import Series
 
 log = logging.getLogger("api")
@@ -90,80 +90,54 @@ class HistoryQuery(RangeQuery):
 
 
 @router.get("/config")
-async def read_config(database: DatabaseOf, snapshot: SnapshotOf) -> Response:
+async def read_config(store: StoreOf) -> Response:
     """What this data source can do."""
-    return answer_udf(udf.build_config(await database.ask(snapshot, queries.read_exchanges)))
+    return answer_udf(udf.build_config(await store.ask(queries.read_exchanges)))
 
 
 @router.get("/symbols")
-async def read_symbol(
-    query: Annotated[SymbolQuery, InQuery()],
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def read_symbol(query: Annotated[SymbolQuery, InQuery()], store: StoreOf) -> Response:
     """What a chart has to know of one symbol."""
-    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
+    held = await store.take(udf.read_symbol(query.symbol))
     symbol = held.series.symbol
-    listing = await database.ask(snapshot, lambda c: queries.read_listing(c, symbol))
+    listing = await store.ask(lambda c: queries.read_listing(c, symbol))
     return answer_udf(udf.build_symbol(listing, held.series))
 
 
 @router.get("/search")
-async def search_symbols(
-    query: Annotated[SearchQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def search_symbols(query: Annotated[SearchQuery, InQuery()], store: StoreOf) -> Response:
     """Symbols that contain the query, those first that begin with it."""
-    limit = min(query.limit, settings.max_rows)
+    limit = min(query.limit, store.max_rows)
     wanted = udf.read_symbol(query.query), query.type, query.exchange
-    found = await database.ask(snapshot, lambda c: queries.search_listings(c, *wanted, limit))
+    found = await store.ask(lambda c: queries.search_listings(c, *wanted, limit))
     return answer_udf([udf.build_result(listing) for listing in found])
 
 
 @router.get("/history")
-async def read_history(
-    query: Annotated[HistoryQuery, InQuery()],
-    settings: SettingsOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def read_history(query: Annotated[HistoryQuery, InQuery()], store: StoreOf) -> Response:
     """Bars from `from` to before `to`, or the last `countback` before `to`."""
     if not query.countback:
         check_range(query)
-    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
-    _, bars = derive_bars(query.resolution, held)
+    _, _, bars = await take_bars(store, query)
     wanted = query.start, query.end, query.countback
-    return answer_udf(udf.build_history(bars, *wanted, settings.max_rows))
+    return answer_udf(udf.build_history(bars, *wanted, store.max_rows))
 
 
 @router.get("/marks")
-async def read_marks(
-    query: Annotated[RangeQuery, InQuery()],
-    settings: SettingsOf,
-    database: DatabaseOf,
-    holdings: HoldingsOf,
-    snapshot: SnapshotOf,
-) -> Response:
+async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
     """Notes on bars, each with its reason."""
     start = check_range(query)
-    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
-    daily, bars = derive_bars(query.resolution, held)
-    asked = daily.symbol, None, None, 0, settings.max_rows
-    notes = await database.ask(snapshot, lambda c: queries.read_notes(c, *asked))
+    _, daily, bars = await take_bars(store, query)
+    asked = daily.symbol, None, None, 0, store.max_rows
+    notes = await store.ask(lambda c: queries.read_notes(c, *asked))
     return answer_udf(udf.build_marks(notes, daily, bars, start, query.end))
 
 
 @router.get("/timescale_marks")
-async def read_timescale_marks(
-    query: Annotated[RangeQuery, InQuery()], holdings: HoldingsOf, snapshot: SnapshotOf
-) -> Response:
+async def read_timescale_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
     """Splits and dividends."""
     start = check_range(query)
-    held = await holdings.take(snapshot, udf.read_symbol(query.symbol))
-    daily, bars = derive_bars(query.resolution, held)
+    held, daily, bars = await take_bars(store, query)
     return answer_udf(
         udf.build_timescale_marks(held.splits, held.dividends, daily, bars, start, query.end)
     )
@@ -185,11 +159,12 @@ def check_range(query: RangeQuery) -> int:
     return query.start
 
 
-def derive_bars(resolution: str, held: Holding) -> tuple[Series, Series]:
-    """The daily bars, and those of the resolution that was asked for."""
-    interval = udf.RESOLUTIONS.get(resolution)
+async def take_bars(store: Store, query: RangeQuery) -> tuple[Holding, Series, Series]:
+    """The holding, its daily bars, and those of the resolution that was asked for."""
+    held = await store.take(udf.read_symbol(query.symbol))
+    interval = udf.RESOLUTIONS.get(query.resolution)
     if interval is None:
         possible = ", ".join(udf.SUPPORTED)
-        raise Problem(422, f"resolution={resolution}: possible are {possible}")
+        raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
     daily = derive_series(held, udf.ADJUSTMENT)
-    return daily, resample(daily, interval)
+    return held, daily, resample(daily, interval)

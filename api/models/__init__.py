@@ -1,0 +1,111 @@
+"""Parameters and answers as the documentation shows them, by resource.
+
+Parameters are checked by these models; answers are built as plain values for speed, and tests
+hold them to these models.
+"""
+
+from api.models.bars import Bar, BarColumns, BarsPage, BarsQuery, PageQuery
+from api.models.figures import (
+    Drawdown,
+    DrawdownsAnswer,
+    DrawdownsQuery,
+    FigureQuery,
+    FiguresPage,
+    IndicatorsQuery,
+    ReturnsQuery,
+    RollingQuery,
+    Statistics,
+    StatisticsQuery,
+)
+from api.models.instruments import Instrument, InstrumentsPage, InstrumentsQuery
+from api.models.many import (
+    LatestQuery,
+    ManyBar,
+    ManyBarsPage,
+    ManyQuery,
+    MatrixAnswer,
+    MatrixQuery,
+    ScreenPage,
+    ScreenQuery,
+    ScreenRow,
+)
+from api.models.quality import (
+    Action,
+    ActionsPage,
+    Coverage,
+    CoverageRow,
+    CoveragesPage,
+    Gap,
+    Note,
+    NotesPage,
+    Revision,
+    RevisionsPage,
+)
+from api.models.runs import Run, RunsPage, RunsQuery, RunSummary, RunSymbol
+from api.models.service import Health, ParameterError, ProblemBody
+from api.models.terms import (
+    Adjustment,
+    Interval,
+    ListQuery,
+    NoQuery,
+    RangeListQuery,
+    RangeQuery,
+    Symbol,
+    read_day,
+)
+
+__all__ = [
+    "Action",
+    "ActionsPage",
+    "Adjustment",
+    "Bar",
+    "BarColumns",
+    "BarsPage",
+    "BarsQuery",
+    "Coverage",
+    "CoverageRow",
+    "CoveragesPage",
+    "Drawdown",
+    "DrawdownsAnswer",
+    "DrawdownsQuery",
+    "FigureQuery",
+    "FiguresPage",
+    "Gap",
+    "Health",
+    "IndicatorsQuery",
+    "Instrument",
+    "InstrumentsPage",
+    "InstrumentsQuery",
+    "Interval",
+    "LatestQuery",
+    "ListQuery",
+    "ManyBar",
+    "ManyBarsPage",
+    "ManyQuery",
+    "MatrixAnswer",
+    "MatrixQuery",
+    "NoQuery",
+    "Note",
+    "NotesPage",
+    "PageQuery",
+    "ParameterError",
+    "ProblemBody",
+    "RangeListQuery",
+    "RangeQuery",
+    "ReturnsQuery",
+    "Revision",
+    "RevisionsPage",
+    "RollingQuery",
+    "Run",
+    "RunSummary",
+    "RunSymbol",
+    "RunsPage",
+    "RunsQuery",
+    "ScreenPage",
+    "ScreenQuery",
+    "ScreenRow",
+    "Statistics",
+    "StatisticsQuery",
+    "Symbol",
+    "read_day",
+]

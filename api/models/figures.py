@@ -1,0 +1,146 @@
+"""Figures of one symbol: statistics, rolling, indicators, returns, drawdowns."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.models.terms import Adjustment, Interval, Page, ViewQuery
+
+
+class FigureQuery(ViewQuery):
+    adjustment: Adjustment = Field(
+        "split",
+        description="The prices to reckon with. On raw ones a split looks like a crash.",
+        examples=["split"],
+    )
+
+
+RiskFree = Field(
+    0.0,
+    gt=-1,
+    le=10,
+    allow_inf_nan=False,
+    description="Annual risk-free rate; 0.03 is 3 %.",
+    examples=[0.0],
+)
+Benchmark = Field(
+    None,
+    min_length=1,
+    max_length=32,
+    description="Symbol to compare with, in any case.",
+    examples=["MSFT"],
+)
+
+
+class StatisticsQuery(FigureQuery):
+    risk_free: float = RiskFree
+    benchmark: str | None = Benchmark
+    explain: bool = Field(
+        False, description="Say of each figure its formula, source and n.", examples=[False]
+    )
+
+
+class RollingQuery(FigureQuery):
+    window: int = Field(20, ge=2, le=2520, description="Returns in the window.", examples=[20])
+    what: Literal["return", "volatility", "sharpe", "beta"] = Field(
+        "volatility", description="The figure; beta wants a benchmark.", examples=["volatility"]
+    )
+    risk_free: float = RiskFree
+    benchmark: str | None = Benchmark
+
+
+class IndicatorsQuery(FigureQuery):
+    names: str = Field(
+        "sma:20,ema:50,rsi:14,macd,bbands:20:2,atr:14,vwap:20,obv,stoch:14",
+        max_length=400,
+        description="Indicators parted by commas, each with its parameters after colons.",
+        examples=["sma:20,rsi:14"],
+    )
+
+
+class ReturnsQuery(FigureQuery):
+    kind: Literal["simple", "log"] = Field(
+        "simple", description="close / close before - 1, or its logarithm.", examples=["simple"]
+    )
+
+
+class DrawdownsQuery(FigureQuery):
+    most: int = Field(5, ge=1, le=1000, description="So many, the deepest.", examples=[5])
+
+
+class Statistics(BaseModel):
+    """Simple returns, ddof 1, 365.25 days a year; null where there are too few bars."""
+
+    symbol: str
+    interval: Interval
+    adjustment: Adjustment
+    count: int
+    first: str | None
+    last: str | None
+    open: float | None = Field(description="Open of the first bar.")
+    close: float | None = Field(description="Close of the last bar.")
+    high: float | None
+    high_date: str | None
+    low: float | None
+    low_date: str | None
+    mean_close: float | None
+    median_close: float | None
+    std_close: float | None
+    total_volume: int | float | None
+    mean_volume: float | None
+    total_return: float | None = Field(description="Last close / first close - 1.")
+    cagr: float | None = Field(description="Compound annual growth rate, a year of 365.25 days.")
+    annual_volatility: float | None = Field(description="Std of daily returns × √252.")
+    max_drawdown: float | None = Field(description="Deepest fall from a peak, 0 or negative.")
+    peak_date: str | None
+    trough_date: str | None
+    best_day: str | None
+    best_day_return: float | None
+    worst_day: str | None
+    worst_day_return: float | None
+    sharpe_ratio: float | None
+    sortino_ratio: float | None
+    calmar_ratio: float | None
+    skew: float | None
+    kurtosis: float | None
+    value_at_risk: float | None = Field(description="95 %, historical: a return.")
+    expected_shortfall: float | None = Field(description="Mean of the returns beyond.")
+    longest_drawdown_bars: int | None
+    longest_drawdown_days: int | None
+    longest_drawdown_start: str | None
+    longest_drawdown_end: str | None
+    up_days: int | None
+    down_days: int | None
+    average_true_range: float | None = Field(description="Of 14 bars, at the last one.")
+    average_dollar_volume: float | None
+    beta: float | None = Field(description="This and the next three: against the benchmark.")
+    alpha: float | None
+    correlation: float | None
+    tracking_error: float | None
+    explain: dict[str, Any] | None = Field(None, description="Only where asked for.")
+
+
+class FiguresPage(BaseModel):
+    """Rows of a timestamp and one column a figure; null where there are too few bars before."""
+
+    symbol: str
+    interval: Interval
+    adjustment: Adjustment
+    count: int
+    next: None
+    data: list[dict[str, Any]]
+
+
+class Drawdown(BaseModel):
+    peak: str
+    trough: str
+    recovery: str | None = Field(description="Null while the peak is not reached again.")
+    depth: float = Field(description="Trough / peak - 1.")
+    days: int
+    bars: int
+
+
+class DrawdownsAnswer(Page):
+    interval: Interval
+    adjustment: Adjustment
+    data: list[Drawdown]

@@ -1,0 +1,32 @@
+"""/instruments and /instruments/{symbol}."""
+
+from pydantic import BaseModel, Field
+
+from api.models.terms import Basis, Query
+
+
+class InstrumentsQuery(Query):
+    q: str = Field("", max_length=32, description="Part of a symbol, in any case.", examples=["O"])
+    limit: int | None = Field(
+        None, description="Instruments returned; default and most is MAX_ROWS.", examples=[5]
+    )
+    after: str = Field(
+        "", max_length=32, description="The symbol to go on after, for paging.", examples=["AAPL"]
+    )
+
+
+class Instrument(BaseModel):
+    symbol: str
+    first: str = Field(description="Day of the first bar.")
+    last: str = Field(description="Day of the last bar.")
+    bars: int
+    last_close: float = Field(description="Close of the last bar, on `basis`.")
+    source: str = Field(description="Where the latest bars came from.")
+    basis: Basis = Field(description="Prices as stored: raw (as traded) or split-adjusted.")
+    exchange: str = Field(description="MIC of the exchange whose sessions are expected.")
+
+
+class InstrumentsPage(BaseModel):
+    count: int = Field(description="Instruments in this answer.")
+    next: str | None = Field(description="Relative URL of those after these; null at the end.")
+    data: list[Instrument]

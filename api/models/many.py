@@ -1,0 +1,113 @@
+"""Several symbols at once: /ohlcv, /ohlcv/latest, /statistics/…, /screen."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from api.models.bars import Bar, BarColumns, BarsQuery
+from api.models.figures import FigureQuery
+from api.models.terms import Adjustment, FormatName, Interval, Query, RangeQuery
+
+ScreenColumn = Literal[
+    "symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume"
+]
+FallingColumn = Literal[
+    "-symbol", "-bars", "-last_close", "-total_return", "-mean_volume", "-dollar_volume"
+]
+Floor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Symbols = Field(
+    max_length=3400,
+    json_schema_extra={"pattern": r"[^,\s\x1c-\x1f\x85]"},  # the route says more
+    description="Up to 100 symbols parted by commas; unknown ones are listed, not fatal.",
+    examples=["AAPL,MSFT"],
+)
+
+
+class ManyQuery(BarsQuery):
+    symbols: str = Symbols
+    after: str | None = Field(
+        None,
+        max_length=64,
+        description="Go on after this row, as SYMBOL:2012-01-31; `next` uses it.",
+        examples=["AAPL:2012-01-31"],
+    )
+
+
+class LatestQuery(Query):
+    symbols: str = Symbols
+    format: FormatName | None = Field(
+        None, description="Format of the answer; stands above Accept.", examples=["json"]
+    )
+
+
+class MatrixQuery(FigureQuery):
+    symbols: str = Symbols
+    kind: Literal["simple", "log"] = Field(
+        "simple", description="Kind of returns.", examples=["simple"]
+    )
+
+
+class ScreenQuery(RangeQuery):
+    sort: Literal[ScreenColumn, FallingColumn] = Field(
+        "-total_return",
+        description="A column of the answer; a minus in front: largest first.",
+        examples=["-total_return"],
+    )
+    min_volume: Floor = Field(0, description="Least mean volume.", examples=[0])
+    min_dollar_volume: Floor = Field(0, description="Least mean of close × volume.", examples=[0])
+    min_price: Floor = Field(0, description="Least last close.", examples=[0])
+    min_bars: int = Field(2, ge=0, le=2**53, description="Least bars in the range.", examples=[2])
+    limit: int | None = Field(
+        None, description="Rows returned; default and most is MAX_ROWS.", examples=[5]
+    )
+    after: int = Field(
+        0, ge=0, le=2**53, description="Rows to pass over, for paging.", examples=[0]
+    )
+
+
+class ManyBar(Bar):
+    symbol: str
+
+
+class ManyBarsPage(BaseModel):
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    left_out: int | None = Field(
+        None, description="Only where strict: bars of the whole range that have a note."
+    )
+    unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
+    symbols: list[str] = Field(description="Symbols that have rows in this answer.")
+    interval: Interval
+    adjustment: Adjustment
+    count: int
+    next: str | None
+    data: list[ManyBar] | BarColumns
+
+
+class MatrixAnswer(BaseModel):
+    interval: Interval
+    adjustment: Adjustment
+    unknown: list[str]
+    symbols: list[str]
+    count: int = Field(description="Returns on days that all symbols have.")
+    first: str | None
+    last: str | None
+    left_out: list[int] = Field(description="Bars of each symbol on other days.")
+    correlation: list[list[float | None]] | None = None
+    covariance: list[list[float | None]] | None = None
+
+
+class ScreenRow(BaseModel):
+    symbol: str
+    first: str
+    last: str
+    bars: int
+    last_close: float
+    total_return: float | None
+    mean_volume: float | None
+    dollar_volume: float | None = Field(description="Mean of close × volume.")
+
+
+class ScreenPage(BaseModel):
+    count: int
+    next: str | None
+    data: list[ScreenRow]

@@ -1,0 +1,85 @@
+"""Coverage, notes, revisions and corporate actions."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.models.bars import Bar
+from api.models.terms import Page
+
+
+class Gap(BaseModel):
+    session: str
+    cause: Literal["rejected", "not delivered", "not yet published"]
+
+
+class Coverage(BaseModel):
+    symbol: str
+    exchange: str
+    first: str
+    last: str
+    bars: int
+    sessions_expected: int = Field(description="Sessions of the exchange: present and gaps.")
+    sessions_present: int = Field(description="Bars that lie on a session.")
+    gaps: list[Gap]
+    notes: dict[str, int] = Field(description="Reason → bars that have such a note.")
+    provisional: list[str] = Field(description="Bars fetched before their session had closed.")
+
+
+class CoverageRow(BaseModel):
+    """Coverage in counts; /instruments/{symbol}/coverage has the days and reasons."""
+
+    symbol: str
+    exchange: str
+    first: str
+    last: str
+    bars: int
+    sessions_expected: int = Field(description="Sessions of the exchange: present and gaps.")
+    sessions_present: int = Field(description="Bars that lie on a session.")
+    gaps: int = Field(description="Sessions without a bar.")
+    notes: int
+    provisional: int = Field(description="Bars fetched before their session had closed.")
+    revisions: int = Field(description="Times that a vendor changed a bar.")
+
+
+class CoveragesPage(BaseModel):
+    count: int = Field(description="Instruments in this answer.")
+    next: str | None = Field(description="Relative URL of those after these; null at the end.")
+    data: list[CoverageRow]
+
+
+class Note(BaseModel):
+    timestamp: str
+    reason: str
+    detail: str
+    run_id: str = Field(description="The run that said so first.")
+
+
+class NotesPage(Page):
+    data: list[Note]
+
+
+class Revision(Bar):
+    """The old values."""
+
+    model_config = ConfigDict(json_schema_extra=None)
+
+    known_from: str
+    known_to: str
+    run_id: str = Field(description="The run that changed the bar.")
+
+
+class RevisionsPage(Page):
+    data: list[Revision]
+
+
+class Action(BaseModel):
+    ex_date: str
+    kind: Literal["split", "dividend"]
+    ratio: float | None
+    amount: float | None
+    source: str
+
+
+class ActionsPage(Page):
+    data: list[Action]

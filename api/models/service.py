@@ -1,0 +1,35 @@
+"""/health, and the error body that every route gives."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Health(BaseModel):
+    status: Literal["ok", "degraded"]
+    fault: str | None = Field(description="Why degraded, and the remedy.")
+    generation: str
+    published_at: str
+    symbols: int
+    bars: int
+    first: str | None
+    last: str | None
+    newest_bar_age_days: int | None = Field(description="Days from the newest bar to today, UTC.")
+    last_run: dict[str, Any] | None = Field(description="The newest run record, in short.")
+    versions: dict[str, str]
+
+
+class ParameterError(BaseModel):
+    parameter: str
+    message: str
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What was got, what is possible, and the remedy.")
+    nearest: list[str] | None = Field(None, description="On an unknown symbol: similar ones.")
+    errors: list[ParameterError] | None = Field(None, description="On 422: one a parameter.")

@@ -1,0 +1,54 @@
+"""The only SQL of the API: one function a question, each on a cursor of its own.
+
+Tables are named in full (market.…): a cursor does not inherit USE.
+"""
+
+from api.queries.bars import read_adjusting, read_noted_days, read_series, read_series_as_of
+from api.queries.charting import read_exchanges, read_listing, search_listings
+from api.queries.instruments import (
+    Catalog,
+    build_unknown,
+    read_catalog,
+    read_instrument,
+    read_instruments,
+    read_totals,
+)
+from api.queries.quality import (
+    count_gaps,
+    read_actions,
+    read_coverage,
+    read_coverages,
+    read_notes,
+    read_revisions,
+)
+from api.queries.rows import Cursor, Rows
+from api.queries.runs import read_run, read_run_symbols, read_runs
+from api.queries.screening import screen
+
+__all__ = [
+    "Catalog",
+    "Cursor",
+    "Rows",
+    "build_unknown",
+    "count_gaps",
+    "read_actions",
+    "read_adjusting",
+    "read_catalog",
+    "read_coverage",
+    "read_coverages",
+    "read_exchanges",
+    "read_instrument",
+    "read_instruments",
+    "read_listing",
+    "read_noted_days",
+    "read_notes",
+    "read_revisions",
+    "read_run",
+    "read_run_symbols",
+    "read_runs",
+    "read_series",
+    "read_series_as_of",
+    "read_totals",
+    "screen",
+    "search_listings",
+]
