@@ -17,6 +17,7 @@ from api.holdings import Holdings
 from api.memory import Memory, MemoryBackend
 from api.routes import (
     bars,
+    dashboard,
     figures,
     health,
     instruments,
@@ -29,7 +30,7 @@ from api.settings import ApiSettings, SettingsError, read_settings
 from api.shortcut import build_shortcut
 
 # Paths whose answers depend on more than the snapshot, or not on it at all.
-UNCACHED = ("/health", "/docs", "/openapi.json")
+UNCACHED = ("/health", "/docs", "/openapi.json", "/dashboard/")
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
@@ -73,6 +74,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     app.state.holdings = Holdings(memory, app.state.database)
     for module in (health, instruments, bars, figures, many, quality, runs):
         app.include_router(module.router)
+    app.include_router(dashboard.router)
     docs.install_docs(app, settings.max_rows)
     install_handlers(app)
     app.front = AnswerCache(
@@ -104,7 +106,8 @@ def main() -> int:
     if fault := find_port_fault(settings):
         print(f"error: {fault}", file=sys.stderr)
         return 1
-    print(f"Documentation: http://{settings.api_host}:{settings.api_port}/docs", flush=True)
+    address = f"http://{settings.api_host}:{settings.api_port}"
+    print(f"Dashboard: {address}/\nDocumentation: {address}/docs", flush=True)
     uvicorn.run(
         "api.main:create_app",
         factory=True,
