@@ -44,7 +44,7 @@ def test_a_copied_env_example_means_the_defaults() -> None:
 
 def test_readme_lists_every_route_and_no_other() -> None:
     app = create_app(read_settings(ApiSettings, {}, {}, ROOT / "none"))
-    served = set(app.openapi()["paths"]) | {"/docs"}
+    served = set(app.openapi()["paths"]) | {"/", "/docs"}
     assert set(re.findall(r"^\| `GET (\S+)` \|", README, re.MULTILINE)) == served
 
 

@@ -21,7 +21,6 @@ export class Board {
     this.colors = colors;
     this.chart = createChart(element, { ...CHART, ...paint(colors) });
     this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false });
-    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.26 } });
     this.volume = this.chart.addSeries(HistogramSeries, {
       ...QUIET,
       priceScaleId: "volume",
@@ -54,6 +53,8 @@ export class Board {
    */
   setBars(data, gaps, areHidden) {
     this.areHidden = areHidden;
+    const bottom = areHidden ? 0.08 : 0.26; // room for the volume
+    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom } });
     const candles = data.timestamp.map((time, row) => (areHidden ? { time } : pickCandle(data, row)));
     const holes = gaps.map((time) => ({ time }));
     const byTime = (one, other) => (one.time < other.time ? -1 : 1);

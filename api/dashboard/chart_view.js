@@ -4,14 +4,13 @@ import { Board } from "./board.js";
 import { readColors } from "./colors.js";
 import { showCompared, showControls } from "./controls.js";
 import { debounce, find } from "./elements.js";
-import { findFirst, findShown } from "./figures.js";
+import { findShown } from "./figures.js";
+import { Hands } from "./hands.js";
 import { drawLegend, drawQuote } from "./legend.js";
 import { buildFalls, buildLines, rebaseAll } from "./lines.js";
 import { findInstruments, loadBars, loadCloses, loadIndicators, loadInstrument, loadRecord, loadStatistics } from "./loading.js";
 import { listMarks, placeMarks } from "./marks.js";
 import { hideOverlay, showFault, showLoading, showMarks, showPartFault, showStatistics } from "./panels.js";
-import { holdChart } from "./pointer.js";
-import { hidePopover, showPopover } from "./popover.js";
 import { changeState, getState, isSame } from "./state.js";
 import { showTakeaway } from "./takeaway.js";
 
@@ -22,12 +21,13 @@ export class ChartView {
     this.stage = find("stage");
     this.colors = readColors();
     this.board = null;
+    this.hands = null;
     this.asked = new AbortController();
     this.held = { ...NOTHING };
     this.shown = null; // { start, end }: days of the first and last bar shown
-    this.byHand = false; // the chart moved under a hand: the state follows it
-    this.cursor = null; // place of the bar that the crosshair was put on by key
-    this.readSoon = debounce(150, () => this.followHand());
+    this.places = null; // places of those bars among all
+    this.work = 0; // questions under way
+    this.isMeasured = true; // the panels are of the days shown
     this.measureSoon = debounce(60, () => this.measure());
   }
 
@@ -40,7 +40,7 @@ export class ChartView {
     }
     if (!this.held.bars) return undefined;
     if (!isSame(state, before, "indicators")) this.takeIndicators(state);
-    this.draw(state, !isSame(state, before, "range", "start", "end") && !this.byHand);
+    this.draw(state, !isSame(state, before, "range", "start", "end") && !this.hands?.isFollowing);
     return undefined;
   }
 
@@ -48,6 +48,7 @@ export class ChartView {
     this.asked.abort();
     this.asked = new AbortController();
     const { signal } = this.asked;
+    this.count(1);
     this.set("loading");
     const patience = setTimeout(() => showLoading(`Loading ${state.symbol} …`), 200);
     try {
@@ -58,15 +59,21 @@ export class ChartView {
       const [bars, others] = await Promise.all([loadBars(state, signal), state.against.length ? loadCloses(state, signal) : null]);
       if (signal.aborted) return undefined;
       this.held = { ...NOTHING, bars, closes: others?.closes ?? NOTHING.closes, unknown: others?.unknown ?? [] };
-      this.byHand = false;
       this.redraw();
       await this.addRest(signal, record, instrument, indicators);
     } catch (fault) {
       if (!signal.aborted) this.fail(fault);
     } finally {
       clearTimeout(patience);
+      this.count(-1);
     }
     return undefined;
+  }
+
+  /** The tab is busy while anything is asked, or its figures are not yet those of the days shown. */
+  count(change) {
+    this.work += change;
+    find("view-chart").setAttribute("aria-busy", String(this.work > 0 || !this.isMeasured));
   }
 
   async chooseFirst(signal) {
@@ -88,7 +95,9 @@ export class ChartView {
 
   async takeIndicators(state) {
     const { signal } = this.asked;
+    this.count(1);
     const rows = state.indicators.length ? await settle(loadIndicators(state, signal)) : null;
+    this.count(-1);
     if (signal.aborted || !isSame(state, getState(), "indicators")) return;
     this.takeRows(rows);
     this.draw(getState(), false);
@@ -127,7 +136,7 @@ export class ChartView {
     this.board.setLog(state.log);
     this.board.setMarks(placeMarks(marks, days, state.interval, state.hidden));
     if (isMoved) {
-      this.byHand = false;
+      this.hands.letGo();
       this.board.showDays(days[first], last === days.length - 1 ? this.findLastDay(state) : days[last]);
     }
     this.set("ready");
@@ -145,13 +154,14 @@ export class ChartView {
   showAround(state) {
     const { bars, marks, recordFault } = this.held;
     const pages = bars.perAnswer < bars.count ? bars.perAnswer : null;
-    this.cursor = null;
     showControls(state, this.shown);
     drawQuote(state, this.held, this.places);
     this.drawLegend(this.places[1]);
     showTakeaway(state, this.shown, pages);
     if (recordFault) showPartFault("events", recordFault, () => this.load(getState()));
-    else showMarks(marks, this.shown, state.hidden, (mark) => this.point(mark));
+    else showMarks(marks, this.shown, state.hidden, (mark) => this.hands.point(mark));
+    this.isMeasured = false;
+    this.count(0);
     this.measureSoon();
   }
 
@@ -159,13 +169,19 @@ export class ChartView {
   async measure() {
     const { signal } = this.asked;
     const [state, shown] = [getState(), this.shown];
+    if (!shown) return;
     const found = await settle(loadStatistics(state, shown, signal));
     if (signal.aborted || shown !== this.shown) return;
     if (found.fault) showPartFault("statistics", found.fault, () => this.measure());
     else showStatistics(found.value, shown);
+    this.isMeasured = true;
+    this.count(0);
   }
 
   showNothing(state, days) {
+    this.shown = this.places = null;
+    this.isMeasured = true;
+    this.count(0);
     this.set("empty");
     const has = days.length ? `it has bars from ${days[0]} to ${days.at(-1)}.` : "it has none at all.";
     showFault("empty", "No bars in these days", `${state.symbol} has no bar from ${state.start} to ${state.end}: ${has}`, [
@@ -174,9 +190,11 @@ export class ChartView {
   }
 
   fail(fault) {
+    this.asked.abort(); // what else was asked for would fail the same way
+    this.isMeasured = true;
     this.set("error");
     this.held = { ...NOTHING };
-    this.shown = null;
+    this.shown = this.places = null;
     for (const id of ["legend", "quote", "statistics", "statistics-of", "events", "events-of", "take"]) find(id).replaceChildren();
     const ways = (fault.nearest ?? []).map((name) => ({ label: name, act: () => changeState({ symbol: name }) }));
     const retry = { label: "Retry", act: () => this.load(getState()) };
@@ -198,95 +216,8 @@ export class ChartView {
 
   prepareBoard() {
     if (this.board) return;
-    const element = find("chart");
-    this.board = new Board(element, this.colors);
-    const { chart } = this.board;
-    chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.byHand && this.readSoon());
-    chart.subscribeCrosshairMove((moved) => this.onPoint(moved));
-    chart.subscribeClick((moved) => this.onPoint(moved));
-    element.addEventListener("mouseleave", hidePopover);
-    holdChart(element, find("band"), chart, {
-      touched: () => (this.byHand = true),
-      select: (left, right) => this.select(left, right),
-      step: (bars) => this.step(bars),
-      move: (part) => this.shift(([from, to]) => [from + part * (to - from), to + part * (to - from)]),
-      zoom: (factor) => this.shift(([from, to]) => [to - (to - from) * factor, to]),
-      reset: () => changeState({ range: "All", start: "", end: "" }),
-      release: () => this.release(),
-    });
-  }
-
-  select(left, right) {
-    const days = this.held.bars?.data.timestamp;
-    const scale = this.board.chart.timeScale();
-    const [start, end] = [scale.coordinateToTime(left), scale.coordinateToTime(right)];
-    if (!days || (start === null && end === null)) return;
-    changeState({ range: "", start: start ?? days[0], end: end ?? days.at(-1) });
-  }
-
-  shift(change) {
-    if (!this.places) return;
-    const last = this.held.bars.data.timestamp.length - 1;
-    let [from, to] = change(this.places).map(Math.round);
-    const width = Math.max(1, Math.min(last, to - from));
-    from = Math.min(Math.max(0, to > last ? last - width : from), Math.max(0, last - width));
-    to = Math.min(last, from + width);
-    const days = this.held.bars.data.timestamp;
-    changeState({ range: "", start: days[from], end: days[to] }, true);
-  }
-
-  followHand() {
-    const range = this.board.readDays();
-    const days = this.held.bars?.data.timestamp;
-    if (!range || !days || !this.byHand) return;
-    const first = Math.min(findFirst(days, range[0]), days.length - 1);
-    const last = Math.max(first, findFirst(days, `${range[1]}~`) - 1);
-    changeState({ range: "", start: days[first], end: days[last] }, true);
-  }
-
-  onPoint({ time, point, paneIndex }) {
-    if (!this.held.bars || !this.places) return;
-    const days = this.held.bars.data.timestamp;
-    const place = time ? findFirst(days, time) : -1;
-    this.drawLegend(days[place] === time ? place : this.places[1]);
-    const badge = point && !paneIndex ? this.board.lane.findBadge(point.x, point.y) : null;
-    if (badge) showPopover(badge.marks, badge.x, this.stage);
-    else if (point) hidePopover();
-  }
-
-  step(bars) {
-    const days = this.held.bars?.data.timestamp;
-    if (!days || !this.places) return;
-    const [first, last] = this.places;
-    const next = this.cursor === null ? last : this.cursor + bars;
-    this.cursor = Math.min(last, Math.max(first, next));
-    this.pointAt(days[this.cursor]);
-    find("told").textContent = find("legend").textContent;
-  }
-
-  point(mark) {
-    const days = this.held.bars.data.timestamp;
-    const state = getState();
-    const [placed] = placeMarks([mark], days, state.interval, []);
-    if (!placed) return;
-    this.pointAt(placed.bar);
-    const index = this.board.findIndex(placed.bar);
-    showPopover([mark], this.board.chart.timeScale().logicalToCoordinate(index) ?? 0, this.stage);
-  }
-
-  pointAt(day) {
-    const { data } = this.held.bars;
-    const place = Math.min(findFirst(data.timestamp, day), data.timestamp.length - 1);
-    const value = this.rebased ? this.rebased.series[0].values[place] : data.close[place];
-    this.board.pointAt(day, value);
-    this.drawLegend(place);
-  }
-
-  release() {
-    this.cursor = null;
-    this.board.pointAt(null);
-    hidePopover();
-    if (this.places) this.drawLegend(this.places[1]);
+    this.board = new Board(find("chart"), this.colors);
+    this.hands = new Hands(this);
   }
 
   drawLegend(place) {

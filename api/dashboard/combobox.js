@@ -48,12 +48,14 @@ export function makeCombobox(box, pick) {
     asked.abort();
     asked = new AbortController();
     const { signal } = asked;
+    const text = input.value;
     try {
-      const found = await findInstruments(input.value, MOST, signal);
+      const found = await findInstruments(text, MOST, signal);
       if (signal.aborted || document.activeElement !== input) return;
+      if (input.value !== text) return; // the list of what is there now is on its way
       list.replaceChildren(...(found.length ? found.map(makeOption) : [makeNothing()]));
       show(true);
-      mark(found.length && input.value.trim() ? 0 : -1);
+      mark(found.length && text.trim() ? 0 : -1);
     } catch {
       show(false); // the chart says what is wrong with the service
     }
@@ -79,7 +81,10 @@ export function makeCombobox(box, pick) {
   }
 
   const searchSoon = debounce(100, search);
-  input.addEventListener("input", searchSoon);
+  input.addEventListener("input", () => {
+    mark(-1); // what was listed is of another text: Enter takes what is typed
+    searchSoon();
+  });
   input.addEventListener("focus", search);
   input.addEventListener("blur", () => show(false));
   input.addEventListener("keydown", (event) => {

@@ -21,7 +21,7 @@ export async function showHealth(state) {
     fill("coverage-part", loadCoverage),
   ]);
   await Promise.all([
-    fill("reasons-part", () => loadReasons(runs ?? [])),
+    fill("reasons-part", () => loadReasons(runs)),
     fill("run-part", () => loadRun(state.run)),
   ]);
   view.setAttribute("aria-busy", "false");
@@ -131,7 +131,8 @@ async function loadRuns(state) {
 }
 
 /** Rejected rows of the newest runs, added up by reason; the longest bar is the most frequent. */
-async function loadReasons(runs) {
+async function loadReasons(known) {
+  const runs = known ?? (await ask(buildUrl("etl/runs", { limit: RUNS }))).data;
   const rejecting = runs.slice(0, RUNS_OF_REASONS).filter(({ rejected }) => rejected);
   const details = await Promise.all(rejecting.map(({ run_id }) => ask(buildUrl(`etl/runs/${run_id}`, { limit: 1 }))));
   const sums = new Map();

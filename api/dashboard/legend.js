@@ -48,7 +48,7 @@ function listPrices(data, place) {
 }
 
 function pair(letter, text, kind = null) {
-  return make("span", { class: "pair" }, make("i", {}, letter), make("b", { class: kind }, text));
+  return make("span", { class: "pair" }, make("i", {}, `${letter} `), make("b", { class: kind }, text));
 }
 
 /** One entry an indicator; of Bollinger bands the three values in one. */

@@ -38,7 +38,8 @@ const AGAINST = [
 /** A column a symbol; where there are several, what each is against the first. */
 export function showStatistics(all, shown) {
   find("statistics-of").textContent = `${shown.start} – ${shown.end}`;
-  const rows = all.length > 1 ? [...ROWS, ...AGAINST] : ROWS;
+  const against = AGAINST.map(([label, write]) => [`${label} to ${all[0].symbol}`, write]);
+  const rows = all.length > 1 ? [...ROWS, ...against] : ROWS;
   const cells = rows.map(([label, write, sign, day]) => [
     label,
     ...all.map((statistics) => writeFigure(write(statistics), sign && statistics[sign], day && statistics[day])),

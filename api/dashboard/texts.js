@@ -45,6 +45,7 @@ export function writeInstant(text) {
 export function writeSpan(start, end) {
   const seconds = (Date.parse(end) - Date.parse(start)) / 1000;
   if (!Number.isFinite(seconds)) return ABSENT;
+  if (seconds < 0.05) return "< 1 s"; // of instants that were kept to the second
   return seconds < 120 ? `${writeNumber(seconds, seconds < 10 ? 1 : 0)} s` : `${writeNumber(seconds / 60, 0)} min`;
 }
 
