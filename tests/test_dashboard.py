@@ -253,6 +253,8 @@ def test_the_wheel_zooms_and_shift_with_a_drag_moves_and_the_address_follows(see
     seen.settle()
     assert seen.page.input_value("#start") == "2008-03-03"
     assert "2008-03-03" in seen.read("#statistics-of")
+    seen.page.mouse.move(box["x"] + 1, middle)
+    seen.page.locator("#legend", has_text="2008-03-0").wait_for()
 
 
 @in_browser
@@ -298,6 +300,7 @@ def test_what_is_odd_about_a_bar_is_marked_and_says_why(browser, restated: httpx
             box["x"] + box["width"] / 8 * 4.45, box["y"] + box["height"] - 10, steps=2
         )
         seen.page.locator("#popover", has_text="not delivered").wait_for()
+        assert re.sub(r"\s+", " ", seen.read("#legend")) == "2020-05-06 no bar"
         keep_picture(seen, "light")
         seen.page.mouse.move(5, 5)
         assert seen.page.locator("#popover").is_hidden()
@@ -308,6 +311,34 @@ def test_what_is_odd_about_a_bar_is_marked_and_says_why(browser, restated: httpx
         seen.wait_for_url("hidden=gap")
         assert seen.page.locator("#events li").count() == len(listed) - 2
         check_clean(seen)
+
+
+@in_browser
+def test_what_the_page_reckons_itself_is_right(seen: Visit) -> None:
+    seen.open("/?symbol=FB&range=1M")
+    found = seen.page.evaluate("""async () => {
+      const figures = await import("./dashboard/figures.js");
+      const { writeRatio } = await import("./dashboard/marks.js");
+      const days = ["2020-01-02", "2020-02-03", "2020-03-02"];
+      return {
+        starts: ["1M", "6M", "YTD", "1Y"].map((name) => figures.findStart(name, "2020-08-31")),
+        turn: figures.findStart("1M", "2020-01-31"),
+        months: figures.findShown(days, { range: "1M", interval: "1mo" }),
+        none: figures.findShown(days, { range: "", start: "2020-01-03", end: "2020-02-02" }),
+        falls: figures.computeDrawdown([9, 10, 5, 8, 20], 1, 3),
+        based: figures.rebase({ timestamp: days, close: [4, 5, 10] }, "2020-01-15"),
+        ratios: [2, 0.1, 1.5, 0.125, 20].map(writeRatio),
+      };
+    }""")
+    assert found == {
+        "starts": ["2020-07-31", "2020-02-29", "2020-01-01", "2019-08-31"],
+        "turn": "2019-12-31",
+        "months": [1, 2],  # the month that the range begins in, too
+        "none": None,
+        "falls": [0, -0.5, pytest.approx(-0.2)],
+        "based": [80, 100, 200],
+        "ratios": ["2:1", "1:10", "3:2", "1:8", "20:1"],
+    }
 
 
 # What can be taken along.
@@ -425,6 +456,21 @@ def test_a_service_that_went_away_is_told_of(browser, sample_dir: Path) -> None:
 
 
 @in_browser
+def test_new_data_show_with_the_next_question(browser, tmp_path: Path) -> None:
+    bars = [("X", "2020-05-04", 10.0), ("X", "2020-05-05", 11.0)]
+    load_file(tmp_path, make_bars(tmp_path / "in" / "one.parquet", bars))
+    with serve(tmp_path) as client, visit(browser, client.base_url) as seen:
+        seen.open("/?symbol=X&range=All")
+        assert seen.read("#legend").startswith("2020-05-05")
+        bars += [("X", "2020-05-06", 12.0)]
+        load_file(tmp_path, make_bars(tmp_path / "in" / "two.parquet", bars))
+        seen.page.get_by_label("1M", exact=True).check()
+        seen.page.locator("#legend", has_text="2020-05-06").wait_for()
+        seen.page.locator("#store", has_text="bars to 2020-05-06").wait_for()
+        check_clean(seen)
+
+
+@in_browser
 def test_a_symbol_is_text_and_never_markup(browser, tmp_path: Path) -> None:
     days = [date(2006, 1, 2) + timedelta(n) for n in range(7305)]
     bars = [(ODD, str(day), 50 + n % 97) for n, day in enumerate(days) if day.weekday() < 5]
@@ -467,6 +513,9 @@ def test_a_narrow_window_needs_no_sideways_scrolling(
     with visit(browser, sample.base_url, size=NARROW) as seen:
         seen.open(address)
         assert seen.find_overflow() == 0
+        table = seen.page.locator(".coverage" if "health" in address else ".figures.many")
+        part = table.locator("..")
+        assert part.evaluate("(part) => (part.scrollLeft = 40, part.scrollLeft)") == 40
         keep_picture(seen, "narrow-health" if "health" in address else "narrow")
         check_clean(seen)
 

@@ -130,12 +130,12 @@ export class Board {
     return this.chart.timeScale().timeToIndex(day, true);
   }
 
-  /** From the bar of one day to that of another, each whole. */
+  /** From the bar of one day to that of another: the chart shows half a bar more on both sides. */
   showDays(first, last) {
     const scale = this.chart.timeScale();
     const [from, to] = [this.findIndex(first), this.findIndex(last)];
     if (from === null || to === null) return;
-    scale.setVisibleLogicalRange({ from: from - 0.5, to: to + 0.5 + (to - from) * 0.01 });
+    scale.setVisibleLogicalRange({ from, to });
   }
 
   /** The days of what is seen, clipped to what there is: [first, last]; null before anything is. */

@@ -24,12 +24,27 @@ export function findStart(range, last) {
   return first.toISOString().slice(0, 10);
 }
 
-/** Places [first, last] of the bars of a range, null where it has none. A longer bar counts from its first day. */
+/** What a longer bar is of: a year, a quarter, a month, or the week of a Monday. */
+function findPeriod(day, interval) {
+  if (interval === "1y") return day.slice(0, 4);
+  if (interval === "1mo") return day.slice(0, 7);
+  if (interval === "3mo") return `${day.slice(0, 4)} ${Math.ceil(Number(day.slice(5, 7)) / 3)}`;
+  const date = new Date(`${day}T00:00:00Z`);
+  return String(date.getTime() - ((date.getUTCDay() + 6) % 7) * 86_400_000);
+}
+
+/**
+ * Places [first, last] of the bars of a range, null where it has none. A longer bar bears its first
+ * day: a range that goes back some time has the bar that it begins in, too.
+ */
 export function findShown(days, { range, start, end, interval }) {
   if (!days.length) return null;
   const from = range ? findStart(range, days.at(-1)) : start;
   let first = findFirst(days, from);
-  if (range && interval !== "1d" && days[first] !== from) first = Math.max(0, first - 1);
+  if (range && interval !== "1d" && first > 0) {
+    const isBegun = first === days.length || findPeriod(days[first], interval) !== findPeriod(from, interval);
+    if (isBegun) first -= 1;
+  }
   const after = range ? days.length : findFirst(days, `${end}~`);
   return first < after ? [first, after - 1] : null;
 }

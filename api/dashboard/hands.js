@@ -2,6 +2,7 @@
 
 import { debounce, find } from "./elements.js";
 import { findFirst } from "./figures.js";
+import { sayNoBar } from "./legend.js";
 import { placeMarks } from "./marks.js";
 import { holdChart } from "./pointer.js";
 import { hidePopover, showPopover } from "./popover.js";
@@ -74,7 +75,8 @@ export class Hands {
     const { view, days } = this;
     if (!view.places) return;
     const place = time ? findFirst(days, time) : -1;
-    view.drawLegend(days[place] === time ? place : view.places[1]);
+    if (time && days[place] !== time) sayNoBar(time);
+    else view.drawLegend(time ? place : view.places[1]);
     const badge = point && !paneIndex ? view.board.lane.findBadge(point.x, point.y) : null;
     if (badge) showPopover(badge.marks, badge.x, view.stage);
     else if (point) hidePopover();

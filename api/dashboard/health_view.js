@@ -83,7 +83,9 @@ async function loadCoverage() {
   more.addEventListener("click", async () => {
     const url = buildUrl("coverage");
     url.search = next.slice(next.indexOf("?"));
-    const following = await ask(url);
+    const following = await ask(url).catch(() => null);
+    more.textContent = following ? "Show more" : "Retry";
+    if (!following) return;
     const rows = makeTable("", head, following.data.map(describeCoverage)).tBodies[0].rows;
     table.tBodies[0].append(...rows);
     next = following.next;

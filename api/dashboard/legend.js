@@ -33,6 +33,11 @@ export function drawLegend(state, held, rebased, place, colors) {
   );
 }
 
+/** A session that lacks its bar, or where only another symbol has one. */
+export function sayNoBar(day) {
+  find("legend").replaceChildren(make("time", { datetime: day }, day), make("span", {}, "no bar"));
+}
+
 function listPrices(data, place) {
   const change = place ? data.close[place] / data.close[place - 1] - 1 : null;
   const kind = data.close[place] >= data.open[place] ? "up" : "down";
