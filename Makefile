@@ -67,7 +67,7 @@ bench: $(VENV)/.run  ## Measure requests a second beside the plain design and ba
 	@$(PY) -m tests.bench.speed $(ARGS)
 
 clean:  ## Remove .venv and caches; never data/, for a free key gives no old bars back
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
 	find etl api tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp each, newer than the files it was made from: a changed one reinstalls, nothing else does.

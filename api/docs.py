@@ -10,7 +10,6 @@ import fastapi_offline
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
@@ -109,11 +108,6 @@ def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
             for content in response["content"].values():
                 if "example" in content:
                     content["example"] = EXAMPLES[content["example"]]
-
-
-@router.get("/")
-async def read_root() -> Response:
-    return RedirectResponse("docs", 307)
 
 
 @router.get("/docs")

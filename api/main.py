@@ -18,6 +18,7 @@ from api.memory import Memory, MemoryBackend
 from api.ranges import cut_range
 from api.routes import (
     bars,
+    dashboard,
     figures,
     health,
     instruments,
@@ -32,7 +33,7 @@ from api.settings import ApiSettings, SettingsError, read_settings
 from api.shortcut import build_shortcut
 
 # Paths whose answers depend on more than the snapshot, or not on it at all.
-UNCACHED = ("/health", "/docs", "/openapi.json", "/udf/time")
+UNCACHED = ("/health", "/docs", "/openapi.json", "/dashboard", "/udf/time")
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
@@ -74,7 +75,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     memory = Memory(settings.cache_max_mb * 2**20)
     app.state.cache = MemoryBackend(memory)
     app.state.holdings = Holdings(memory, app.state.database)
-    for module in (health, instruments, bars, figures, many, quality, runs, udf, openbb):
+    for module in (health, instruments, bars, figures, many, quality, runs, udf, openbb, dashboard):
         app.include_router(module.router)
     docs.install_docs(app, settings.max_rows)
     install_handlers(app)
@@ -110,7 +111,8 @@ def main() -> int:
     if fault := find_port_fault(settings):
         print(f"error: {fault}", file=sys.stderr)
         return 1
-    print(f"Documentation: http://{settings.api_host}:{settings.api_port}/docs", flush=True)
+    address = f"http://{settings.api_host}:{settings.api_port}"
+    print(f"Dashboard: {address}/\nDocumentation: {address}/docs", flush=True)
     uvicorn.run(
         "api.main:create_app",
         factory=True,

@@ -295,8 +295,3 @@ def test_head_has_the_headers_of_get_and_no_body(client: httpx.Client, url: str)
         n: v for n, v in got.headers.items() if n not in volatile
     }
     assert int(head.headers["content-length"]) == len(got.content) > 0
-
-
-def test_the_root_leads_to_the_docs(client: httpx.Client) -> None:
-    answer = client.get("/", follow_redirects=True)
-    assert (answer.status_code, answer.url.path) == (200, "/docs")

@@ -52,7 +52,7 @@ def test_readme_lists_every_route_and_no_other() -> None:
         for route in each.router.routes
         if isinstance(route, APIRoute)
     }
-    served = set(app.openapi()["paths"]) | {"/docs"} | foreign
+    served = set(app.openapi()["paths"]) | {"/", "/docs"} | foreign
     assert set(re.findall(r"^\| `GET (\S+)` \|", README, re.MULTILINE)) == served
 
 

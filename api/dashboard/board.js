@@ -1,0 +1,193 @@
+// The chart itself: Lightweight Charts with candles, volume, lines, drawdown and the lane of marks.
+
+import {
+  AreaSeries,
+  CandlestickSeries,
+  ColorType,
+  CrosshairMode,
+  HistogramSeries,
+  LineSeries,
+  LineStyle,
+  PriceScaleMode,
+  createChart,
+} from "./vendor/lightweight-charts.standalone.production.mjs";
+import { Lane } from "./lane.js";
+
+const QUIET = { priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false };
+
+/** One chart on an element. Places of bars are indices on its time scale, gaps included. */
+export class Board {
+  constructor(element, colors) {
+    this.colors = colors;
+    this.chart = createChart(element, { ...CHART, ...paint(colors) });
+    this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false });
+    this.volume = this.chart.addSeries(HistogramSeries, {
+      ...QUIET,
+      priceScaleId: "volume",
+      priceFormat: { type: "volume" },
+    });
+    this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.8, bottom: 0.05 } });
+    this.lane = new Lane();
+    this.candles.attachPrimitive(this.lane);
+    this.lines = [];
+    this.falls = [];
+    this.setColors(colors);
+  }
+
+  setColors(colors) {
+    this.colors = colors;
+    this.chart.applyOptions(paint(colors));
+    this.candles.applyOptions({
+      upColor: colors.up,
+      downColor: colors.down,
+      wickUpColor: colors.up,
+      wickDownColor: colors.down,
+      borderVisible: false,
+    });
+    this.lane.setColors(colors);
+  }
+
+  /**
+   * Bars as columns, and the sessions that lack one: they keep their room on the time scale.
+   * `areHidden`: only that room is kept, for lines of several symbols.
+   */
+  setBars(data, gaps, areHidden) {
+    this.areHidden = areHidden;
+    const bottom = areHidden ? 0.08 : 0.26; // room for the volume
+    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom } });
+    const candles = data.timestamp.map((time, row) => (areHidden ? { time } : pickCandle(data, row)));
+    const holes = gaps.map((time) => ({ time }));
+    const byTime = (one, other) => (one.time < other.time ? -1 : 1);
+    this.candles.setData(holes.length ? [...candles, ...holes].sort(byTime) : candles);
+    this.volume.setData(areHidden ? [] : data.timestamp.map((_, row) => this.pickVolume(data, row)));
+  }
+
+  pickVolume({ timestamp, open, close, volume }, row) {
+    const color = close[row] >= open[row] ? this.colors.volumeUp : this.colors.volumeDown;
+    return { time: timestamp[row], value: volume[row] ?? 0, color };
+  }
+
+  /** `lines`: { name, color, points: [{ time, value }], dashed }, drawn over the prices. */
+  setLines(lines) {
+    this.lines = this.replace(this.lines, lines, LineSeries, 0);
+  }
+
+  /** Drawdowns in a pane of their own; none: no pane. */
+  setFalls(falls) {
+    this.falls = this.replace(this.falls, falls, falls.length > 1 ? LineSeries : AreaSeries, 1);
+    const panes = this.chart.panes();
+    if (panes.length > 1) {
+      panes[0].setStretchFactor(3);
+      panes[1].setStretchFactor(1);
+    }
+  }
+
+  replace(series, lines, kind, pane) {
+    const isSame = series.length === lines.length && series.every((one) => one.kind === kind);
+    const kept = isSame ? series : this.rebuild(series, lines, kind, pane);
+    kept.forEach((one, place) => {
+      const { name, color, points, dashed, fill } = lines[place];
+      one.name = name;
+      one.color = color;
+      one.api.applyOptions({
+        ...(kind === AreaSeries ? { lineColor: color, topColor: "transparent", bottomColor: fill } : { color }),
+        lineStyle: dashed ? LineStyle.Dashed : LineStyle.Solid,
+        invertFilledArea: true,
+      });
+      one.api.setData(points);
+    });
+    return kept;
+  }
+
+  rebuild(series, lines, kind, pane) {
+    for (const { api } of series) this.chart.removeSeries(api);
+    return lines.map(({ percent }) => {
+      const format = { type: "custom", minMove: 0.0001, formatter: (value) => `${(value * 100).toFixed(1)}%` };
+      const options = { ...QUIET, lineWidth: pane ? 1 : 1.5, ...(percent ? { priceFormat: format } : {}) };
+      return { kind, api: this.chart.addSeries(kind, options, pane) };
+    });
+  }
+
+  setLog(isLog) {
+    const mode = isLog ? PriceScaleMode.Logarithmic : PriceScaleMode.Normal;
+    this.chart.priceScale("right", 0).applyOptions({ mode });
+  }
+
+  /** Marks by the day of their bar, in the order of time. */
+  setMarks(marks) {
+    const groups = [];
+    for (const mark of marks) {
+      const index = this.findIndex(mark.bar);
+      if (index === null) continue;
+      if (groups.at(-1)?.index === index) groups.at(-1).marks.push(mark);
+      else groups.push({ index, marks: [mark] });
+    }
+    this.lane.setMarks(groups);
+  }
+
+  /** The place of a day on the time scale, or of the bar next to it. */
+  findIndex(day) {
+    return this.chart.timeScale().timeToIndex(day, true);
+  }
+
+  /** From the bar of one day to that of another: the chart shows half a bar more on both sides. */
+  showDays(first, last) {
+    const scale = this.chart.timeScale();
+    const [from, to] = [this.findIndex(first), this.findIndex(last)];
+    if (from === null || to === null) return;
+    scale.setVisibleLogicalRange({ from, to });
+  }
+
+  /** The days of what is seen, clipped to what there is: [first, last]; null before anything is. */
+  readDays() {
+    const range = this.chart.timeScale().getVisibleRange();
+    return range && [range.from, range.to];
+  }
+
+  /** Puts the crosshair on the bar of a day; without one, takes it away. */
+  pointAt(day, price) {
+    if (day === null) this.chart.clearCrosshairPosition();
+    else this.chart.setCrosshairPosition(price, day, this.areHidden ? this.lines[0].api : this.candles);
+  }
+}
+
+function pickCandle({ timestamp, open, high, low, close }, row) {
+  return { time: timestamp[row], open: open[row], high: high[row], low: low[row], close: close[row] };
+}
+
+const CHART = {
+  autoSize: true,
+  crosshair: { mode: CrosshairMode.Normal },
+  rightPriceScale: { borderVisible: false, minimumWidth: 56 },
+  timeScale: {
+    borderVisible: false,
+    tickMarkMaxCharacterLength: 5,
+    minBarSpacing: 0.02,
+    rightOffset: 0,
+    fixLeftEdge: true,
+    fixRightEdge: true,
+    lockVisibleTimeRangeOnResize: true,
+    shiftVisibleRangeOnNewBar: false,
+  },
+  // a drag selects days (pointer.js); the wheel zooms, fingers move and pinch
+  handleScroll: { pressedMouseMove: false, mouseWheel: true, horzTouchDrag: true, vertTouchDrag: false },
+  handleScale: { axisPressedMouseMove: true, mouseWheel: true, pinch: true },
+  localization: { locale: "en-US", dateFormat: "yyyy-MM-dd" },
+};
+
+function paint(colors) {
+  const crosshair = { color: colors.text, labelBackgroundColor: colors.accent, width: 1, style: LineStyle.Dotted };
+  return {
+    layout: {
+      background: { type: ColorType.Solid, color: colors.ground },
+      textColor: colors.text,
+      fontFamily: colors.font,
+      fontSize: 11,
+      // the credit stands at the foot of the page: the logo brings a style of its own along
+      attributionLogo: false,
+      panes: { separatorColor: colors.line, separatorHoverColor: colors.grid },
+    },
+    grid: { vertLines: { color: colors.grid }, horzLines: { color: colors.grid } },
+    crosshair: { mode: CrosshairMode.Normal, vertLine: crosshair, horzLine: crosshair },
+  };
+}
