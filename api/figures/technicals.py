@@ -79,7 +79,7 @@ def compute_last_atr(series: Series, window: int) -> float:
     weight, later = 1 / window, ranges[window:]
     shares = np.power(1 - weight, np.arange(len(later), -1, -1, dtype=np.float64))
     first = float(ranges[:window].mean())
-    return first * float(shares[0]) + weight * float(np.dot(later, shares[1:]))
+    return first * float(shares[0]) + weight * float(np.add.reduce(later * shares[1:]))
 
 
 def compute_true_ranges(series: Series) -> Floats:
