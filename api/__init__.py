@@ -19,6 +19,7 @@ resample     daily bars to weeks, months, quarters and years
 figures      pure functions of series: performance, rolling figures, indicators
 formats      bars as JSON, columns, CSV, NDJSON, Parquet, Arrow; which one a request chooses
 texts        columns as JSON arrays and as rows of JSON and CSV
+turns        long work on the event loop, in turns with what is short
 udf          what TradingView's charts read, in the shapes of their protocol
 widgets      what OpenBB Workspace can show: widgets and dashboards
 openbb       what those widgets show: figures, rows and metrics

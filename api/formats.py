@@ -1,11 +1,11 @@
 """Bars as bytes: FORMATS, what a request chooses of them, and what is told beside the bars.
 
 The same numbers in each: the shortest text that reads back as the same float, volumes whole, an
-absent one null (in CSV empty). Each encode function is pure: Page → bytes.
+absent one null (in CSV empty). Each write function is pure: Page → bytes, in pieces.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from api.series import Series
-from api.texts import encode_array, encode_csv, encode_rows
+from api.texts import encode_array, write_csv, write_rows
 from api.texts import encode_json as encode_json
 
 JSON = "application/json"
@@ -45,8 +45,12 @@ class Format:
     name: str
     media_type: str
     extension: str
-    encode: Callable[[Page], bytes]
+    write: Callable[[Page], Iterable[bytes]]
     is_file: bool = False  # for a browser to save rather than show
+    is_text: bool = True  # written piece by piece, in Python
+
+    def encode(self, page: Page) -> bytes:
+        return b"".join(self.write(page))
 
 
 def describe(page: Page) -> dict[str, Any]:
@@ -80,33 +84,33 @@ def join_column(page: Page, name: str) -> Any:
 # Encoding.
 
 
-def encode_page(page: Page) -> bytes:
+def write_page(page: Page) -> Iterator[bytes]:
     """{"symbol", "interval", "adjustment", "count", "next", "data": [one object a bar]}."""
-    return wrap_rows(describe(page), encode_rows(build_columns(page), "json"))
+    yield orjson.dumps({**describe(page), "data": []})[:-2]
+    yield from write_rows(build_columns(page), "json")
+    yield b"]}"
 
 
 def wrap_rows(description: dict[str, Any], rows: bytes) -> bytes:
-    """A JSON answer around rows that are encoded already (see texts.prepare_rows)."""
+    """A JSON answer around rows that are encoded already (see texts.slice_rows)."""
     return b"".join((orjson.dumps({**description, "data": []})[:-2], rows, b"]}"))
 
 
-def encode_columns(page: Page) -> bytes:
-    """As encode_page, but for data: {"timestamp": [...], "open": [...], ...}."""
-    arrays = [
-        b'"%b":%b' % (name.encode(), encode_array(column))
-        for name, column in build_columns(page).items()
-    ]
-    head = orjson.dumps({**describe(page), "data": {}})[:-2]
-    return b"".join((head, b",".join(arrays), b"}}"))
+def write_columns(page: Page) -> Iterator[bytes]:
+    """As write_page, but for data: {"timestamp": [...], "open": [...], ...}."""
+    yield orjson.dumps({**describe(page), "data": {}})[:-2]
+    for place, (name, column) in enumerate(build_columns(page).items()):
+        yield b'%b"%b":%b' % (b"," if place else b"", name.encode(), encode_array(column))
+    yield b"}}"
 
 
-def encode_ndjson(page: Page) -> bytes:
+def write_ndjson(page: Page) -> Iterator[bytes]:
     """One object a line, the last line ended too."""
-    return encode_rows(build_columns(page), "ndjson")
+    return write_rows(build_columns(page), "ndjson")
 
 
-def encode_csv_page(page: Page) -> bytes:
-    return encode_csv(build_columns(page))
+def write_csv_page(page: Page) -> Iterator[bytes]:
+    return write_csv(build_columns(page))
 
 
 def build_batch(page: Page) -> Any:
@@ -134,21 +138,21 @@ def encode_told(value: Any) -> str:
     return orjson.dumps(value).decode() if isinstance(value, list) else str(value)
 
 
-def encode_arrow(page: Page) -> bytes:
+def write_arrow(page: Page) -> list[bytes]:
     """An Arrow IPC stream, not compressed: not every reader can undo that."""
     batch = build_batch(page)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
-    return bytes(sink.getvalue())
+    return [bytes(sink.getvalue())]
 
 
-def encode_parquet(page: Page) -> bytes:
+def write_parquet(page: Page) -> list[bytes]:
     """zstd, and no dictionary but for symbols: prices seldom repeat, so one costs time and room."""
     table = pa.Table.from_batches([build_batch(page)])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", use_dictionary=["symbol"])
-    return bytes(sink.getvalue())
+    return [bytes(sink.getvalue())]
 
 
 # Media types as registered with IANA. NDJSON has none; application/x-ndjson is what is in use.
@@ -156,12 +160,20 @@ def encode_parquet(page: Page) -> bytes:
 FORMATS = {
     each.name: each
     for each in (
-        Format("json", JSON, "json", encode_page),
-        Format("columns", JSON, "json", encode_columns),
-        Format("csv", "text/csv; charset=utf-8; header=present", "csv", encode_csv_page, True),
-        Format("ndjson", "application/x-ndjson", "ndjson", encode_ndjson, True),
-        Format("parquet", "application/vnd.apache.parquet", "parquet", encode_parquet, True),
-        Format("arrow", "application/vnd.apache.arrow.stream", "arrows", encode_arrow, True),
+        Format("json", JSON, "json", write_page),
+        Format("columns", JSON, "json", write_columns),
+        Format("csv", "text/csv; charset=utf-8; header=present", "csv", write_csv_page, True),
+        Format("ndjson", "application/x-ndjson", "ndjson", write_ndjson, True),
+        Format(
+            *("parquet", "application/vnd.apache.parquet", "parquet", write_parquet),
+            is_file=True,
+            is_text=False,
+        ),
+        Format(
+            *("arrow", "application/vnd.apache.arrow.stream", "arrows", write_arrow),
+            is_file=True,
+            is_text=False,
+        ),
     )
 }
 

@@ -18,7 +18,8 @@ from api.database import Database, Snapshot
 from api.memory import Memory
 from api.resample import resample
 from api.series import Days, Dividend, Series, Split, adjust, weigh_columns
-from api.texts import Prepared, prepare_rows
+from api.texts import Prepared, index_rows, write_bars
+from api.turns import Turns
 
 # The text of a bar takes twice the memory of its columns, so only what is in much use is worth it:
 # a symbol of which each bar was encoded so often.
@@ -50,7 +51,8 @@ class Holdings:
         self.memory = memory
         self.database = database
         self.under_way: dict[tuple[str, str], asyncio.Task[Holding]] = {}
-        self.turn = asyncio.Semaphore(READERS)
+        self.reading = asyncio.Semaphore(READERS)
+        self.turns = Turns()
         self.preparing: set[asyncio.Task[None]] = set()
         self.catalog: tuple[str, queries.Catalog] | None = None
         self.calendars: WeakValueDictionary[tuple[int, int, int], Days] = WeakValueDictionary()
@@ -86,7 +88,7 @@ class Holdings:
         def question(cursor: queries.Cursor) -> Holding:
             return read_holding(cursor, symbol, self.read_catalog(snapshot, cursor))
 
-        async with self.turn:
+        async with self.reading:
             held = await self.database.ask(snapshot, question)
         held.generation = snapshot.generation
         self.keep(held)
@@ -133,8 +135,8 @@ class Holdings:
             task.add_done_callback(self.preparing.discard)
 
     async def prepare(self, held: Holding) -> None:
-        """In a thread: thousands of rows, and whoever asks meanwhile has theirs encoded singly."""
-        rows = await asyncio.to_thread(prepare_rows, derive_series(held, "raw"))
+        """Thousands of rows: whoever asks meanwhile has theirs encoded singly."""
+        rows = index_rows(await self.turns.join(write_bars(derive_series(held, "raw"))))
         size = len(rows.text) + rows.offsets.nbytes
         self.memory.put((held.generation, held.series.symbol, "rows"), rows, size)
 

@@ -4,7 +4,7 @@ A row is never an object: 5,000 rows as dicts take 6 ms, this takes 2. Values ar
 writes them; NaN and infinity, which JSON has not, become null.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -85,20 +85,27 @@ def encode_array(column: Any) -> bytes:
 
 
 def encode_rows(columns: dict[str, Any], kind: str) -> bytes:
+    return b"".join(write_rows(columns, kind))
+
+
+def write_rows(columns: dict[str, Any], kind: str) -> Iterator[bytes]:
     """One JSON object a row: joined by commas (json), or each on a line of its own (ndjson)."""
     slots = [
         b'"%b":"\0"' % name.encode() if column.dtype.kind in "MO" else b'"%b":\0' % name.encode()
         for name, column in columns.items()
     ]
-    end = b"," if kind == "json" else b"\n"
-    rows = fill(b"{" + b",".join(slots) + b"}" + end, columns, is_csv=False)
-    return rows[:-1] if kind == "json" else rows
+    row = b"{" + b",".join(slots) + b"}"
+    if kind == "ndjson":
+        yield from fill(row + b"\n", columns, is_csv=False)
+    else:
+        for place, block in enumerate(fill(b"," + row, columns, is_csv=False)):
+            yield block if place else block[1:]
 
 
-def encode_csv(columns: dict[str, Any]) -> bytes:
+def write_csv(columns: dict[str, Any]) -> Iterator[bytes]:
     """RFC 4180 with a header, but for lines that end in a line feed alone, as Unix tools want."""
-    head = ",".join(columns).encode() + b"\n"
-    return head + fill(b",".join([SLOT] * len(columns)) + b"\n", columns, is_csv=True)
+    yield ",".join(columns).encode() + b"\n"
+    yield from fill(b",".join([SLOT] * len(columns)) + b"\n", columns, is_csv=True)
 
 
 def quote_csv(value: str) -> bytes:
@@ -106,32 +113,34 @@ def quote_csv(value: str) -> bytes:
     return (f'"{value.replace(chr(34), chr(34) * 2)}"' if needs_quotes else value).encode()
 
 
-def fill(template: bytes, columns: dict[str, Any], is_csv: bool) -> bytes:
+def fill(template: bytes, columns: dict[str, Any], is_csv: bool) -> Iterator[bytes]:
     """The template once a row, its slots filled with that row's values, end to end.
 
     Each value carries the text before it along, so that a row has as many pieces as columns. Block
-    by block: what a block makes stays in the processor's cache, and other threads get their turn
-    between two.
+    by block: what a block makes stays in the processor's cache, and others get their turn between
+    two.
     """
     *befores, end = template.split(SLOT)
     afters = [b""] * (len(befores) - 1) + [end]
-    blocks = []
     for first in range(0, len(columns["timestamp"]), BLOCK):
         block = [column[first : first + BLOCK] for column in columns.values()]
         pieces = [b""] * (len(block[0]) * len(block))
         for place, (column, before, after) in enumerate(zip(block, befores, afters, strict=True)):
             pieces[place :: len(block)] = encode_values(column, before, after, is_csv)
-        blocks.append(b"".join(pieces))
-    return b"".join(blocks)
+        yield b"".join(pieces)
 
 
-def prepare_rows(series: Series) -> Prepared:
-    """All rows of a series, as often as wanted to be cut by slice_rows.
-
-    For newest first prepare the series reversed: bars [first:last] are rows [n-last:n-first] of it.
-    """
+def write_bars(series: Series) -> Iterator[bytes]:
+    """All rows of a series as JSON, joined by commas."""
     names = {"timestamp": "days"} | {name: name for name in list_fields(series.interval)}
-    text = encode_rows({name: getattr(series, key) for name, key in names.items()}, "json")
+    return write_rows({name: getattr(series, key) for name, key in names.items()}, "json")
+
+
+def index_rows(text: bytes) -> Prepared:
+    """What `write_bars` wrote, to be cut by slice_rows as often as wanted.
+
+    For newest first write the series reversed: bars [first:last] are rows [n-last:n-first] of it.
+    """
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("}")) + 2
     return Prepared(text, np.append(0, ends))
 

@@ -25,12 +25,11 @@ from api.formats import (
     build_headers,
     choose_format,
     describe,
-    encode_page,
     wrap_rows,
 )
 from api.resample import resample
 from api.series import FIELDS, PRICES, Series, list_fields, reverse_bars, take_slice
-from api.texts import BLOCK, encode_days, prepare_rows, slice_rows
+from api.texts import BLOCK, Prepared, encode_days, index_rows, slice_rows, write_bars
 
 NEXT = "/instruments/AAPL/ohlcv?limit=2&start=2012-01-05"
 # Floats that are hard to write: short, long, tiny, huge, whole, negative, and zeros of both signs.
@@ -53,6 +52,14 @@ def make_series(count: int = len(HARD), symbol: str = "AAPL") -> Series:
 
 def make_page(series: Series, **others: Any) -> Page:
     return Page((series,), list_fields(series.interval), **others)
+
+
+def encode_json_page(page: Page) -> bytes:
+    return FORMATS["json"].encode(page)
+
+
+def prepare_rows(series: Series) -> Prepared:
+    return index_rows(b"".join(write_bars(series)))
 
 
 def list_rows(series: Series) -> Rows:
@@ -263,7 +270,7 @@ def test_a_page_of_json_is_what_it_always_was(series: Series) -> None:
         "next": NEXT,
         "data": rows,
     }
-    assert encode_page(page) == orjson.dumps(expected)
+    assert encode_json_page(page) == orjson.dumps(expected)
 
 
 @given(st.data())
@@ -276,18 +283,18 @@ def test_a_slice_of_prepared_rows_is_the_slice_encoded(data: st.DataObject) -> N
     first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(whole))] * 2)))
     page = make_page(take_slice(whole, slice(first, last)), next=NEXT)
     sliced = slice_rows(prepare_rows(whole), first, last)
-    assert wrap_rows(describe(page), sliced) == encode_page(page)
+    assert wrap_rows(describe(page), sliced) == encode_json_page(page)
     newest = prepare_rows(reverse_bars(whole))
     page = make_page(reverse_bars(take_slice(whole, slice(first, last))))
     sliced = slice_rows(newest, len(whole) - last, len(whole) - first)
-    assert wrap_rows(describe(page), sliced) == encode_page(page)
+    assert wrap_rows(describe(page), sliced) == encode_json_page(page)
 
 
 def test_no_bars_are_an_empty_answer_in_every_format() -> None:
     none = take_slice(make_series(), np.s_[:0])
     for interval in ("1d", "1mo"):
         page = make_page(resample(none, interval))
-        assert json.loads(encode_page(page))["data"] == []
+        assert json.loads(encode_json_page(page))["data"] == []
         assert set(map(tuple, json.loads(FORMATS["columns"].encode(page))["data"].values())) == {()}
         assert FORMATS["ndjson"].encode(page) == b""
         header = ",".join(("timestamp", *page.fields)) + "\n"
@@ -324,7 +331,7 @@ def test_fields_are_the_columns_of_every_format() -> None:
         check_rows(read(FORMATS[name].encode(page)), expected)
     only = Page((make_series(2),), ())
     assert FORMATS["csv"].encode(only) == b"timestamp\n2012-01-03\n2012-01-04\n"
-    assert json.loads(encode_page(only))["data"] == [
+    assert json.loads(encode_json_page(only))["data"] == [
         {"timestamp": "2012-01-03"},
         {"timestamp": "2012-01-04"},
     ]
@@ -341,7 +348,7 @@ def test_several_symbols_have_a_column_for_it(odd: str) -> None:
     csv = io.BytesIO(FORMATS["csv"].encode(page))
     frame = pd.read_csv(csv, keep_default_na=False, dtype={"symbol": str})
     assert frame["symbol"].tolist() == [row[1] for row in expected]
-    body = json.loads(encode_page(page))
+    body = json.loads(encode_json_page(page))
     assert body["symbols"] == ["AAPL", odd]
     assert "symbol" not in body
     assert list(body["data"][0])[:2] == ["timestamp", "symbol"]

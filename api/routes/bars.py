@@ -18,7 +18,7 @@ from api.series import Series, cut_page, keep_bars, select_fields, slice_days
 
 router = APIRouter(tags=["bars"])
 
-# Fewer rows are encoded where the request is answered; more in a thread, not to hold up others.
+# More rows are encoded in turns with other requests, or in a thread.
 ROWS_AT_ONCE = 1_000
 
 
@@ -46,7 +46,7 @@ async def read_ohlcv(
     page = Page((part,), fields, moved)
     if is_plain(query) and query.as_of is None and query.quality == "all":
         store.holdings.count_encoded(held, len(part))
-    return await answer_page(page, chosen, tell_view(query, len(series) - len(kept)))
+    return await answer_page(store, page, chosen, tell_view(query, len(series) - len(kept)))
 
 
 def check_page(store: Store, query: BarsQuery) -> tuple[int, tuple[str, ...]]:
@@ -110,13 +110,15 @@ def read_fields(fields: str | None, interval: str) -> tuple[str, ...]:
 
 
 async def answer_page(
-    page: Page, chosen: Format, told: dict[str, object] | None = None
+    store: Store, page: Page, chosen: Format, told: dict[str, object] | None = None
 ) -> Response:
     """A page in a format; `told` goes into a JSON answer, and into X- headers of the others."""
-    if len(page) > ROWS_AT_ONCE:
-        body = await anyio.to_thread.run_sync(chosen.encode, page)
-    else:
+    if len(page) <= ROWS_AT_ONCE:
         body = chosen.encode(page)
+    elif chosen.is_text:
+        body = await store.holdings.turns.join(chosen.write(page))
+    else:
+        body = await anyio.to_thread.run_sync(chosen.encode, page)
     headers = build_headers(page, chosen)
     if told and chosen.media_type == JSON:
         body = b"{" + encode_json(told)[1:-1] + b"," + body[1:]

@@ -66,6 +66,7 @@ async def read_many(
     page, following = cut_parts(pass_over(parts, query.after), limit)
     moved = move_on(request, after=following) if following else None
     return await answer_page(
+        store,
         Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True),
         chosen,
         {**tell_view(query, left_out), "unknown": unknown},
@@ -85,7 +86,7 @@ async def read_latest(
     known, unknown = await part_known(store, query.symbols)
     found = await asyncio.gather(*(store.take(name) for name in known))
     last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
-    return await answer_page(Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
+    return await answer_page(store, Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
 
 
 @router.get(
