@@ -34,6 +34,8 @@ from api.shortcut import build_shortcut
 
 # Paths whose answers depend on more than the snapshot, or not on it at all.
 UNCACHED = ("/health", "/docs", "/openapi.json", "/dashboard", "/udf/time")
+# Of CACHE_MAX_MB: the rest is what lies between the bytes that are counted and those of the process.
+COUNTED = 15 / 16
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
@@ -72,7 +74,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
     )
-    memory = Memory(settings.cache_max_mb * 2**20)
+    memory = Memory(int(settings.cache_max_mb * 2**20 * COUNTED))
     app.state.cache = MemoryBackend(memory)
     app.state.holdings = Holdings(memory, app.state.database)
     for module in (health, instruments, bars, figures, many, quality, runs, udf, openbb, dashboard):
