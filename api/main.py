@@ -34,7 +34,7 @@ from api.shortcut import build_shortcut
 
 # Paths whose answers depend on more than the snapshot, or not on it at all.
 UNCACHED = ("/health", "/docs", "/openapi.json", "/dashboard", "/udf/time")
-# Of CACHE_MAX_MB: the rest is what lies between the bytes that are counted and those of the process.
+# Of CACHE_MAX_MB; the rest lies between the bytes that are counted and those of the process.
 COUNTED = 15 / 16
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
