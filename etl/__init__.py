@@ -5,6 +5,7 @@
 settings   every setting of the ETL, declared once
 errors     the error tree: the type of an error decides what happens
 schema     the contracts: columns of the raw and clean files, tables of the database
+digests    of bars: what moves when a stored value does
 sources    one vendor, one module: fetch (I/O) and parse (pure)
 sessions   which days an exchange trades, when a session closes, and gaps
 quality    the rules that reject a row, declared as reason + condition

@@ -11,7 +11,7 @@ import duckdb
 
 from etl import notes, sessions
 from etl.breaks import CONTEXT
-from etl.schema import BAR_DIGEST
+from etl.digests import BAR_DIGEST
 
 # Calendar days that surely hold twice the bars that a note may depend on, where none is missing.
 CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32

@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from etl import accounts, derived, history, publish, stage
+from etl import accounts, derived, digests, history, publish, stage
 from etl.errors import StoreError
 from etl.intake import read_beside, read_input
 from etl.schema import CLEAN_COLUMNS, TABLES
@@ -188,6 +188,7 @@ def publish_next(
     record = run.record["stages"]["load"]
     generation = publish.make_generation(path)
     next_path = start_next(connection, path, store)
+    digests.renew(connection)
     is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
     if is_touched:
         log.warning("load: another program changed the database; its changes are kept")
