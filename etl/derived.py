@@ -1,6 +1,6 @@
-"""The tables that follow from the bars (instruments, notes, gaps), kept in step with each load.
+"""Instruments, gaps and provisional bars: what follows from the bars, kept in step with each load.
 
-Only the neighbourhood of what changed is looked at, so the work grows with the changes and not
+Only what changed is looked at, so the work grows with the changes and not
 with the store. Works on the temp relations of load: `incoming`, `changes`, the published
 file as `store`, and `next`, the version under construction, with the changes in it.
 """
@@ -9,16 +9,13 @@ from datetime import date
 
 import duckdb
 
-from etl import notes, sessions
-from etl.breaks import CONTEXT
+from etl import sessions
 from etl.digests import BAR_DIGEST
+from etl.neighbourhood import NOT_FINAL
 
-# Calendar days that surely hold twice the bars that a note may depend on, where none is missing.
-CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 # So many closed sessions after the last bar are said to be not yet published; after more the
 # vendor has ended the series.
 PUBLICATION_LAG = 5
-NOT_FINAL = "provisional"
 NO_DAY = date(2000, 1, 1)  # where nothing comes, no session is asked for
 
 
@@ -135,94 +132,6 @@ def find_settled(connection: duckdb.DuckDBPyConnection) -> int:
         ANTI JOIN differing d USING (symbol, timestamp) WHERE n.reason = '{NOT_FINAL}'"""
     )
     return len(connection.execute("FROM settled").fetchall())
-
-
-def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bool) -> None:
-    """Judge the bars around the changes anew; notes that hold as before keep their run_id."""
-    connection.execute(
-        """CREATE TEMP VIEW all_bars AS
-        SELECT b.*, i.basis, i.exchange FROM next.ohlcv_data b JOIN next.instruments i
-        USING (symbol)"""
-    )
-    connection.execute(
-        """CREATE TEMP TABLE splits AS
-        SELECT symbol, ex_date, ratio FROM next.corporate_actions WHERE kind = 'split'"""
-    )
-    if is_whole:
-        notes.find_notes(connection, "all_bars", "splits", "sessions")
-        connection.execute("CREATE TEMP VIEW fresh_notes AS FROM notes")
-    else:
-        find_neighbourhood(connection)
-        notes.find_notes(connection, "neighbourhood", "splits", "sessions")
-        replace_notes(connection)
-    connection.execute(
-        """INSERT INTO next.bar_notes
-        SELECT symbol, timestamp, reason, detail, ? FROM fresh_notes ORDER BY ALL""",
-        [run_id],
-    )
-
-
-def find_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
-    """`neighbourhood`: the bars to judge by; `affected`: the span of each symbol to judge.
-
-    Days bound the bars that are read; a symbol too sparse for that is read whole.
-    """
-    connection.execute(
-        f"""CREATE TEMP TABLE spans AS
-        SELECT symbol, min(day) AS changed_from, max(day) AS changed_to,
-               min(day) - INTERVAL {CONTEXT_DAYS} DAY AS start,
-               max(day) + INTERVAL {CONTEXT_DAYS} DAY AS stop
-        FROM (SELECT symbol, timestamp AS day FROM changes
-              UNION ALL SELECT symbol, ex_date::TIMESTAMP FROM new_actions)
-        SEMI JOIN next.instruments USING (symbol) GROUP BY symbol"""
-    )
-    connection.execute(
-        f"""UPDATE spans SET start = TIMESTAMP '0001-01-01', stop = TIMESTAMP '9999-12-31'
-        WHERE symbol IN (
-            SELECT b.symbol FROM next.ohlcv_data b JOIN spans s
-                ON s.symbol = b.symbol AND b.timestamp BETWEEN s.start AND s.stop
-            JOIN next.instruments i ON i.symbol = b.symbol
-            GROUP BY b.symbol HAVING
-                (count(*) FILTER (b.timestamp < s.changed_from) < {CONTEXT * 2}
-                    AND any_value(i.first) < any_value(s.start))
-                OR (count(*) FILTER (b.timestamp > s.changed_to) < {CONTEXT * 2}
-                    AND any_value(i.last) > any_value(s.stop)))"""
-    )
-    connection.execute(
-        """CREATE TEMP TABLE neighbourhood AS
-        SELECT b.*, row_number() OVER (PARTITION BY b.symbol ORDER BY b.timestamp) AS place
-        FROM all_bars b JOIN spans s
-        ON s.symbol = b.symbol AND b.timestamp BETWEEN s.start AND s.stop"""
-    )
-    connection.execute(
-        f"""CREATE TEMP TABLE affected AS
-        SELECT symbol, min(timestamp) AS first, max(timestamp) AS last FROM neighbourhood
-        JOIN (SELECT symbol,
-                     min(place) FILTER (timestamp >= changed_from) - {CONTEXT} AS first_place,
-                     max(place) FILTER (timestamp <= changed_to) + {CONTEXT} AS last_place
-              FROM neighbourhood JOIN spans USING (symbol) GROUP BY symbol) USING (symbol)
-        WHERE place BETWEEN first_place AND last_place GROUP BY symbol"""
-    )
-
-
-def replace_notes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Delete the notes within `affected` that hold no more; `fresh_notes` are those to add."""
-    same = (
-        "n.symbol = o.symbol AND n.timestamp = o.timestamp AND n.reason = o.reason"
-        " AND n.detail = o.detail"
-    )
-    connection.execute(
-        f"""CREATE TEMP TABLE fresh_notes AS
-        SELECT n.symbol, n.timestamp, n.reason, n.detail FROM notes n
-        JOIN affected a ON a.symbol = n.symbol AND n.timestamp BETWEEN a.first AND a.last
-        WHERE NOT EXISTS (FROM next.bar_notes o WHERE {same})"""
-    )
-    connection.execute(
-        f"""DELETE FROM next.bar_notes o WHERE reason <> '{NOT_FINAL}'
-        AND EXISTS (FROM affected a WHERE a.symbol = o.symbol
-                    AND o.timestamp BETWEEN a.first AND a.last)
-        AND NOT EXISTS (FROM notes n WHERE {same})"""
-    )
 
 
 def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from etl import accounts, derived, digests, history, publish, stage
+from etl import accounts, derived, digests, history, neighbourhood, publish, stage
 from etl.errors import StoreError
 from etl.intake import read_beside, read_input
 from etl.schema import CLEAN_COLUMNS, TABLES
@@ -239,7 +239,7 @@ def write_changes(connection: duckdb.DuckDBPyConnection, run_id: str, store: Sto
     if not store.is_fresh:
         history.write_revisions(connection, run_id)
     derived.write_gaps(connection)
-    derived.write_notes(connection, run_id, store.is_fresh)
+    neighbourhood.write_notes(connection, run_id, store.is_fresh)
     derived.write_provisional(connection, run_id)
 
 
