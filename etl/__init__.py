@@ -7,7 +7,7 @@ errors     the error tree: the type of an error decides what happens
 schema     the contracts: columns of the raw and clean files, tables of the database
 digests    of bars: what moves when a stored value does
 sources    one vendor, one module: fetch (I/O) and parse (pure)
-sessions   which days an exchange trades, when a session closes, and gaps
+sessions   which days an exchange trades, and when a session closes
 quality    the rules that reject a row, declared as reason + condition
 notes      the rules that leave a note on a kept bar
 breaks     those of them that look at prices around: units, splits, spikes

@@ -148,13 +148,14 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
         EXISTS (FROM changes c WHERE c.symbol = g.symbol AND c.timestamp = g.session)
         OR (cause = 'not yet published' AND symbol IN (SELECT symbol FROM reached))"""
     )
+    find_short(connection)
     connection.execute(
         """INSERT INTO next.gaps
         SELECT symbol, session, 'not delivered' FROM (
-            SELECT r.symbol, s.session FROM reached r JOIN sessions s
-            ON s.exchange = r.exchange AND s.session > r.first AND s.session < r.last
-               AND (r.old_first IS NULL OR s.session < r.old_first OR s.session > r.old_last)) e
-        WHERE NOT EXISTS (FROM changes c WHERE c.symbol = e.symbol AND c.timestamp = e.session)
+            SELECT o.symbol, s.session FROM short o JOIN sessions s
+            ON s.exchange = o.exchange AND s.session > o.after AND s.session < o.before) e
+        WHERE NOT EXISTS (FROM changes c SEMI JOIN short USING (symbol)
+                          WHERE c.symbol = e.symbol AND c.timestamp = e.session)
         AND NOT EXISTS (FROM next.gaps g WHERE g.symbol = e.symbol AND g.session = e.session)
         ORDER BY symbol, session"""
     )
@@ -170,4 +171,33 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (
             FROM rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
+    )
+
+
+def find_short(connection: duckdb.DuckDBPyConnection) -> None:
+    """`short` (symbol, exchange, after, before): spans newly within first to last, ends left out,
+    with fewer bars on sessions than sessions: only those are looked at day by day.
+
+    The bars of such a span are all among the changes, for nothing was stored there.
+    """
+    connection.execute(
+        """CREATE TEMP TABLE opened AS
+        SELECT symbol, exchange, first AS after, last AS before FROM reached
+        WHERE old_first IS NULL
+        UNION ALL SELECT symbol, exchange, first, old_first FROM reached WHERE first < old_first
+        UNION ALL SELECT symbol, exchange, old_last, last FROM reached WHERE last > old_last"""
+    )
+    connection.execute(
+        """CREATE TEMP TABLE short AS
+        SELECT symbol, exchange, after, before FROM (
+            SELECT symbol, exchange, after, before, count(*) AS sessions
+            FROM opened o JOIN sessions s USING (exchange)
+            WHERE session > after AND session < before
+                  AND session > (SELECT min(after) FROM opened) GROUP BY ALL)
+        LEFT JOIN (
+            SELECT symbol, after, count(*) AS bars FROM changes JOIN opened USING (symbol)
+            JOIN sessions s USING (exchange)
+            WHERE session = timestamp::DATE AND timestamp > after AND timestamp < before
+            GROUP BY ALL) USING (symbol, after)
+        WHERE sessions > coalesce(bars, 0)"""
     )

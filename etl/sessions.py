@@ -92,11 +92,6 @@ def check_exchange(name: str) -> str:
     raise UnknownExchange(f"EXCHANGE={name}: {hint}")
 
 
-def list_sessions(exchange: str, first: date, last: date) -> list[date]:
-    """The days on which `exchange` trades, from `first` to `last` inclusive, ascending."""
-    return [session for session, _ in list_closes(exchange, first, last)]
-
-
 def list_closes(exchange: str, first: date, last: date) -> list[tuple[date, datetime]]:
     """(session, its close as naive UTC), from `first` to `last` inclusive; early closes kept."""
     calendar = read_calendar(check_exchange(exchange))
@@ -139,43 +134,6 @@ def create_sessions(
     connection.register("listed_sessions", table)
     connection.execute("CREATE OR REPLACE TEMP TABLE sessions AS FROM listed_sessions")
     connection.unregister("listed_sessions")
-
-
-def find_gaps(
-    connection: duckdb.DuckDBPyConnection,
-    bars: str = "bars",
-    sessions: str = "sessions",
-    rejected: str = "rejected",
-) -> None:
-    """Temp table `gaps` (symbol, session DATE, cause): sessions between two bars without a bar.
-
-    cause is 'rejected' where `rejected` (symbol, session DATE) has it, else 'not delivered'.
-    Only symbols with fewer bars on sessions than there are sessions are looked at day by day.
-    """
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE gaps AS
-        WITH spans AS (
-            SELECT symbol, bar.exchange, min(timestamp)::DATE AS first,
-                   max(timestamp)::DATE AS last, count(s.session) AS bars
-            FROM {bars} AS bar LEFT JOIN {sessions} AS s
-                ON s.exchange = bar.exchange AND s.session = bar.timestamp::DATE
-            GROUP BY symbol, bar.exchange),
-        short AS (
-            SELECT symbol, any_value(exchange) AS exchange, any_value(first) AS first,
-                   any_value(last) AS last
-            FROM spans JOIN {sessions} AS s USING (exchange)
-            WHERE s.session BETWEEN first AND last
-            GROUP BY symbol HAVING count(*) > any_value(bars)),
-        expected AS (
-            SELECT symbol, session FROM short JOIN {sessions} AS s USING (exchange)
-            WHERE session BETWEEN first AND last),
-        present AS (
-            SELECT symbol, timestamp::DATE AS session FROM {bars}
-            WHERE symbol IN (SELECT symbol FROM short))
-        SELECT symbol, session, CASE WHEN (symbol, session) IN (
-                SELECT (symbol, session) FROM {rejected}) THEN 'rejected'
-            ELSE 'not delivered' END AS cause
-        FROM expected ANTI JOIN present USING (symbol, session)""")
 
 
 @cache

@@ -4,7 +4,7 @@ import argparse
 import logging
 import shutil
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from etl import stage
 from etl.load import load
+from etl.sessions import list_closes
 from etl.settings import Settings, read_settings
 from tests.conftest import CLEAN_SCHEMA, make_row, query_store
 
@@ -85,3 +86,8 @@ def copy_folder(folder: Path, copy: Path) -> Path:
     """A data folder of its own with the same content."""
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     return copy
+
+
+def list_sessions(exchange: str, first: date, last: date) -> list[date]:
+    """The days on which `exchange` trades, from `first` to `last` inclusive."""
+    return [session for session, _ in list_closes(exchange, first, last)]
