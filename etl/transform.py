@@ -28,6 +28,7 @@ from etl.settings import Settings, SettingsError
 log = logging.getLogger("etl")
 
 NEEDED = ("symbol", "timestamp", *PRICES)
+TEXTS = (*NEEDED, "volume")
 # What a raw file of another make may lack; fetched_at falls back to the file's own time.
 DEFAULTS = {"volume": "NULL", "adj_close": "NULL", "source": "'files'", "run_id": "NULL"}
 OUT_OF_RANGE = "out of range"  # of the dates asked for: neither clean nor rejected
@@ -113,11 +114,15 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
     today = f"DATE '{datetime.now(UTC):%Y-%m-%d}'"
     outside = f"CASE WHEN {' OR '.join(bounds)} THEN '{OUT_OF_RANGE}' END" if bounds else "NULL"
     reason = f"coalesce({outside}, {REASON.replace('$today', today)})"
+    kept = ", ".join(("place", *PROVENANCE))
+    # renamed, not packed as one struct: each text that repeats is then read and cast once
+    text = ", ".join(f"{name} AS raw_{name}" for name in TEXTS)
     select = f"""
-        SELECT raw.place AS place, timestamp, symbol, {", ".join(PRICES)},
-               CASE WHEN reason IS NULL THEN exact_volume::BIGINT END AS volume,
-               {", ".join(f"raw.{name}" for name in PROVENANCE)}, reason
-        FROM (SELECT *, {reason} AS reason FROM (SELECT raw, {typed} FROM raw))"""
+        SELECT place, timestamp, symbol, {", ".join(PRICES)},
+               CASE WHEN reason IS NULL THEN volume END AS volume,
+               {", ".join(PROVENANCE)}, reason
+        FROM (SELECT *, {reason} AS reason FROM (
+            SELECT *, {typed} FROM (SELECT {kept}, {text} FROM raw)))"""
     # a scratch file, not a table: it keeps 5 million rows out of memory
     connection.execute(f"COPY ({select}) TO {stage.quote(scratch)} (FORMAT parquet)")
     connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {stage.scan(scratch)}")
