@@ -101,7 +101,10 @@ def append(folder: Path, symbols: int, days: int, times: int) -> None:
 
 def write_parquet(select: str, path: Path) -> None:
     """In a process of its own: a child's peak of memory would begin with what this one holds."""
-    code = "import duckdb, sys; duckdb.connect().execute(sys.argv[1])"
+    code = (
+        "import duckdb, sys; connection = duckdb.connect();"
+        " connection.execute('SET enable_progress_bar = false').execute(sys.argv[1])"
+    )
     subprocess.run([sys.executable, "-c", code, f"COPY ({select}) TO '{path}'"], check=True)
 
 
