@@ -21,5 +21,5 @@ raw_files  the two files that extract publishes
 stage      what every stage does around its work: lock, log, run record, publication of files
 extract    renames, never judges
 transform  judges, never fetches or stores
-load       stores, never judges
+load       stores, never judges; next_version: builds what it publishes
 """

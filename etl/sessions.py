@@ -13,12 +13,16 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 import duckdb
-import exchange_calendars
 import pyarrow as pa
 
 from etl.settings import SettingsError
+
+# it brings pandas, a third of a second: imported where it is used, while load copies the store
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
 
 # Fixed, so that a calendar does not depend on the day on which it was built. Before 1970 the
 # calendars know few holidays: New York would trade on New Year's Day.
@@ -83,6 +87,8 @@ def find_exchange(symbol: str, default: str) -> str:
 
 def check_exchange(name: str) -> str:
     """The name under which the exchange is known here (xnas → XNYS); ValueError if it is not."""
+    import exchange_calendars
+
     wanted = name.strip().upper()
     names = {known.upper(): known for known in exchange_calendars.get_calendar_names()}
     if wanted in names:
@@ -157,8 +163,10 @@ def read_calendar(name: str) -> Calendar:
     return Calendar(sessions, closes)
 
 
-def build_calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+def build_calendar(name: str) -> "ExchangeCalendar":
     """As much of KNOWN as the calendar records."""
+    import exchange_calendars
+
     try:
         return exchange_calendars.get_calendar(name, start=KNOWN[0], end=KNOWN[1])
     except ValueError:

@@ -49,9 +49,11 @@ def load_file(data_dir: Path, path: Path, **settings: str) -> dict[str, Any]:
     return record
 
 
-def load_answer(data_dir: Path, fetched_at: str, *bars: tuple[Any, ...]) -> dict[str, Any]:
+def load_answer(
+    data_dir: Path, fetched_at: str, *bars: tuple[Any, ...], **settings: str
+) -> dict[str, Any]:
     path = make_answer(data_dir.parent / "answers" / "one.parquet", (fetched_at, bars))
-    return load_file(data_dir, path)
+    return load_file(data_dir, path, **settings)
 
 
 def hash_bars(database: Path) -> str:
