@@ -39,7 +39,8 @@ def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bo
         replace_notes(connection)
     connection.execute(
         """INSERT INTO next.bar_notes
-        SELECT symbol, timestamp, reason, detail, ? FROM fresh_notes ORDER BY ALL""",
+        SELECT symbol, timestamp, reason, detail, ? FROM fresh_notes
+        ORDER BY symbol, timestamp, reason""",
         [run_id],
     )
 
