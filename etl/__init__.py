@@ -6,7 +6,7 @@ settings   every setting of the ETL, declared once
 errors     the error tree: the type of an error decides what happens
 schema     the contracts: columns of the raw and clean files, tables of the database
 digests    of bars: what moves when a stored value does
-uniqueness a cheap proof that no key is there twice
+uniqueness which symbols may have a key twice
 sources    one vendor, one module: fetch (I/O) and parse (pure)
 sessions   which days an exchange trades, and when a session closes
 quality    the rules that reject a row, declared as reason + condition

@@ -13,7 +13,7 @@ from etl import stage
 from etl.errors import InputError
 from etl.schema import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES
 from etl.settings import Settings
-from etl.uniqueness import is_in_order
+from etl.uniqueness import find_unproven
 
 NO_ACTIONS = (
     "SELECT '' AS symbol, DATE '2000-01-01' AS ex_date, '' AS kind, 0.0 AS value, '' AS source"
@@ -74,10 +74,10 @@ def check_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    if is_in_order(connection, "FROM incoming"):
-        return
+    find_unproven(connection, "FROM incoming")
     doubled = connection.execute(
-        "SELECT symbol, strftime(timestamp, '%Y-%m-%d'), count(*) FROM incoming"
+        "SELECT symbol, strftime(timestamp, '%Y-%m-%d'), count(*)"
+        " FROM incoming SEMI JOIN unproven USING (symbol)"
         " GROUP BY symbol, timestamp HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
     ).fetchall()
     if doubled:

@@ -93,20 +93,16 @@ def note_rows(bars: str) -> str:
 
 
 def note_outside_sessions(bars: str, sessions: str) -> str:
-    """The days of an exchange are few: they are looked up and told once, whatever has bars then."""
     return f"""
         INSERT INTO notes
-        WITH shut AS (
-            SELECT exchange, timestamp, format('{{}} has no session on a {{}} {{}}', exchange,
-                strftime(timestamp, '%A'), strftime(timestamp, '%Y-%m-%d')) AS detail
-            FROM (SELECT DISTINCT exchange, timestamp FROM {bars}) AS day
-            JOIN (SELECT exchange, min(session) AS first, max(session) AS last FROM {sessions}
-                  GROUP BY exchange) AS span USING (exchange)
-            ANTI JOIN {sessions} AS s
-                ON s.exchange = day.exchange AND s.session = day.timestamp::DATE
-            WHERE timestamp BETWEEN span.first AND span.last)
-        SELECT symbol, timestamp, 'outside sessions', detail
-        FROM {bars} JOIN shut USING (exchange, timestamp)"""
+        SELECT symbol, timestamp, 'outside sessions', format('{{}} has no session on a {{}} {{}}',
+            exchange, strftime(timestamp, '%A'), strftime(timestamp, '%Y-%m-%d'))
+        FROM {bars} AS bar
+        JOIN (SELECT exchange, min(session) AS first, max(session) AS last FROM {sessions}
+              GROUP BY exchange) AS span USING (exchange)
+        ANTI JOIN {sessions} AS s
+            ON s.exchange = bar.exchange AND s.session = bar.timestamp::DATE
+        WHERE timestamp BETWEEN span.first AND span.last"""
 
 
 def mark_bars(bars: str, splits: str) -> str:

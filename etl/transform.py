@@ -24,7 +24,7 @@ from etl.errors import EtlError, InputError
 from etl.quality import DUPLICATE, REASON, TYPED, read_date
 from etl.schema import CLEAN_COLUMNS, PRICES, RAW_ACTIONS, RAW_BARS
 from etl.settings import Settings, SettingsError
-from etl.uniqueness import is_in_order
+from etl.uniqueness import find_unproven
 
 log = logging.getLogger("etl")
 
@@ -134,15 +134,13 @@ def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
 
     Rows fetched at the same time are told apart by content, so that any order gives one table.
     """
-    if is_in_order(connection, "SELECT symbol, timestamp FROM typed WHERE reason IS NULL"):
-        connection.execute("CREATE TEMP VIEW judged AS FROM typed")
-        return
+    find_unproven(connection, "SELECT symbol, timestamp FROM typed WHERE reason IS NULL")
     content = ", ".join(f"{name} DESC NULLS LAST" for name in (*PRICES, "volume", *PROVENANCE))
     connection.execute(
         f"""CREATE TEMP TABLE duplicates AS
         SELECT place FROM typed
-        JOIN (SELECT symbol, timestamp FROM typed WHERE reason IS NULL
-              GROUP BY ALL HAVING count(*) > 1) USING (symbol, timestamp)
+        JOIN (SELECT symbol, timestamp FROM typed SEMI JOIN unproven USING (symbol)
+              WHERE reason IS NULL GROUP BY ALL HAVING count(*) > 1) USING (symbol, timestamp)
         WHERE reason IS NULL
         QUALIFY row_number() OVER (
             PARTITION BY symbol, timestamp ORDER BY fetched_at DESC, {content}) > 1"""
