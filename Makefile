@@ -63,8 +63,8 @@ format: $(VENV)/.dev  ## Put the code into the one format
 explain: $(VENV)/.run  ## Print the plans and timings that DESIGN.md quotes
 	@$(PY) -m tests.bench.explain
 
-bench: $(VENV)/.run  ## Measure requests a second beside the plain design and bare routes (wrk)
-	@$(PY) -m tests.bench.speed $(ARGS)
+bench: $(VENV)/.run  ## Measure requests a second (wrk) and loads beside bare peers in one run
+	@$(PY) -m tests.bench $(ARGS)
 
 clean:  ## Remove .venv and caches; never data/, for a free key gives no old bars back
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts

@@ -24,7 +24,7 @@ T = TypeVar("T")
 Question = Callable[[duckdb.DuckDBPyConnection], T]
 Identity = tuple[int, int, int, int]
 
-SCHEMA_VERSIONS = (1,)
+SCHEMA_VERSIONS = (1, 2)
 NOT_YET = "There is no database yet: run `make etl`; this service finds it by itself."
 UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the log says why."
 THREADS = 8

@@ -1,6 +1,6 @@
-"""The tables that follow from the bars (instruments, notes, gaps), kept in step with each load.
+"""Instruments, gaps and provisional bars: what follows from the bars, kept in step with each load.
 
-Only the neighbourhood of what changed is looked at, so the work grows with the changes and not
+Only what changed is looked at, so the work grows with the changes and not
 with the store. Works on the temp relations of load: `incoming`, `changes`, the published
 file as `store`, and `next`, the version under construction, with the changes in it.
 """
@@ -9,16 +9,13 @@ from datetime import date
 
 import duckdb
 
-from etl import notes, sessions
-from etl.breaks import CONTEXT
-from etl.schema import BAR_DIGEST
+from etl import sessions
+from etl.digests import BAR_DIGEST
+from etl.neighbourhood import NOT_FINAL
 
-# Calendar days that surely hold twice the bars that a note may depend on, where none is missing.
-CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 # So many closed sessions after the last bar are said to be not yet published; after more the
 # vendor has ended the series.
 PUBLICATION_LAG = 5
-NOT_FINAL = "provisional"
 NO_DAY = date(2000, 1, 1)  # where nothing comes, no session is asked for
 
 
@@ -137,94 +134,6 @@ def find_settled(connection: duckdb.DuckDBPyConnection) -> int:
     return len(connection.execute("FROM settled").fetchall())
 
 
-def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bool) -> None:
-    """Judge the bars around the changes anew; notes that hold as before keep their run_id."""
-    connection.execute(
-        """CREATE TEMP VIEW all_bars AS
-        SELECT b.*, i.basis, i.exchange FROM next.ohlcv_data b JOIN next.instruments i
-        USING (symbol)"""
-    )
-    connection.execute(
-        """CREATE TEMP TABLE splits AS
-        SELECT symbol, ex_date, ratio FROM next.corporate_actions WHERE kind = 'split'"""
-    )
-    if is_whole:
-        notes.find_notes(connection, "all_bars", "splits", "sessions")
-        connection.execute("CREATE TEMP VIEW fresh_notes AS FROM notes")
-    else:
-        find_neighbourhood(connection)
-        notes.find_notes(connection, "neighbourhood", "splits", "sessions")
-        replace_notes(connection)
-    connection.execute(
-        """INSERT INTO next.bar_notes
-        SELECT symbol, timestamp, reason, detail, ? FROM fresh_notes ORDER BY ALL""",
-        [run_id],
-    )
-
-
-def find_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
-    """`neighbourhood`: the bars to judge by; `affected`: the span of each symbol to judge.
-
-    Days bound the bars that are read; a symbol too sparse for that is read whole.
-    """
-    connection.execute(
-        f"""CREATE TEMP TABLE spans AS
-        SELECT symbol, min(day) AS changed_from, max(day) AS changed_to,
-               min(day) - INTERVAL {CONTEXT_DAYS} DAY AS start,
-               max(day) + INTERVAL {CONTEXT_DAYS} DAY AS stop
-        FROM (SELECT symbol, timestamp AS day FROM changes
-              UNION ALL SELECT symbol, ex_date::TIMESTAMP FROM new_actions)
-        SEMI JOIN next.instruments USING (symbol) GROUP BY symbol"""
-    )
-    connection.execute(
-        f"""UPDATE spans SET start = TIMESTAMP '0001-01-01', stop = TIMESTAMP '9999-12-31'
-        WHERE symbol IN (
-            SELECT b.symbol FROM next.ohlcv_data b JOIN spans s
-                ON s.symbol = b.symbol AND b.timestamp BETWEEN s.start AND s.stop
-            JOIN next.instruments i ON i.symbol = b.symbol
-            GROUP BY b.symbol HAVING
-                (count(*) FILTER (b.timestamp < s.changed_from) < {CONTEXT * 2}
-                    AND any_value(i.first) < any_value(s.start))
-                OR (count(*) FILTER (b.timestamp > s.changed_to) < {CONTEXT * 2}
-                    AND any_value(i.last) > any_value(s.stop)))"""
-    )
-    connection.execute(
-        """CREATE TEMP TABLE neighbourhood AS
-        SELECT b.*, row_number() OVER (PARTITION BY b.symbol ORDER BY b.timestamp) AS place
-        FROM all_bars b JOIN spans s
-        ON s.symbol = b.symbol AND b.timestamp BETWEEN s.start AND s.stop"""
-    )
-    connection.execute(
-        f"""CREATE TEMP TABLE affected AS
-        SELECT symbol, min(timestamp) AS first, max(timestamp) AS last FROM neighbourhood
-        JOIN (SELECT symbol,
-                     min(place) FILTER (timestamp >= changed_from) - {CONTEXT} AS first_place,
-                     max(place) FILTER (timestamp <= changed_to) + {CONTEXT} AS last_place
-              FROM neighbourhood JOIN spans USING (symbol) GROUP BY symbol) USING (symbol)
-        WHERE place BETWEEN first_place AND last_place GROUP BY symbol"""
-    )
-
-
-def replace_notes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Delete the notes within `affected` that hold no more; `fresh_notes` are those to add."""
-    same = (
-        "n.symbol = o.symbol AND n.timestamp = o.timestamp AND n.reason = o.reason"
-        " AND n.detail = o.detail"
-    )
-    connection.execute(
-        f"""CREATE TEMP TABLE fresh_notes AS
-        SELECT n.symbol, n.timestamp, n.reason, n.detail FROM notes n
-        JOIN affected a ON a.symbol = n.symbol AND n.timestamp BETWEEN a.first AND a.last
-        WHERE NOT EXISTS (FROM next.bar_notes o WHERE {same})"""
-    )
-    connection.execute(
-        f"""DELETE FROM next.bar_notes o WHERE reason <> '{NOT_FINAL}'
-        AND EXISTS (FROM affected a WHERE a.symbol = o.symbol
-                    AND o.timestamp BETWEEN a.first AND a.last)
-        AND NOT EXISTS (FROM notes n WHERE {same})"""
-    )
-
-
 def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
     """Sessions without a bar: those newly within first to last, and the last few not yet there."""
     connection.execute(
@@ -239,13 +148,14 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
         EXISTS (FROM changes c WHERE c.symbol = g.symbol AND c.timestamp = g.session)
         OR (cause = 'not yet published' AND symbol IN (SELECT symbol FROM reached))"""
     )
+    find_short(connection)
     connection.execute(
         """INSERT INTO next.gaps
         SELECT symbol, session, 'not delivered' FROM (
-            SELECT r.symbol, s.session FROM reached r JOIN sessions s
-            ON s.exchange = r.exchange AND s.session > r.first AND s.session < r.last
-               AND (r.old_first IS NULL OR s.session < r.old_first OR s.session > r.old_last)) e
-        WHERE NOT EXISTS (FROM changes c WHERE c.symbol = e.symbol AND c.timestamp = e.session)
+            SELECT o.symbol, s.session FROM short o JOIN sessions s
+            ON s.exchange = o.exchange AND s.session > o.after AND s.session < o.before) e
+        WHERE NOT EXISTS (FROM changes c SEMI JOIN short USING (symbol)
+                          WHERE c.symbol = e.symbol AND c.timestamp = e.session)
         AND NOT EXISTS (FROM next.gaps g WHERE g.symbol = e.symbol AND g.session = e.session)
         ORDER BY symbol, session"""
     )
@@ -261,4 +171,33 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (
             FROM rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
+    )
+
+
+def find_short(connection: duckdb.DuckDBPyConnection) -> None:
+    """`short` (symbol, exchange, after, before): spans newly within first to last, ends left out,
+    with fewer bars on sessions than sessions: only those are looked at day by day.
+
+    The bars of such a span are all among the changes, for nothing was stored there.
+    """
+    connection.execute(
+        """CREATE TEMP TABLE opened AS
+        SELECT symbol, exchange, first AS after, last AS before FROM reached
+        WHERE old_first IS NULL
+        UNION ALL SELECT symbol, exchange, first, old_first FROM reached WHERE first < old_first
+        UNION ALL SELECT symbol, exchange, old_last, last FROM reached WHERE last > old_last"""
+    )
+    connection.execute(
+        """CREATE TEMP TABLE short AS
+        SELECT symbol, exchange, after, before FROM (
+            SELECT symbol, exchange, after, before, count(*) AS sessions
+            FROM opened o JOIN sessions s USING (exchange)
+            WHERE session > after AND session < before
+                  AND session > (SELECT min(after) FROM opened) GROUP BY ALL)
+        LEFT JOIN (
+            SELECT symbol, after, count(*) AS bars FROM changes JOIN opened USING (symbol)
+            JOIN sessions s USING (exchange)
+            WHERE session = timestamp::DATE AND timestamp > after AND timestamp < before
+            GROUP BY ALL) USING (symbol, after)
+        WHERE sessions > coalesce(bars, 0)"""
     )

@@ -13,6 +13,7 @@ from etl import stage
 from etl.errors import InputError
 from etl.schema import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES
 from etl.settings import Settings
+from etl.uniqueness import find_unproven
 
 NO_ACTIONS = (
     "SELECT '' AS symbol, DATE '2000-01-01' AS ex_date, '' AS kind, 0.0 AS value, '' AS source"
@@ -61,13 +62,7 @@ def check_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     for (breach, _), count in zip(CLEAN_BREACHES, counts, strict=True):
         if count:
             raise InputError(f"{path}: {count} rows with {breach}: run it through etl.transform")
-    doubled = connection.execute(
-        "SELECT symbol, strftime(timestamp, '%Y-%m-%d'), count(*) FROM incoming"
-        " GROUP BY symbol, timestamp HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-    ).fetchall()
-    if doubled:
-        symbol, day, count = doubled[0]
-        raise InputError(f"{path}: {symbol} {day} is there {count} times: run it through transform")
+    check_keys(connection, path)
     bases = connection.execute(
         "SELECT symbol FROM incoming GROUP BY symbol HAVING count(DISTINCT basis) > 1 LIMIT 1"
     ).fetchall()
@@ -76,6 +71,18 @@ def check_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     mixed = "SELECT bool_or(source = 'sample') AND NOT bool_and(source = 'sample') FROM incoming"
     if connection.execute(mixed).fetchall()[0][0]:
         raise InputError(f"{path} mixes the sample with real bars: load the real ones alone")
+
+
+def check_keys(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    find_unproven(connection, "FROM incoming")
+    doubled = connection.execute(
+        "SELECT symbol, strftime(timestamp, '%Y-%m-%d'), count(*)"
+        " FROM incoming SEMI JOIN unproven USING (symbol)"
+        " GROUP BY symbol, timestamp HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+    ).fetchall()
+    if doubled:
+        symbol, day, count = doubled[0]
+        raise InputError(f"{path}: {symbol} {day} is there {count} times: run it through transform")
 
 
 def read_beside(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:

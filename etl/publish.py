@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,19 @@ def copy_store(path: Path, copy: Path) -> None:
     shutil.copyfile(path, copy)
     if wal_of(path).exists():
         shutil.copyfile(wal_of(path), wal_of(copy))
+
+
+@contextmanager
+def copy_meanwhile(path: Path, copy: Path) -> Iterator[None]:
+    """Copy the published file while the block does what needs no copy yet."""
+    try:
+        with ThreadPoolExecutor(max_workers=1) as pool:  # its end waits, whatever is raised
+            copying = pool.submit(copy_store, path, copy)
+            yield
+            copying.result()
+    except BaseException:
+        discard(copy)
+        raise
 
 
 def discard(path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl import accounts, history, publish, stage
+from etl import accounts, digests, history, publish, stage
 from etl.errors import StoreError
 from etl.settings import Settings
 
@@ -41,6 +41,7 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
         stage.connect(settings) as connection,
     ):
         was = copy_previous(connection, path, previous)
+        digests.renew(connection)
         generation = publish.make_generation(path)
         record.update(generation=generation, restored=was)
         unsorted = publish.read_one(connection, "SELECT unsorted_rows FROM next.generation")

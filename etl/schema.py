@@ -45,7 +45,8 @@ CLEAN_BREACHES = (
     ),
 )
 
-SCHEMA_VERSION = 1
+# 2: digests of another arithmetic (etl.digests).
+SCHEMA_VERSION = 2
 
 OHLCV_TABLE = """
 CREATE TABLE ohlcv_data (
@@ -60,7 +61,7 @@ CREATE TABLE ohlcv_data (
 )"""
 
 # One row a symbol, kept in step by every load, so that no reader has to scan the bars for it.
-# digest is the XOR of BAR_DIGEST over the symbol's bars: it moves with each changed bar.
+# digest is the XOR of the digests of the symbol's bars: it moves with each changed bar.
 INSTRUMENTS_TABLE = """
 CREATE TABLE instruments (
     symbol VARCHAR PRIMARY KEY,
@@ -73,10 +74,6 @@ CREATE TABLE instruments (
     exchange VARCHAR,
     digest UBIGINT
 )"""
-BAR_DIGEST = (
-    "md5_number_lower(concat_ws('|', symbol, epoch_us(timestamp), open, high, low, close,"
-    " coalesce(volume::VARCHAR, '')))"
-)
 
 # kind 'split': ratio is new shares for one old; kind 'dividend': amount is cash a share.
 ACTIONS_TABLE = """

@@ -13,12 +13,16 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 import duckdb
-import exchange_calendars
 import pyarrow as pa
 
 from etl.settings import SettingsError
+
+# it brings pandas, a third of a second: imported where it is used, while load copies the store
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
 
 # Fixed, so that a calendar does not depend on the day on which it was built. Before 1970 the
 # calendars know few holidays: New York would trade on New Year's Day.
@@ -83,6 +87,8 @@ def find_exchange(symbol: str, default: str) -> str:
 
 def check_exchange(name: str) -> str:
     """The name under which the exchange is known here (xnas → XNYS); ValueError if it is not."""
+    import exchange_calendars
+
     wanted = name.strip().upper()
     names = {known.upper(): known for known in exchange_calendars.get_calendar_names()}
     if wanted in names:
@@ -90,11 +96,6 @@ def check_exchange(name: str) -> str:
     near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "use a MIC, as XNYS or XLON"
     raise UnknownExchange(f"EXCHANGE={name}: {hint}")
-
-
-def list_sessions(exchange: str, first: date, last: date) -> list[date]:
-    """The days on which `exchange` trades, from `first` to `last` inclusive, ascending."""
-    return [session for session, _ in list_closes(exchange, first, last)]
 
 
 def list_closes(exchange: str, first: date, last: date) -> list[tuple[date, datetime]]:
@@ -141,43 +142,6 @@ def create_sessions(
     connection.unregister("listed_sessions")
 
 
-def find_gaps(
-    connection: duckdb.DuckDBPyConnection,
-    bars: str = "bars",
-    sessions: str = "sessions",
-    rejected: str = "rejected",
-) -> None:
-    """Temp table `gaps` (symbol, session DATE, cause): sessions between two bars without a bar.
-
-    cause is 'rejected' where `rejected` (symbol, session DATE) has it, else 'not delivered'.
-    Only symbols with fewer bars on sessions than there are sessions are looked at day by day.
-    """
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE gaps AS
-        WITH spans AS (
-            SELECT symbol, bar.exchange, min(timestamp)::DATE AS first,
-                   max(timestamp)::DATE AS last, count(s.session) AS bars
-            FROM {bars} AS bar LEFT JOIN {sessions} AS s
-                ON s.exchange = bar.exchange AND s.session = bar.timestamp::DATE
-            GROUP BY symbol, bar.exchange),
-        short AS (
-            SELECT symbol, any_value(exchange) AS exchange, any_value(first) AS first,
-                   any_value(last) AS last
-            FROM spans JOIN {sessions} AS s USING (exchange)
-            WHERE s.session BETWEEN first AND last
-            GROUP BY symbol HAVING count(*) > any_value(bars)),
-        expected AS (
-            SELECT symbol, session FROM short JOIN {sessions} AS s USING (exchange)
-            WHERE session BETWEEN first AND last),
-        present AS (
-            SELECT symbol, timestamp::DATE AS session FROM {bars}
-            WHERE symbol IN (SELECT symbol FROM short))
-        SELECT symbol, session, CASE WHEN (symbol, session) IN (
-                SELECT (symbol, session) FROM {rejected}) THEN 'rejected'
-            ELSE 'not delivered' END AS cause
-        FROM expected ANTI JOIN present USING (symbol, session)""")
-
-
 @cache
 def read_calendar(name: str) -> Calendar:
     """The calendar of a checked name; takes about 0.1 s the first time (XKRX 2 s).
@@ -199,8 +163,10 @@ def read_calendar(name: str) -> Calendar:
     return Calendar(sessions, closes)
 
 
-def build_calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+def build_calendar(name: str) -> "ExchangeCalendar":
     """As much of KNOWN as the calendar records."""
+    import exchange_calendars
+
     try:
         return exchange_calendars.get_calendar(name, start=KNOWN[0], end=KNOWN[1])
     except ValueError:

@@ -24,10 +24,12 @@ from etl.errors import EtlError, InputError
 from etl.quality import DUPLICATE, REASON, TYPED, read_date
 from etl.schema import CLEAN_COLUMNS, PRICES, RAW_ACTIONS, RAW_BARS
 from etl.settings import Settings, SettingsError
+from etl.uniqueness import find_unproven
 
 log = logging.getLogger("etl")
 
 NEEDED = ("symbol", "timestamp", *PRICES)
+TEXTS = (*NEEDED, "volume")
 # What a raw file of another make may lack; fetched_at falls back to the file's own time.
 DEFAULTS = {"volume": "NULL", "adj_close": "NULL", "source": "'files'", "run_id": "NULL"}
 OUT_OF_RANGE = "out of range"  # of the dates asked for: neither clean nor rejected
@@ -113,11 +115,15 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
     today = f"DATE '{datetime.now(UTC):%Y-%m-%d}'"
     outside = f"CASE WHEN {' OR '.join(bounds)} THEN '{OUT_OF_RANGE}' END" if bounds else "NULL"
     reason = f"coalesce({outside}, {REASON.replace('$today', today)})"
+    kept = ", ".join(("place", *PROVENANCE))
+    # renamed, not packed as one struct: each text that repeats is then read and cast once
+    text = ", ".join(f"{name} AS raw_{name}" for name in TEXTS)
     select = f"""
-        SELECT raw.place AS place, timestamp, symbol, {", ".join(PRICES)},
-               CASE WHEN reason IS NULL THEN exact_volume::BIGINT END AS volume,
-               {", ".join(f"raw.{name}" for name in PROVENANCE)}, reason
-        FROM (SELECT *, {reason} AS reason FROM (SELECT raw, {typed} FROM raw))"""
+        SELECT place, timestamp, symbol, {", ".join(PRICES)},
+               CASE WHEN reason IS NULL THEN volume END AS volume,
+               {", ".join(PROVENANCE)}, reason
+        FROM (SELECT *, {reason} AS reason FROM (
+            SELECT *, {typed} FROM (SELECT {kept}, {text} FROM raw)))"""
     # a scratch file, not a table: it keeps 5 million rows out of memory
     connection.execute(f"COPY ({select}) TO {stage.quote(scratch)} (FORMAT parquet)")
     connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {stage.scan(scratch)}")
@@ -128,12 +134,13 @@ def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
 
     Rows fetched at the same time are told apart by content, so that any order gives one table.
     """
+    find_unproven(connection, "SELECT symbol, timestamp FROM typed WHERE reason IS NULL")
     content = ", ".join(f"{name} DESC NULLS LAST" for name in (*PRICES, "volume", *PROVENANCE))
     connection.execute(
         f"""CREATE TEMP TABLE duplicates AS
         SELECT place FROM typed
-        JOIN (SELECT symbol, timestamp FROM typed WHERE reason IS NULL
-              GROUP BY ALL HAVING count(*) > 1) USING (symbol, timestamp)
+        JOIN (SELECT symbol, timestamp FROM typed SEMI JOIN unproven USING (symbol)
+              WHERE reason IS NULL GROUP BY ALL HAVING count(*) > 1) USING (symbol, timestamp)
         WHERE reason IS NULL
         QUALIFY row_number() OVER (
             PARTITION BY symbol, timestamp ORDER BY fetched_at DESC, {content}) > 1"""

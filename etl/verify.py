@@ -18,10 +18,9 @@ from typing import Any
 
 import duckdb
 
-from etl import publish, stage
+from etl import digests, publish, stage
 from etl.accounts import COUNTS, FATES
 from etl.errors import StoreError
-from etl.schema import BAR_DIGEST
 from etl.settings import Settings
 
 log = logging.getLogger("etl")
@@ -34,7 +33,8 @@ PUBLICATION = (
     " '-', 1)::BIGINT"
 )
 
-# What must hold in the database: (what is said, SQL that lists what does not hold).
+# What must hold in the database: (what is said, SQL that lists what does not hold). $digest is
+# that of a bar, under the schema of the file.
 CHECKS = (
     (
         "each key once, none NULL",
@@ -43,9 +43,9 @@ CHECKS = (
     ),
     (
         "instruments as the bars say",
-        f"""SELECT symbol, i.bars, b.bars FROM store.instruments i FULL JOIN (
+        """SELECT symbol, i.bars, b.bars FROM store.instruments i FULL JOIN (
             SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, count(*) AS bars,
-                   arg_max(close, timestamp) AS last_close, bit_xor({BAR_DIGEST}) AS digest
+                   arg_max(close, timestamp) AS last_close, bit_xor($digest) AS digest
             FROM store.ohlcv_data GROUP BY symbol) b USING (symbol)
         WHERE (i.first, i.last, i.bars, i.last_close, i.digest)
               IS DISTINCT FROM (b.first, b.last, b.bars, b.last_close, b.digest)""",
@@ -134,7 +134,9 @@ def check_all(
     connection: duckdb.DuckDBPyConnection, settings: Settings
 ) -> Iterator[tuple[str, str]]:
     """(what is said, the first things that contradict it) of each check."""
-    for said, query in CHECKS:
+    version = publish.read_one(connection, "SELECT schema_version FROM store.generation")
+    for said, check in CHECKS:
+        query = check.replace("$digest", digests.OF_BAR[version])
         try:
             rows = connection.execute(f"FROM ({query}) LIMIT 3").fetchall()
         except duckdb.Error as error:

@@ -4,7 +4,7 @@ import argparse
 import logging
 import shutil
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from etl import stage
 from etl.load import load
+from etl.sessions import list_closes
 from etl.settings import Settings, read_settings
 from tests.conftest import CLEAN_SCHEMA, make_row, query_store
 
@@ -48,9 +49,11 @@ def load_file(data_dir: Path, path: Path, **settings: str) -> dict[str, Any]:
     return record
 
 
-def load_answer(data_dir: Path, fetched_at: str, *bars: tuple[Any, ...]) -> dict[str, Any]:
+def load_answer(
+    data_dir: Path, fetched_at: str, *bars: tuple[Any, ...], **settings: str
+) -> dict[str, Any]:
     path = make_answer(data_dir.parent / "answers" / "one.parquet", (fetched_at, bars))
-    return load_file(data_dir, path)
+    return load_file(data_dir, path, **settings)
 
 
 def hash_bars(database: Path) -> str:
@@ -85,3 +88,8 @@ def copy_folder(folder: Path, copy: Path) -> Path:
     """A data folder of its own with the same content."""
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     return copy
+
+
+def list_sessions(exchange: str, first: date, last: date) -> list[date]:
+    """The days on which `exchange` trades, from `first` to `last` inclusive."""
+    return [session for session, _ in list_closes(exchange, first, last)]

@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 
 from etl import extract, load, transform, verify
-from etl.sessions import last_closed_session, list_sessions
+from etl.sessions import last_closed_session
 from tests.conftest import Bar, call_stage, make_bars, query_store, read_bars
 from tests.server import read_json, serve
-from tests.stores import Answer, load_answer, load_file, make_answer, store_of, write_store
+from tests.stores import (
+    Answer,
+    list_sessions,
+    load_answer,
+    load_file,
+    make_answer,
+    store_of,
+    write_store,
+)
 
 CLOSED = "2020-05-08T20:00:00"  # of the session of that day in New York, in UTC
 AT_14_07 = "2020-05-08T18:07:03"
@@ -170,6 +178,40 @@ def test_new_first_and_last_bars_open_the_gaps_between(data_dir: Path) -> None:
     ]
 
 
+def test_the_sample_has_no_gap_between_its_bars(sample_dir: Path) -> None:
+    assert [row for row in read_gaps(sample_dir) if row[2] != "not yet published"] == []
+
+
+def test_the_bar_of_another_symbol_does_not_fill_a_gap(data_dir: Path) -> None:
+    bars = [("X", "2024-01-02"), ("X", "2024-01-04"), ("X", "2024-01-05")]
+    others = [("Y", "2024-01-02"), ("Y", "2024-01-03"), ("Y", "2024-01-05")]
+    load_answer(data_dir, LATER, *((*bar, 5.0) for bar in bars + others))
+    wanted = [("X", "2024-01-03", "not delivered"), ("Y", "2024-01-04", "not delivered")]
+    assert read_gaps(data_dir) == wanted
+
+
+def test_a_bar_on_a_day_without_a_session_does_not_hide_a_gap(data_dir: Path) -> None:
+    load_days(data_dir, "2024-01-02", "2024-01-04", "2024-01-06", "2024-01-08")  # a Saturday
+    assert read_gaps(data_dir) == [
+        ("X", "2024-01-03", "not delivered"),
+        ("X", "2024-01-05", "not delivered"),
+    ]
+    load_days(
+        data_dir, "2024-01-03", "2024-01-05", "2024-01-13", "2024-01-16"
+    )  # Martin Luther King
+    assert read_gaps(data_dir) == [
+        ("X", f"2024-01-{day:02}", "not delivered") for day in (9, 10, 11, 12)
+    ]
+
+
+def test_the_first_and_the_last_bar_count_for_no_session_between(data_dir: Path) -> None:
+    load_days(data_dir, "2024-01-02", "2024-01-04")
+    load_days(data_dir, "2023-12-28", "2024-01-08")
+    assert read_gaps(data_dir) == [
+        ("X", day, "not delivered") for day in ("2023-12-29", "2024-01-03", "2024-01-05")
+    ]
+
+
 def run_stages(data_dir: Path, *rows: str, more: str = "") -> None:
     """The three stages, of one CSV file."""
     inbox = data_dir.parent / "inbox"
@@ -263,6 +305,23 @@ def test_loads_in_random_pieces_give_the_notes_gaps_and_instruments_of_one_load(
         found = read_derived(tmp_path / f"pieces{number}" / "data")
         for name, rows in wanted.items():
             assert found[name] == rows, (number, name)
+
+
+def test_a_symbol_with_a_bar_a_month_is_judged_as_one_load_would(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    chance = random.Random(11)
+    days = [f"{year}-{month:02}-02" for year in range(1990, 2020) for month in range(1, 13)]
+    bars = draw_bars(chance, "SPARSE", days)
+    daily = [str(day) for day in list_sessions("XNYS", date(2018, 1, 2), date(2019, 12, 2))]
+    bars += draw_bars(chance, "DAILY", daily)
+    at = "2022-07-01T03:00:00"
+    load_file(tmp_path / "whole", make_answer(tmp_path / "whole.parquet", (at, bars)))
+    wanted = read_derived(tmp_path / "whole")["notes"]
+    assert len({row[2] for row in wanted if row[0] == "SPARSE"}) > 3
+    for piece in cut_by_day(chance, bars, 5):
+        load_answer(data_dir, at, *piece)
+    assert read_derived(data_dir)["notes"] == wanted
 
 
 def cut_anyhow(chance: random.Random, bars: list[Bar], count: int) -> list[list[Bar]]:

@@ -12,6 +12,7 @@ import pytest
 
 from etl import load, transform
 from etl.schema import TABLES
+from etl.settings import SettingsError
 from tests.conftest import (
     Bar,
     call_stage,
@@ -20,6 +21,7 @@ from tests.conftest import (
     read_bars,
     read_record,
 )
+from tests.stores import identify, load_answer
 
 IBM_3 = ("IBM", "2012-01-03", 186.3)
 IBM_4 = ("IBM", "2012-01-04", 185.5)
@@ -416,7 +418,7 @@ def test_the_generation_says_which_publication_by_which_run(sample_dir: Path) ->
     found = query_store(store_of(sample_dir), "FROM generation")
     [(generation, version, published_at, run_id, unsorted)] = found
     assert generation == record["stages"]["load"]["generation"]
-    assert (version, run_id, unsorted) == (1, record["run_id"], 0)
+    assert (version, run_id, unsorted) == (2, record["run_id"], 0)
     started, ended = (record["stages"]["load"][name] for name in ("started_at", "finished_at"))
     assert started <= f"{published_at.isoformat(timespec='milliseconds')}Z" <= ended
 
@@ -483,3 +485,11 @@ def test_the_clean_file_comes_back_out_of_the_store(sample_dir: Path) -> None:
     )
     stored = read_bars(store_of(sample_dir))
     assert stored == [tuple(row.values()) for row in clean.to_pylist()]
+
+
+def test_a_load_that_fails_while_the_store_is_copied_leaves_no_copy(data_dir: Path) -> None:
+    load_answer(data_dir, "2024-01-09", ("A", "2024-01-02", 5.0))
+    before = {path: identify(path) for path in data_dir.glob("market_data*")}
+    with pytest.raises(SettingsError, match="EXCHANGE=XLN: did you mean XLON"):
+        load_answer(data_dir, "2024-01-09", ("A", "2024-01-03", 5.0), EXCHANGE="XLN")
+    assert {path: identify(path) for path in data_dir.glob("market_data*")} == before

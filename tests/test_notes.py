@@ -1,4 +1,4 @@
-"""Notes on kept bars, and gaps: on real bars, on recorded bad ones and on made ones."""
+"""Notes on kept bars: on real bars, on recorded bad ones and on made ones."""
 
 import math
 import os
@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl import breaks, notes, sessions
+from tests.stores import list_sessions
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 PRICES = ("open", "high", "low", "close")
@@ -32,7 +33,6 @@ BARS = pa.schema(
     ]
 )
 SPLITS = pa.schema([("symbol", pa.string()), ("ex_date", pa.date32()), ("ratio", pa.float64())])
-REJECTED = pa.schema([("symbol", pa.string()), ("session", pa.date32())])
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Series:
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(self.seed)
-        self.days = sessions.list_sessions(self.exchange, date(2010, 1, 4), date(2014, 1, 1))
+        self.days = list_sessions(self.exchange, date(2010, 1, 4), date(2014, 1, 1))
         self.days = self.days[: self.count]
         close = 50 * np.exp(np.cumsum(random.normal(0, self.swing, self.count)))
         open_ = close * np.exp(random.normal(0, self.swing / 2, self.count))
@@ -521,58 +521,3 @@ def test_many_islands_are_judged_in_parts_with_the_same_notes(
     monkeypatch.setattr(notes, "BATCH", 200)
     assert find(*tables) == whole
     assert len(whole) == 15
-
-
-# --- gaps ------------------------------------------------------------------------------------
-
-
-def find_gaps(bars: pa.Table, rejected: list[tuple[str, date]], *exchanges: str) -> list[Any]:
-    connection = duckdb.connect()
-    connection.register("bars", bars)
-    columns = [[row[place] for row in rejected] for place in (0, 1)]
-    connection.register("rejected", pa.table(columns, REJECTED))
-    sessions.create_sessions(
-        connection, list(exchanges) or ["XNYS"], date(1999, 1, 1), date(2025, 1, 1)
-    )
-    sessions.find_gaps(connection)
-    return connection.execute("FROM gaps ORDER BY ALL").fetchall()
-
-
-def test_a_missing_session_is_a_gap_with_its_cause_and_the_ends_are_not() -> None:
-    series = Series()
-    bars, _ = series.to_tables()
-    kept = bars.take([n for n in range(series.count) if n not in (0, 10, 11, 79)])
-    assert find_gaps(kept, [("MADE", series.days[11]), ("ELSE", series.days[10])]) == [
-        ("MADE", series.days[10], "not delivered"),
-        ("MADE", series.days[11], "rejected"),
-    ]
-
-
-def test_holidays_and_early_closes_are_no_gaps_and_the_sample_has_none() -> None:
-    assert find_gaps(read_sample()[0], []) == []
-
-
-def test_the_bar_of_another_symbol_does_not_fill_a_gap() -> None:
-    first, second = Series(symbol="A").to_tables()[0], Series(symbol="B").to_tables()[0]
-    bars = pa.concat_tables([first.take([0, *range(2, 80)]), second.take([0, 1, *range(3, 80)])])
-    days = Series().days
-    assert find_gaps(bars, []) == [
-        ("A", days[1], "not delivered"),
-        ("B", days[2], "not delivered"),
-    ]
-
-
-def test_gaps_follow_the_exchange_of_the_symbol() -> None:
-    series = Series()  # sessions of New York
-    series.exchange = "24/5"
-    bars, _ = series.to_tables()
-    days = [session for _, session, _ in find_gaps(bars, [], "24/5", "XNYS")]
-    assert days == [date(2010, 1, 18), date(2010, 2, 15), date(2010, 4, 2)]
-
-
-def test_a_bar_on_a_holiday_does_not_hide_a_gap() -> None:
-    series = Series()
-    gap = series.days[10]
-    series.days[10] = gap + timedelta(days=(5 - gap.weekday()) % 7)
-    bars, _ = series.to_tables()
-    assert find_gaps(bars, []) == [("MADE", gap, "not delivered")]

@@ -7,6 +7,7 @@ import exchange_calendars
 import pytest
 
 from etl import sessions
+from tests.stores import list_sessions
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_a_share_class_or_an_index_stays_at_the_default(symbol: str) -> None:
 )
 def test_every_exchange_that_a_symbol_can_name_has_a_calendar(exchange: str) -> None:
     assert sessions.check_exchange(exchange) == exchange
-    assert len(sessions.list_sessions(exchange, date(2022, 1, 1), date(2022, 12, 31))) > 230
+    assert len(list_sessions(exchange, date(2022, 1, 1), date(2022, 12, 31))) > 230
 
 
 def test_an_alias_is_known_by_its_mic() -> None:
@@ -73,26 +74,26 @@ def test_a_calendar_that_cannot_be_built_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(exchange_calendars, "get_calendar", refuse)
     sessions.read_calendar.cache_clear()
     with pytest.raises(ValueError, match="The calendar of XOSL cannot be built"):
-        sessions.list_sessions("XOSL", date(2020, 1, 1), date(2020, 1, 2))
+        list_sessions("XOSL", date(2020, 1, 1), date(2020, 1, 2))
 
 
 def test_both_ends_of_a_list_are_inclusive_and_holidays_are_not_in_it() -> None:
-    thanksgiving = sessions.list_sessions("XNYS", date(2012, 11, 21), date(2012, 11, 26))
+    thanksgiving = list_sessions("XNYS", date(2012, 11, 21), date(2012, 11, 26))
     assert thanksgiving == [date(2012, 11, 21), date(2012, 11, 23), date(2012, 11, 26)]
-    assert sessions.list_sessions("XNYS", date(2012, 10, 29), date(2012, 10, 30)) == []  # Sandy
+    assert list_sessions("XNYS", date(2012, 10, 29), date(2012, 10, 30)) == []  # Sandy
 
 
 def test_sessions_reach_far_back_and_ahead() -> None:
-    assert sessions.list_sessions("XNYS", date(1969, 1, 1), date(1970, 1, 5)) == [
+    assert list_sessions("XNYS", date(1969, 1, 1), date(1970, 1, 5)) == [
         date(1970, 1, 2),
         date(1970, 1, 5),
     ]
-    assert sessions.list_sessions("XNYS", date(2035, 7, 3), date(2035, 7, 5))
+    assert list_sessions("XNYS", date(2035, 7, 3), date(2035, 7, 5))
 
 
 def test_a_calendar_that_starts_late_has_no_sessions_before() -> None:
-    assert sessions.list_sessions("XTKS", date(1990, 1, 1), date(1996, 12, 31)) == []
-    assert sessions.list_sessions("XTKS", date(1997, 1, 1), date(1997, 1, 10))
+    assert list_sessions("XTKS", date(1990, 1, 1), date(1996, 12, 31)) == []
+    assert list_sessions("XTKS", date(1997, 1, 1), date(1997, 1, 10))
 
 
 def test_closes_are_utc_and_early_closes_are_early() -> None:

@@ -87,6 +87,8 @@ REJECTS: list[tuple[Row, str]] = [
     ({"volume": "10.6"}, "fractional volume"),
     ({"volume": "0.000000000001"}, "fractional volume"),
     ({"volume": "9007199254740993.5"}, "fractional volume"),
+    ({"volume": "4294967295.000001"}, "fractional volume"),
+    ({"volume": "4294967297.0000005"}, "fractional volume"),
     ({"volume": "9223372036854775808"}, "volume over 64 bits"),
     ({"volume": "1e300"}, "volume over 64 bits"),
     ({"timestamp": TOMORROW_AND_A_DAY}, "future date"),

@@ -44,8 +44,15 @@ class Result:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=int, default=5)
-    args = parser.parse_args()
+    add_options(parser)
+    return run(parser.parse_args())
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=int, default=5, help="to drive each server")
+
+
+def run(args: argparse.Namespace) -> int:
     if not shutil.which("wrk"):
         print("wrk is missing (Debian, Ubuntu: apt install wrk)", file=sys.stderr)
         return 1
