@@ -35,20 +35,17 @@ from etl import __main__ as etl
 from etl.schema import OHLCV_TABLE
 
 SYMBOLS, DAYS = 1_000, 5_000
+# Mondays to Fridays; a slow wave, another for each symbol.
+BARS = f"""
+    SELECT TIMESTAMP '2000-01-03' + INTERVAL (d + 2 * (d // 5)) DAY AS timestamp,
+           'S' || lpad(s::VARCHAR, 5, '0') AS symbol, round(wave, 2) AS open,
+           round(wave + 2, 2) AS high, round(wave - 2, 2) AS low, round(wave + 1, 2) AS close,
+           (s * 1000 + d)::BIGINT AS volume
+    FROM (SELECT s, d, 100 + 50 * sin(d / 100.0 + s) AS wave
+          FROM range({SYMBOLS}) AS symbols(s), range({DAYS}) AS days(d))"""
 ONE_SYMBOL = "SELECT timestamp, close FROM market.ohlcv_data WHERE symbol = 'S00500'"
 ONE_BAR = ONE_SYMBOL + " AND timestamp = TIMESTAMP '2005-01-03'"
 URL = "/instruments/S00500/ohlcv"
-
-
-def select_bars(symbols: int, days: int) -> str:
-    """Mondays to Fridays; a slow wave, another for each symbol."""
-    return f"""
-        SELECT TIMESTAMP '2000-01-03' + INTERVAL (d + 2 * (d // 5)) DAY AS timestamp,
-               'S' || lpad(s::VARCHAR, 5, '0') AS symbol, round(wave, 2) AS open,
-               round(wave + 2, 2) AS high, round(wave - 2, 2) AS low, round(wave + 1, 2) AS close,
-               (s * 1000 + d)::BIGINT AS volume
-        FROM (SELECT s, d, 100 + 50 * sin(d / 100.0 + s) AS wave
-              FROM range({symbols}) AS symbols(s), range({days}) AS days(d))"""
 
 
 def main() -> None:
@@ -68,7 +65,7 @@ def heading(text: str) -> None:
 
 
 def publish(data: Path) -> Path:
-    duckdb.sql(f"COPY ({select_bars(SYMBOLS, DAYS)}) TO '{data}/bars.parquet'")
+    duckdb.sql(f"COPY ({BARS}) TO '{data}/bars.parquet'")
     for name, text in (("first load", "all bars"), ("second load", "nothing new")):
         seconds = run_load(data, data / "bars.parquet")
         print(f"{name}: {seconds:.1f} s ({text})")

@@ -1,11 +1,12 @@
-"""Growth, memory and fairness of reads: python -m tests.bench.reads [--bars 40]
+"""Growth, memory and fairness of reads: make bench.
+
+    python -m tests.bench.reads [--symbols 8000] [--days 5000] [--folder STORES]
 
     growth    read_series of the same 600 symbols, second pass: few bars against many
     memory    a worker's resident memory before and after 10,000 distinct URLs
     fairness  p99 of 8 clients of small ranges: alone, and beside 4 that take full histories
 
---bars: millions of bars in the large store (40 takes 8 GB of disk and some minutes). Only ratios
-travel. Wants `wrk`, as make bench does.
+8,000 symbols make stores of 40,000,000 bars: 8 GB on the disk, some minutes. Only ratios travel.
 """
 
 import argparse
@@ -19,34 +20,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import duckdb
-
 from api import queries
 from api.database import Snapshot, open_snapshot
 from api.settings import ApiSettings, read_settings
-from tests.bench.explain import run_load, select_bars
+from tests.bench import loads, speed
 from tests.bench.speed import fetch, make_urls, serve_service, start_wrk
 
 URLS = 10_000
 SAME = 600
-SHORT, LONG = 667, 5_000  # bars a symbol: 600 × 667 are 0.4 million
+SHORT = 667  # bars a symbol: 600 × 667 are 0.4 million
 SPARE_MB = 50
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--bars", type=int, default=5, help="millions")
-    parser.add_argument("--seconds", type=int, default=8)
-    parser.add_argument("--folder", type=Path, help="keep the stores here, for another time")
-    args = parser.parse_args()
-    bars = args.bars * 1_000_000
+    speed.add_options(parser)
+    loads.add_options(parser)
+    add_options(parser)
+    run(parser.parse_args())
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, help="keep the stores of reads, for another time")
+
+
+def run(args: argparse.Namespace) -> None:
     with take_folder(args.folder) as folder:
-        compare_growth(folder, bars)
-        symbols = bars // LONG
-        data = publish(folder, symbols, LONG).parent
-        measure_memory(data, symbols)
-        measure_fairness(data, symbols, args.seconds)
-    return 0
+        compare_growth(folder, args.symbols * args.days)
+        data = publish(folder, args.symbols, args.days).parent
+        measure_memory(data, args.symbols, args.days)
+        measure_fairness(data, args.symbols, args.seconds)
 
 
 @contextmanager
@@ -66,8 +69,9 @@ def publish(folder: Path, symbols: int, days: int) -> Path:
     if not database.exists():
         data.mkdir(exist_ok=True)
         bars = data / "bars.parquet"
-        duckdb.sql(f"COPY ({select_bars(symbols, days)}) TO '{bars}'")
-        print(f"loading {symbols * days:,} bars: {run_load(data, bars):.0f} s", flush=True)
+        loads.write_parquet(loads.BARS.format(symbols=symbols, first=0, last=days), bars)
+        cost = loads.measure("etl.load", "--input", bars, data=data)
+        print(f"loading {symbols * days:,} bars: {cost.seconds:.0f} s", flush=True)
         bars.unlink()
     return database
 
@@ -99,7 +103,7 @@ def time_reads(snapshot: Snapshot, symbols: list[str]) -> float:
     return 1000 * statistics.median(times)
 
 
-def measure_memory(data: Path, symbols: int) -> None:
+def measure_memory(data: Path, symbols: int, days: int) -> None:
     settings = read_settings(ApiSettings, environ={})
     random.seed(7)
     names = [f"S{number:05}" for number in range(symbols)]
@@ -115,7 +119,7 @@ def measure_memory(data: Path, symbols: int) -> None:
     allowed = before + settings.cache_max_mb + settings.db_memory_mb + SPARE_MB
     print(
         f"memory: {before:.0f} MB at the start, {most:.0f} MB after {URLS:,} URLs of"
-        f" {symbols * LONG:,} bars; {allowed:.0f} MB are allowed",
+        f" {symbols * days:,} bars; {allowed:.0f} MB are allowed",
         flush=True,
     )
 
@@ -162,4 +166,4 @@ def read_p99(process: subprocess.Popen[str]) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

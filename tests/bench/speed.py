@@ -13,7 +13,6 @@ import argparse
 import os
 import random
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -42,20 +41,17 @@ class Result:
     errors: int
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add_options(parser)
-    return run(parser.parse_args())
+    run(parser.parse_args())
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=int, default=5, help="to drive each server")
 
 
-def run(args: argparse.Namespace) -> int:
-    if not shutil.which("wrk"):
-        print("wrk is missing (Debian, Ubuntu: apt install wrk)", file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
         database = publish(Path(folder))
         service, _ = servers.enter_context(serve_service(Path(folder)))
@@ -67,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
         for number in range(20):
             fetch(service, f"/instruments/S{number:05}/ohlcv")
         compare(bases, args.seconds, Path(folder))
-    return 0
 
 
 def compare(bases: dict[str, str], seconds: int, folder: Path) -> None:
@@ -186,4 +181,4 @@ def fetch(base: str, path: str) -> bytes:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()
