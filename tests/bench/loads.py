@@ -6,7 +6,8 @@ build   5,000,000 raw rows (1,000 symbols): transform and load into a new store
 append  one new day of --symbols symbols into a store of --symbols x --days bars
 
 8,000 symbols make 40,000,000 bars: 8 GB on the disk, 5 GB of memory, some minutes. Every step is a
-process, measured from start to end; the median of some turns is printed. Only ratios travel.
+process, measured from start to end; medians over some turns are printed, of the ratios too, for
+the disk is not the same at all times. Only ratios travel.
 """
 
 import argparse
@@ -127,9 +128,9 @@ def measure(module: str, *args: str | Path, data: Path | None = None) -> Cost:
 
 def show(who: str, costs: list[Cost], bare: list[Cost]) -> None:
     seconds = statistics.median(cost.seconds for cost in costs)
-    base = statistics.median(cost.seconds for cost in bare)
+    ratio = statistics.median(c.seconds / b.seconds for c, b in zip(costs, bare, strict=True))
     most = max(cost.mebibytes for cost in costs)
-    print(f"  {who:12}{seconds:7.2f} s {seconds / base:6.2f} x bare {most:7,.0f} MiB")
+    print(f"  {who:12}{seconds:7.2f} s {ratio:6.2f} x bare {most:7,.0f} MiB")
 
 
 if __name__ == "__main__":
