@@ -217,7 +217,7 @@ def draw_answers(chance: random.Random, count: int) -> list[list[Answer]]:
     return files
 
 
-def test_20_orders_and_repetitions_of_the_same_inputs_give_one_table(
+def test_any_order_and_repetition_of_the_same_inputs_gives_one_table(
     data_dir: Path, tmp_path: Path
 ) -> None:
     chance = random.Random(20)
@@ -226,7 +226,7 @@ def test_20_orders_and_repetitions_of_the_same_inputs_give_one_table(
         for i, answers in enumerate(draw_answers(chance, 3))
     ]
     once = list(itertools.permutations(range(3)))
-    again = chance.sample([(*order, number) for order in once for number in order], 13)
+    again = chance.sample([(*order, number) for order in once for number in order], 5)
     orders = [*once, *again, (0, 0, 1, 1, 0, 2)]
     hashes = {}
     for order in orders:
@@ -237,7 +237,7 @@ def test_20_orders_and_repetitions_of_the_same_inputs_give_one_table(
                     copy_folder(folder.with_name(folder.name[:-1]), folder)
                 load_file(folder, files[order[length - 1]])
         hashes[order] = hash_bars(store_of(folder))
-    assert len(hashes) == 20
+    assert len(hashes) == 12
     assert len(set(hashes.values())) == 1, hashes
 
 

@@ -32,7 +32,7 @@ from tests.conftest import (
     run_stage,
 )
 
-KILLS = 10  # make test-crash has more
+KILLS = 6  # make test-crash has more
 
 IBM_3 = ("IBM", "2012-01-03", 186.3)
 IBM_4 = ("IBM", "2012-01-04", 185.5)
@@ -296,15 +296,15 @@ def test_a_death_before_any_file_operation_leaves_the_version_before_or_after(
     ledger = Ledger(data_dir, path)
     published = []
     with prepare_loader(data_dir, path) as loader:
-        # every third; tests/crash.py walks them all
-        for step in range(random.randint(1, 3), 200, 3):
+        # every sixth; tests/crash.py walks them all
+        for step in range(random.randint(1, 6), 200, 6):
             loader.start(dies_at=step)
             status = loader.read()
             published.append(ledger.check(f"died at step {step}"))
             if status == 0:
                 break
         assert status == 0
-    assert len(published) > 8
+    assert len(published) > 4
     assert published == sorted(published)  # once published, every later death finds it so
 
 
