@@ -97,11 +97,20 @@ class AnswerCache:
         return await send_answer(send, answer, x_cache)
 
     async def cut_short(self, snapshot: Snapshot, scope: Scope, key: str) -> Answer | None:
-        made = await self.shortcut(snapshot, scope["path"], scope["query_string"])
+        made = await self.ask_shortcut(snapshot, scope)
         if made is None:
             return None
         body, headers = made
         return await self.keep(key, snapshot.generation, headers, body)
+
+    async def ask_shortcut(
+        self, snapshot: Snapshot, scope: Scope
+    ) -> tuple[bytes, RawHeaders] | None:
+        try:
+            return await self.shortcut(snapshot, scope["path"], scope["query_string"])
+        except Exception:  # here nothing would make a problem of it: the route meets it again
+            log.warning("the shortcut failed: %s", scope["path"], exc_info=True)
+            return None
 
     async def keep(self, key: str, generation: str, headers: RawHeaders, body: bytes) -> Answer:
         etag = build_etag(generation, key)
@@ -125,7 +134,7 @@ class AnswerCache:
         media, coding = wanted
         made = None
         if media == "json" and coding != "identity":  # else it was asked already
-            made = await self.shortcut(snapshot, scope["path"], scope["query_string"])
+            made = await self.ask_shortcut(snapshot, scope)
         if made is None:
             answer = await collect(self.app, scope)
             headers = [(n, v) for n, v in answer.headers if n != b"content-length"]

@@ -130,6 +130,8 @@ class Holdings:
         held.encoded += rows
         if held.encoded >= ROUNDS_TO_PREPARE * len(held.series):
             held.encoded = 0
+            if self.find_rows(held) is not None:  # a page or a file is encoded singly all the same
+                return
             task = asyncio.create_task(self.prepare(held))
             self.preparing.add(task)
             task.add_done_callback(self.preparing.discard)

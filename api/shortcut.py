@@ -21,6 +21,7 @@ from api.texts import encode_rows, slice_rows
 
 HEADERS: RawHeaders = [(b"content-type", JSON.encode())]
 PATH = "/instruments/"
+LONGEST_SYMBOL = 32  # as models.Symbol
 Days = tuple[date | None, date | None]
 
 
@@ -52,6 +53,8 @@ def build_shortcut(holdings: Holdings, max_rows: int) -> Shortcut:
     ) -> tuple[bytes, RawHeaders] | None:
         symbol, _, resource = path.removeprefix(PATH).rpartition("/")
         if resource not in resources or not path.startswith(PATH):
+            return None
+        if "/" in symbol or len(symbol) > LONGEST_SYMBOL:  # no route has it
             return None
         days = read_days(query)
         if days is None or not holdings.knows(snapshot, symbol.upper()):

@@ -95,7 +95,8 @@ def build_config(exchanges: Iterable[str]) -> Row:
 
 def read_symbol(text: str) -> str:
     """AAPL of `aapl`, and of `XNYS:AAPL`: charts write the exchange in front."""
-    return text.strip().upper().rpartition(":")[2]
+    exchange, colon, symbol = text.strip().upper().partition(":")
+    return symbol if colon else exchange
 
 
 def build_symbol(listing: Row, series: Series) -> Row:
@@ -156,6 +157,13 @@ def list_times(days: Days) -> Times:
     return days.astype("datetime64[s]").astype(np.int64)
 
 
+def find_day(bars: Series, start: int) -> date | None:
+    """The day of the first bar from `start` on; None where there is none."""
+    place = int(np.searchsorted(list_times(bars.days), start))
+    day: date | None = bars.days[place].item() if place < len(bars) else None
+    return day
+
+
 def build_history(series: Series, start: int | None, end: int, countback: int, most: int) -> Row:
     """The bars from `start` to before `end`; or the last `countback` before `end`, if that is not
     0: then start counts for nothing. At most the last `most` of them.
@@ -177,12 +185,12 @@ def build_history(series: Series, start: int | None, end: int, countback: int, m
 
 
 def place_on_bars(days: Sequence[date], daily: Series, bars: Series) -> Times:
-    """The index of the bar that each day falls in: that of its session, or of the next; past the
-    last session -1. `bars` is `daily`, resampled.
+    """The index of the bar that each day falls in: that of its session, or of the next; before the
+    first session or past the last -1. `bars` is `daily`, resampled.
     """
     wanted: Days = np.array(days, "datetime64[D]")
     sessions = np.searchsorted(daily.days, wanted)
-    is_known = sessions < len(daily)
+    is_known = (sessions < len(daily)) & ((sessions > 0) | np.isin(wanted, daily.days[:1]))
     found = daily.days[np.where(is_known, sessions, 0)]
     return np.where(is_known, np.searchsorted(bars.days, found, "right") - 1, -1)
 

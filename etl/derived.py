@@ -76,7 +76,8 @@ def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
-    """`symbol_exchanges` of what comes, and `sessions` of those exchanges over all their bars."""
+    """`symbol_exchanges` of the bars that come, and `sessions` of those exchanges, and of those of
+    `new_actions`, over all their bars."""
     symbols = [
         row[0] for row in connection.execute("SELECT DISTINCT symbol FROM incoming").fetchall()
     ]
@@ -86,17 +87,22 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
         "INSERT INTO symbol_exchanges SELECT unnest($symbols), unnest($exchanges)",
         {"symbols": [p[0] for p in pairs], "exchanges": [p[1] for p in pairs]},
     )
+    stored = connection.execute(
+        "SELECT DISTINCT exchange FROM store.instruments SEMI JOIN new_actions USING (symbol)"
+    ).fetchall()
     first, last = find_span(connection)
-    sessions.create_sessions(connection, sorted({p[1] for p in pairs}), first, last)
+    names = {p[1] for p in pairs} | {row[0] for row in stored}
+    sessions.create_sessions(connection, sorted(names), first, last)
 
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:
-    """First and last day of all bars, stored and incoming, of the incoming symbols."""
+    """First and last day of all bars, stored and incoming, of the incoming symbols, and of those
+    with new actions alone: their notes are judged anew too."""
     first, last = connection.execute(
         """SELECT min(first), max(last) FROM (
             SELECT min(timestamp) AS first, max(timestamp) AS last FROM incoming
             UNION ALL SELECT min(first), max(last) FROM store.instruments
-            WHERE symbol IN (SELECT symbol FROM incoming))"""
+            WHERE symbol IN (SELECT symbol FROM incoming UNION SELECT symbol FROM new_actions))"""
     ).fetchall()[0]
     return (first.date(), last.date()) if first else (NO_DAY, NO_DAY)
 

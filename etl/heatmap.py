@@ -61,6 +61,8 @@ def build_heatmap(connection: duckdb.DuckDBPyConnection, most: int) -> Heatmap |
         return None
     count_sessions(connection, unit)
     periods = list_periods(connection, unit)
+    if not periods:  # no bar on a session, and none missing
+        return None
     ranked = rank_symbols(connection)
     shown = ranked[:most] if len(ranked) > most else sorted(ranked)
     found = read_cells(connection, [row[0] for row in shown])

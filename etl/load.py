@@ -70,20 +70,22 @@ def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
     if path.exists():
         publish.attach_store(connection, path, "store")
         if not gives_way(connection):
-            return describe_store(connection)
+            return describe_store(connection, publish.identify(path))
         connection.execute("DETACH store")
     connection.execute("ATTACH ':memory:' AS store")
     next_version.create_tables(connection, "store")
     return Store(is_fresh=True)
 
 
-def describe_store(connection: duckdb.DuckDBPyConnection) -> Store:
+def describe_store(
+    connection: duckdb.DuckDBPyConnection, identity: tuple[tuple[int, int] | None, ...]
+) -> Store:
     bars, listed, unsorted = connection.execute(
         """SELECT (SELECT count(*) FROM store.ohlcv_data),
                   (SELECT coalesce(sum(bars), 0) FROM store.instruments), unsorted_rows
         FROM store.generation"""
     ).fetchall()[0]
-    return Store(False, bars, unsorted, bars != listed)
+    return Store(False, bars, unsorted, bars != listed, identity)
 
 
 def gives_way(connection: duckdb.DuckDBPyConnection) -> bool:

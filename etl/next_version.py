@@ -41,6 +41,7 @@ class Store:
     bars: int = 0
     unsorted: int = 0
     is_touched: bool = False
+    identity: tuple[tuple[int, int] | None, ...] = ()
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -87,6 +88,9 @@ def publish_next(
     accounts.write_runs(connection, settings.runs_dir, run.as_finished())
     publish.write_generation(connection, generation, run.run_id, unsorted)
     check_next(connection, bars)
+    # a copy within this process ends the lock that DuckDB holds on the file (POSIX)
+    if not store.is_fresh and publish.identify(path) != store.identity:
+        raise StoreError(f"{path} was changed by another program meanwhile: run load again")
     publish.finish_next(connection, next_path, path)
     if store.is_fresh:
         history.forget_confirmations(path)

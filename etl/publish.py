@@ -115,6 +115,12 @@ def copy_meanwhile(path: Path, copy: Path) -> Iterator[None]:
         raise
 
 
+def identify(path: Path) -> tuple[tuple[int, int] | None, ...]:
+    """What changes with each write into a published file, or into a WAL beside it."""
+    found = (each.stat() if each.exists() else None for each in (path, wal_of(path)))
+    return tuple(each and (each.st_mtime_ns, each.st_size) for each in found)
+
+
 def discard(path: Path) -> None:
     path.unlink(missing_ok=True)
     wal_of(path).unlink(missing_ok=True)

@@ -518,6 +518,8 @@ def test_text_is_prepared_for_what_is_in_much_use_alone(sample_dir: Path) -> Non
         holdings.count_encoded(held, ROUNDS_TO_PREPARE * len(held.series))
         await asyncio.gather(*holdings.preparing)
         assert holdings.find_rows(held) is not None
+        holdings.count_encoded(held, ROUNDS_TO_PREPARE * len(held.series))
+        assert not holdings.preparing  # once is enough
         _, _, after = await call_app(app, url.format(1))
         return before, after
 
@@ -605,6 +607,18 @@ def test_what_needs_a_word_is_left_to_the_routes(
     client.get("/instruments/AAPL/ohlcv?limit=1").raise_for_status()
     assert client.get(f"/instruments/AAPL/{resource}?{query}").status_code == status
     assert client.get(f"/instruments/APPL/{resource}?{query}").status_code in (404, 422)
+
+
+def test_a_symbol_that_no_route_has_is_unknown_before_and_after_another_was_read(
+    data_dir: Path,
+) -> None:
+    bars = [("EUR/USD", "2013-03-04", 1.3), ("AAPL", "2013-03-04", 430.0)]
+    assert call_stage(load.main, "--input", make_bars(data_dir / "bars.parquet", bars)) == 0
+    with serve(data_dir) as client:
+        for url in ("/instruments/EUR/USD/ohlcv", "/instruments/AAPL/ohlcv"):
+            client.get(url)
+        answer = client.get("/instruments/EUR/USD/ohlcv?start=2013-01-01")
+        assert answer.status_code == 404
 
 
 def test_concurrent_misses_of_one_key_do_the_work_once(

@@ -321,3 +321,9 @@ def test_the_columns_of_the_heat_map_suit_the_span(
     assert f"by symbol and {unit}" in page.texts["gaps"]
     header = next(row for row in page.tables["heatmap"] if row[0] == "symbol")
     assert [*header[1:3], header[-3]] == labels
+
+
+def test_a_store_of_one_saturday_has_a_page_without_a_heat_map(data_dir: Path) -> None:
+    bars = make_bars(data_dir.parent / "b.parquet", [("IBM", "2020-06-06", 5.0)])
+    assert call_stage(load.main, "--input", bars) == 0
+    assert "heatmap" not in write_page(data_dir).tables

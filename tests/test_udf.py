@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from api.main import create_app
 from api.series import Series
-from api.udf import VENUES, build_symbol, count_decimals
+from api.udf import VENUES, build_symbol, count_decimals, place_on_bars
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars
 from tests.server import make_settings, read_json, serve, serve_app
@@ -523,3 +523,10 @@ def test_a_fault_of_ours_tells_a_chart_nothing(
 def test_no_other_method_than_to_read(client: httpx.Client) -> None:
     assert client.post("/udf/config").status_code == 405
     assert client.head("/udf/config").status_code == 200
+
+
+def test_what_lies_before_the_first_bar_is_drawn_on_none() -> None:
+    series = make_series([5.0, 6.0, 7.0])
+    first: date = series.days[0].item()
+    days = [first - timedelta(days=400), first, first + timedelta(days=4000)]
+    assert place_on_bars(days, series, series).tolist() == [-1, 0, -1]

@@ -27,8 +27,13 @@ export function buildLines(state, held, rebased, colors) {
     name,
     color: pickColor(name, colors),
     dashed: /_(upper|lower)_/.test(name),
-    points: held.indicators.map((row) => (row[name] === null ? { time: row.timestamp } : { time: row.timestamp, value: row[name] })),
+    points: held.indicators.map((row) => (canDraw(row[name], state) ? { time: row.timestamp, value: row[name] } : { time: row.timestamp })),
   }));
+}
+
+/** A band may fall to 0 and below, where a log scale ends. */
+function canDraw(value, state) {
+  return value !== null && (value > 0 || !state.log);
 }
 
 /** Columns that are prices, as sma_20 and bbands_upper_20_2. */

@@ -8,6 +8,7 @@ that a chart sends beside those of the protocol are passed over.
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -98,7 +99,7 @@ async def read_config(store: StoreOf) -> Response:
 @router.get("/symbols")
 async def read_symbol(query: Annotated[SymbolQuery, InQuery()], store: StoreOf) -> Response:
     """What a chart has to know of one symbol."""
-    held = await store.take(udf.read_symbol(query.symbol))
+    held = await store.take(await name_symbol(store, query.symbol))
     symbol = held.series.symbol
     listing = await store.ask(lambda c: queries.read_listing(c, symbol))
     return answer_udf(udf.build_symbol(listing, held.series))
@@ -128,7 +129,7 @@ async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) ->
     """Notes on bars, each with its reason."""
     start = check_range(query)
     _, daily, bars = await take_bars(store, query)
-    asked = daily.symbol, None, None, 0, store.max_rows
+    asked = daily.symbol, udf.find_day(bars, start), None, 0, store.max_rows
     notes = await store.ask(lambda c: queries.read_notes(c, *asked))
     return answer_udf(udf.build_marks(notes, daily, bars, start, query.end))
 
@@ -150,6 +151,16 @@ async def read_time() -> Response:
     return Response(str(int(time.time())), headers=headers, media_type="text/plain")
 
 
+async def name_symbol(store: Store, text: str) -> str:
+    """The symbol that a chart means: a stored one may hold a colon itself."""
+    name = text.strip().upper()
+    if ":" not in name:
+        return name
+    snapshot = store.require_snapshot()
+    catalog = await store.database.ask(snapshot, partial(store.holdings.read_catalog, snapshot))
+    return name if name in catalog else udf.read_symbol(name)
+
+
 def check_range(query: RangeQuery) -> int:
     """`from`, once it is known to be there and not after `to`."""
     if query.start is None:
@@ -161,7 +172,7 @@ def check_range(query: RangeQuery) -> int:
 
 async def take_bars(store: Store, query: RangeQuery) -> tuple[Holding, Series, Series]:
     """The holding, its daily bars, and those of the resolution that was asked for."""
-    held = await store.take(udf.read_symbol(query.symbol))
+    held = await store.take(await name_symbol(store, query.symbol))
     interval = udf.RESOLUTIONS.get(query.resolution)
     if interval is None:
         possible = ", ".join(udf.SUPPORTED)
