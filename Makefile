@@ -42,8 +42,9 @@ report: $(VENV)/.run  ## Write data/report.html: the last run and the store on o
 rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the first
 	@$(PY) -m etl.rollback
 
+# the tests start some hundred processes, which share what is compiled once
 test: $(VENV)/.dev  ## Run the tests
-	@$(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-crash: $(VENV)/.dev  ## Kill runs at very many moments; each must heal (minutes)
 	@$(PY) -m pytest tests/crash.py $(ARGS)

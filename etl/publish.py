@@ -161,14 +161,14 @@ def read_counter(path: Path) -> int:
 def count_published(path: Path) -> int:
     """The counter of the published file and the one before; 0 where neither can be read."""
     counters = [0]
-    for file in (path, previous_of(path)):
-        try:
-            with duckdb.connect(":memory:") as connection:
-                attach(connection, file, "store")
-                generation = read_one(connection, "SELECT max(generation) FROM store.generation")
+    with duckdb.connect(":memory:") as connection:
+        for name, file in (("published", path), ("previous", previous_of(path))):
+            try:
+                attach(connection, file, name)
+                generation = read_one(connection, f"SELECT max(generation) FROM {name}.generation")
                 counters.append(int(str(generation).partition("-")[0]))
-        except (duckdb.Error, ValueError):
-            continue
+            except (duckdb.Error, ValueError):
+                continue
     return max(counters)
 
 

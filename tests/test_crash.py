@@ -16,6 +16,5 @@ def test_after_a_death_anywhere_the_next_run_gives_the_table_of_an_undisturbed_o
         # before and after the rename that publishes, and at any other step
         for step in (renames[-4], renames[-3], random.randint(1, count)):
             sweep.die_at(step)
-        for share in (0.3, 0.7):
-            sweep.die_after(share * sweep.duration)
-        assert sum(sweep.deaths.values()) >= 4
+        sweep.die_after(random.uniform(0.2, 0.8) * sweep.duration)
+        assert sum(sweep.deaths.values()) >= 3

@@ -85,7 +85,7 @@ def asking(client: httpx.Client) -> Iterator[Asker]:
     assert asker.seen
 
 
-@pytest.mark.parametrize(("workers", "loads"), [("1", 10), ("2", 4)])
+@pytest.mark.parametrize(("workers", "loads"), [("1", 6), ("2", 3)])
 def test_no_request_fails_and_none_goes_back_while_loads_publish(
     own_sample: Path, workers: str, loads: int
 ) -> None:

@@ -370,7 +370,7 @@ RIVAL = st.fixed_dictionaries(
     }
 )
 PROPERTY = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
