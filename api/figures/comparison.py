@@ -99,7 +99,8 @@ def compute_correlation(returns: Floats, others: Floats) -> float | None:
     with np.errstate(all="ignore"):
         if not (compute_spread(returns) and compute_spread(others)):
             return None
-        return keep_finite(float(np.corrcoef(returns, others)[0, 1]))
+        _, correlation = correlate(np.array([returns, others]))
+        return keep_finite(float(correlation[0, 1]))
 
 
 def compute_tracking_error(
@@ -150,9 +151,20 @@ def build_matrices(returns: Floats) -> tuple[Floats, Floats]:
         return nothing, nothing
     spreads = np.array([compute_spread(row) for row in returns])
     has_none = (spreads == 0)[:, None] | (spreads == 0)
-    covariance = np.atleast_2d(np.cov(returns))
-    correlation = np.atleast_2d(np.corrcoef(returns))
+    covariance, correlation = correlate(returns)
     return np.where(has_none, 0.0, covariance), np.where(has_none, np.nan, correlation)
+
+
+def correlate(returns: Floats) -> tuple[Floats, Floats]:
+    """Covariance (ddof 1) and correlation of rows of returns, at least 2 in each.
+
+    Plain sums of products, where np.cov asks BLAS, whose last digit depends on the processor.
+    """
+    centred = returns - returns.mean(axis=1, keepdims=True)
+    covariance = np.array([(centred * row).sum(axis=1) for row in centred])
+    covariance /= returns.shape[1] - 1
+    spreads = np.sqrt(np.diagonal(covariance))
+    return covariance, np.clip(covariance / spreads[:, None] / spreads, -1, 1)
 
 
 def blank_gaps(matrix: Floats) -> list[list[float | None]]:

@@ -89,7 +89,8 @@ def roll_beta(series: Series, benchmark: Series, window: int) -> Floats:
 
 def reduce_beta(own: Floats, other: Floats) -> Floats:
     centred = other - other.mean(axis=0)
-    betas: Floats = np.einsum("ij,ij->j", centred, own) / np.einsum("ij,ij->j", centred, centred)
+    # not np.einsum, whose order of adding depends on the processor
+    betas: Floats = (centred * own).sum(axis=0) / np.square(centred).sum(axis=0)
     return betas
 
 
