@@ -2,16 +2,21 @@
 
 The rules it keeps: the whole answer arrives within `seconds`, however slowly it drips; it is
 never larger than `most_bytes` once unpacked; a redirect is never followed, for it would carry
-the key to another host; no error tells the address, which holds the key.
+the key to another host; no error tells the address, which holds the key. Each call has a
+connection of its own: one that is kept may have been closed by the other side meanwhile, and the
+call on it would fail, and still count.
 """
 
 import http.client
 import logging
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from socket import SHUT_RDWR
 from typing import Any
 
@@ -19,7 +24,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from etl.errors import Malformed, Unavailable
+from etl.errors import Malformed, SourceError, Unavailable, Unreachable
 
 CHUNK = 64 * 1024
 TOO_LATE = "the vendor did not answer in time: HTTP_TIMEOUT sets how long to wait"
@@ -34,8 +39,11 @@ FAILURES = (
 
 @dataclass(frozen=True)
 class Answer:
+    """`retry_after`: how many seconds the vendor asks to wait before the next question."""
+
     status: int
     body: bytes
+    retry_after: float | None = None
 
 
 class Line(threading.local):
@@ -71,17 +79,20 @@ class Downloader:
                 answer = self.ask(query)
                 if not is_late.is_set():  # a connection that was cut may look like one that ended
                     return answer
-                reason = TOO_LATE
+                failure: SourceError = Unavailable(TOO_LATE)
             except FAILURES as error:
                 # these messages hold the URL, and with it the key: only the type is kept
-                reason = TOO_LATE if is_late.is_set() else describe(error)
-        raise Unavailable(reason)
+                failure = Unavailable(TOO_LATE) if is_late.is_set() else describe(error)
+        raise failure
 
     def ask(self, query: Mapping[str, str]) -> Answer:
         session = self.line.session = self.line.session or self.open_session()
         request = session.prepare_request(
             requests.Request(
-                "GET", self.url, params=dict(query), headers={"Accept-Encoding": "gzip"}
+                "GET",
+                self.url,
+                params=dict(query),
+                headers={"Accept-Encoding": "gzip", "Connection": "close"},
             )
         )
         # the adapter itself: a session would read the body of a redirect, without any bound
@@ -91,11 +102,13 @@ class Downloader:
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             body = b"".join(self.unpack(self.read(response.raw), encoding))
             is_whole = True
-            return Answer(response.status_code, body)
+            return Answer(response.status_code, body, read_retry_after(response.headers))
         finally:
             if not is_whole:
                 response.raw.close()
             response.close()
+            if self.line.connection:
+                self.line.connection.close()
 
     def read(self, raw: urllib3.HTTPResponse) -> Iterator[bytes]:
         while chunk := raw.read1(CHUNK, decode_content=False):
@@ -187,9 +200,26 @@ def inflate(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
         raise ValueError("torn")
 
 
-def describe(error: Exception) -> str:
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from now, of either form that RFC 9110 has: a number or a date."""
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        then = parsedate_to_datetime(text)
+        now = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
+        return max(0.0, (then - now).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def describe(error: Exception) -> SourceError:
+    """The failure to hand on: what happened, without the address."""
     if isinstance(error, requests.Timeout | TimeoutError):
-        return TOO_LATE
+        return Unavailable(TOO_LATE)
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return "AV_BASE_URL is no address that can be asked"
-    return f"the vendor cannot be reached ({type(error).__name__}): check AV_BASE_URL and network"
+        return Unreachable("AV_BASE_URL is no address that can be asked")
+    if type(error) is ValueError:
+        return Unavailable("the vendor's answer came damaged: try later")
+    kind = type(error).__name__
+    return Unreachable(f"the vendor cannot be reached ({kind}): check AV_BASE_URL and network")

@@ -7,8 +7,9 @@
     └── SourceError           one symbol (or file) gave no bars; the others go on
         ├── UnknownSymbol
         ├── Malformed         an answer that is neither data nor a known refusal
-        ├── Throttled         asked too fast: tried again after a moment
-        ├── Unavailable       network or vendor down: tried again after a moment
+        ├── Throttled         asked too fast: asked again after a moment
+        ├── Unavailable       the vendor answers without sense, or not at all
+        │   └── Unreachable   no answer came: network or vendor down
         ├── QuotaSpent        no more calls today: no further symbol is asked
         ├── InvalidKey        no further symbol is asked
         ├── PremiumOnly       what the key may not ask is not asked again
@@ -35,11 +36,12 @@ class StoreError(EtlError):
 
 
 class SourceError(EtlError):
-    """One symbol (or file) gave no bars."""
+    """One symbol (or file) gave no bars. `retry_after`: seconds that the vendor asks to wait."""
 
     kind = "failed"
     is_transient = False
     ends_run = False
+    retry_after: float | None = None
 
 
 class UnknownSymbol(SourceError):
@@ -58,6 +60,10 @@ class Throttled(SourceError):
 class Unavailable(SourceError):
     kind = "unavailable"
     is_transient = True
+
+
+class Unreachable(Unavailable):
+    pass
 
 
 class QuotaSpent(SourceError):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from etl.errors import SourceError
+from etl.download import read_retry_after
+from etl.errors import SourceError, Unavailable
 from etl.extract import main
 from etl.sources import Order, get_source
 from etl.sources.av_answers import WORDINGS, check_answer, parse_bars, redact_body
@@ -72,9 +74,17 @@ SAID: dict[str, tuple[Any, str]] = {
     "note": ({"Note": "Our standard API call frequency is 5 calls per minute."}, "throttled"),
     "burst": ({"Information": "Burst pattern detected."}, "throttled"),
     "words of a function": ({"Information": "TIME_SERIES_DAILY rests."}, "malformed"),
+    "burst of 2026": ({"Information": SAYS["burst"]}, "throttled"),
+    "burst, told after a long greeting": (
+        {"Information": "Good day to you. " * 60 + SAYS["burst"]}, "throttled"),
+    "premium, told after a long greeting": (
+        {"Information": "Good day to you. " * 60 + SAYS["premium"]}, "premium only"),
+    "volume of 2018": ({"Note": "Thank you for using Alpha Vantage! Please visit"
+        " https://www.alphavantage.co/premium/ if you would like to have a higher API call"
+        " volume."}, "throttled"),
     "new words": ({"Information": "We are moving house."}, "malformed"),
     "words of symbols elsewhere": ({"advice": "invalid symbol"}, "malformed"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "kind"), SAID.values(), ids=SAID)
@@ -323,6 +333,57 @@ def test_a_packed_answer_is_unpacked(tmp_path: Path) -> None:
         settings = settings_for(tmp_path, vendor, SYMBOLS="IBM")
         assert run_extract(settings, clock) is None
     assert len(read_raw(settings)) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 120 "}, 120),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "9" * 5000}, None),
+        ({"Retry-After": "٣"}, None),
+        (
+            {
+                "Date": "Fri, 20 Nov 2026 23:00:00 GMT",
+                "Retry-After": "Fri, 20 Nov 2026 23:01:30 GMT",
+            },
+            90,
+        ),
+        ({"Retry-After": "Fri, 20 Nov 2020 23:01:30 GMT"}, 0),
+    ],
+)
+def test_how_long_the_vendor_asks_to_wait_is_read_in_both_forms(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert read_retry_after(headers) == seconds
+
+
+def test_a_connection_that_the_vendor_closes_after_an_answer_costs_no_call(tmp_path: Path) -> None:
+    """The vendor promises to keep its connections, and closes each: no call runs into that."""
+    clock = FakeClock(friday_evening())
+    names = [f"S{number}" for number in range(8)]
+    with open_vendor(clock=clock, scripts={name: reply(b"[]") for name in names}) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS=",".join(names))
+        run_extract(settings, clock)
+        assert vendor.symbols == names
+        assert {request.connection for request in vendor.requests} == {"close"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"<html>Welcome</html>", 200, "answered HTML, not JSON (HTTP status 200)"),
+        (b" <!DOCTYPE html>", 403, "answered HTML, not JSON (HTTP status 403)"),
+        (b"", 200, "sent an empty answer (HTTP status 200)"),
+        (b"<html>", 502, "is out of order (HTTP status 502)"),
+    ],
+)
+def test_what_came_instead_of_an_answer_is_named(body: bytes, status: int, words: str) -> None:
+    with pytest.raises(Unavailable, match=re.escape(words)):
+        check_answer(status, body, "IBM", "TIME_SERIES_DAILY")
 
 
 def test_a_redirect_is_never_followed(tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ SAYS = {
     "second": THANKS + "Please consider spreading out your free API requests more sparingly (1"
     f" request per second). You may subscribe to {PLANS}to lift the free key rate limit (25"
     " requests per day) and instantly remove all daily rate limits.",
+    "burst": "Burst pattern detected. Please consider spreading out your free API requests more"
+    f" sparingly (1 request per second). You may subscribe to {PLANS}to lift the free key rate"
+    " limit (25 requests per day), raise the per-second burst limit, and instantly unlock all"
+    " premium endpoints",
     "premium": THANKS + "The outputsize=full parameter value is a premium feature for the"
     f" TIME_SERIES_DAILY endpoint. You may subscribe to {PLANS}to instantly unlock all premium"
     " features",
@@ -72,6 +76,7 @@ class Request:
     at: float
     day: date
     query: dict[str, str]
+    connection: str = ""  # what the header of that name asked for
 
     @property
     def symbol(self) -> str:
@@ -113,13 +118,13 @@ class Vendor:
     def symbols(self) -> list[str]:
         return [request.symbol for request in self.requests]
 
-    def count(self, query: dict[str, str]) -> str:
+    def count(self, query: dict[str, str], connection: str = "") -> str:
         """Count a request; the kind of refusal that is due, or ""."""
         with self.lock:
             at, day = self.clock.monotonic(), self.clock.now().astimezone(NEW_YORK).date()
             earlier = [r.at for r in self.requests]
             today = sum(r.day == day for r in self.requests)
-            self.requests.append(Request(at, day, query))
+            self.requests.append(Request(at, day, query, connection))
             is_fast = self.per_second and sum(at - t < 1 for t in earlier) >= self.per_second
             is_fast = is_fast or (
                 self.per_minute and sum(at - t < 60 for t in earlier) >= self.per_minute
@@ -182,14 +187,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
         script = self.vendor.scripts.get(query.get("symbol", ""), self.vendor.scripts.get("*"))
+        connection = self.headers.get("Connection", "")
         if callable(script):
-            self.vendor.count(query)
+            self.vendor.count(query, connection)
             with suppress(OSError):
                 script(self)
             self.close_connection = True
             return
         if script is not None:
-            self.vendor.count(query)
+            self.vendor.count(query, connection)
             body = script
         else:
             body = json.dumps(self.vendor.answer(query), indent=1).encode()

@@ -37,19 +37,19 @@ TOO_FAST = "lower AV_CALLS_PER_SECOND, and let no other program use the key"
 SPOKEN = ("error message", "information", "note", "message", "error", "detail")
 
 # Wordings since 2017, read in this order: the message of a burst also names the daily quota, and
-# both name the premium plans.
+# both name the premium plans and what they unlock.
 WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
     (r"api\W?key is invalid|invalid or missing|demo\W+api key", InvalidKey, GET_A_KEY),
     (r"invalid api call|(invalid|unknown|no such) symbol", UnknownSymbol, "check its spelling"),
     (
+        r"per\W(second|minute)|frequency|call volume|sparingly|burst|too many requests",
+        Throttled,
+        TOO_FAST,
+    ),
+    (
         r"premium (endpoint|feature)",
         PremiumOnly,
         "AV_OUTPUTSIZE=compact is free; full history needs a premium key",
-    ),
-    (
-        r"per second|per minute|frequency|sparingly|burst",
-        Throttled,
-        TOO_FAST,
     ),
     (
         r"per day|\bdaily\b|rate limit",
@@ -57,6 +57,7 @@ WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
         "run again tomorrow; what came today is kept",
     ),
 )
+SHOWN = 300  # letters of what the vendor said; the whole text is matched
 
 
 def check_answer(status: int, body: bytes, symbol: str, function: str, key: str = "") -> Any:
@@ -65,29 +66,32 @@ def check_answer(status: int, body: bytes, symbol: str, function: str, key: str 
     if status == 200 and has_data(answer, function):
         check_symbol(answer, symbol, function)
         return answer
-    message = redact(find_message(answer), key)[:300]
+    message = redact(find_message(answer), key)
     for pattern, error, remedy in WORDINGS:
         if re.search(pattern, message, re.IGNORECASE):
-            raise error(f"{symbol}: {remedy} (the vendor said: {message})")
-    raise judge_silence(status, body, symbol, message)
+            raise error(f"{symbol}: {remedy} (the vendor said: {message[:SHOWN]})")
+    raise explain_silence(status, body, symbol, message[:SHOWN])
 
 
-def judge_silence(status: int, body: bytes, symbol: str, message: str) -> SourceError:
+def explain_silence(status: int, body: bytes, symbol: str, message: str) -> SourceError:
     """The error that an answer without data and without known words stands for."""
+    where = f"(HTTP status {status})"
     if status == 429:
-        return Throttled(f"{symbol}: {TOO_FAST} (HTTP status 429)")
+        return Throttled(f"{symbol}: {TOO_FAST} {where}")
     if 300 <= status < 400:
         return Malformed(
-            f"{symbol}: the vendor sends to another address, which is not followed"
-            f" (HTTP status {status}): check AV_BASE_URL"
+            f"{symbol}: the vendor sends to another address, which is not followed {where}:"
+            " check AV_BASE_URL"
         )
     is_page = body.lstrip().startswith(b"<")
     if status in (401, 403) and not is_page:
-        return InvalidKey(f"{symbol}: {GET_A_KEY} (HTTP status {status})")
-    if status >= 500 or not body.strip() or is_page:
-        return Unavailable(
-            f"{symbol}: the vendor is out of order (HTTP status {status}): try later"
-        )
+        return InvalidKey(f"{symbol}: {GET_A_KEY} {where}")
+    if status >= 500:
+        return Unavailable(f"{symbol}: the vendor is out of order {where}: try later")
+    if is_page:
+        return Unavailable(f"{symbol}: the vendor answered HTML, not JSON {where}: try later")
+    if not body.strip():
+        return Unavailable(f"{symbol}: the vendor sent an empty answer {where}: try later")
     said = f"the vendor said: {message}" if message else f"{len(body)} bytes, HTTP status {status}"
     return Malformed(f"{symbol}: an answer without data ({said})")
 
