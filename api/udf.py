@@ -101,12 +101,12 @@ def read_symbol(text: str) -> str:
 
 def build_symbol(listing: Row, series: Series) -> Row:
     """What the chart has to know of a symbol; `series` is all its bars as stored."""
-    symbol, exchange = listing["symbol"], listing["exchange"]
+    symbol, exchange = listing["symbol"], listing["exchange"] or ""
     timezone, session = VENUES.get(exchange, ELSEWHERE)
     return {
         "name": symbol,
         "ticker": symbol,
-        "full_name": f"{exchange}:{symbol}",
+        "full_name": f"{exchange}:{symbol}" if exchange else symbol,
         "description": symbol,
         "type": listing["kind"],
         "exchange": exchange,
@@ -129,11 +129,11 @@ def build_symbol(listing: Row, series: Series) -> Row:
 
 def build_result(listing: Row) -> Row:
     """One line of a symbol search."""
-    symbol, exchange = listing["symbol"], listing["exchange"]
+    symbol, exchange = listing["symbol"], listing["exchange"] or ""
     return {
         "symbol": symbol,
         "ticker": symbol,
-        "full_name": f"{exchange}:{symbol}",
+        "full_name": f"{exchange}:{symbol}" if exchange else symbol,
         "description": symbol,
         "exchange": exchange,
         "type": listing["kind"],

@@ -11,6 +11,7 @@ import duckdb
 
 from etl import sessions
 from etl.digests import BAR_DIGEST
+from etl.exchanges import find_exchange
 from etl.neighbourhood import NOT_FINAL
 
 # So many closed sessions after the last bar are said to be not yet published; after more the
@@ -81,7 +82,7 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     symbols = [
         row[0] for row in connection.execute("SELECT DISTINCT symbol FROM incoming").fetchall()
     ]
-    pairs = [(symbol, sessions.find_exchange(symbol, default)) for symbol in symbols]
+    pairs = [(symbol, find_exchange(symbol, default)) for symbol in symbols]
     connection.execute("CREATE TEMP TABLE symbol_exchanges (symbol VARCHAR, exchange VARCHAR)")
     connection.execute(
         "INSERT INTO symbol_exchanges SELECT unnest($symbols), unnest($exchanges)",
@@ -92,7 +93,8 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     ).fetchall()
     first, last = find_span(connection)
     names = {p[1] for p in pairs} | {row[0] for row in stored}
-    sessions.create_sessions(connection, sorted(names), first, last)
+    known = sorted(name for name in names if name is not None)
+    sessions.create_sessions(connection, known, first, last)
 
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:

@@ -7,7 +7,6 @@ of 2026), have no sessions here: whoever asks must not take them for holidays.
 """
 
 import difflib
-import re
 import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from etl.exchanges import ALIASES, CALENDARS, resolve_name
 from etl.settings import SettingsError
 
 # it brings pandas, a third of a second: imported where it is used, while load copies the store
@@ -27,37 +27,6 @@ if TYPE_CHECKING:
 # Fixed, so that a calendar does not depend on the day on which it was built. Before 1970 the
 # calendars know few holidays: New York would trade on New Year's Day.
 KNOWN = (date(1970, 1, 1), date(2040, 12, 31))
-
-# Suffix of a symbol, as Yahoo or Alpha Vantage write it → MIC. TSX Venture, NSE and the small
-# German floors have no calendar of their own: they keep the days of the MIC named here. Athens and
-# Tel Aviv are left out: their calendars cannot be built under pandas 3.
-SUFFIXES = {
-    **dict.fromkeys(("L", "LON", "IL"), "XLON"),
-    **dict.fromkeys(("PA", "PAR"), "XPAR"),
-    **dict.fromkeys(("DE", "DEX"), "XETR"),
-    **dict.fromkeys(("F", "FRK", "MU", "BE", "HA"), "XFRA"),
-    **dict.fromkeys(("TO", "TRT", "V", "TRV", "CN", "NE"), "XTSE"),
-    **dict.fromkeys(("NS", "BO", "BSE"), "XBOM"),
-    **dict.fromkeys(("SS", "SHH"), "XSHG"),
-    **dict.fromkeys(("SZ", "SHZ"), "XSHG"),
-    **dict.fromkeys(("SA", "SAO"), "BVMF"),
-    **dict.fromkeys(("KS", "KQ"), "XKRX"),
-    **dict.fromkeys(("TW", "TWO"), "XTAI"),
-    **dict.fromkeys(("AS", "AMS"), "XAMS"),
-    **{"AX": "XASX", "BA": "XBUE", "BD": "XBUD", "BK": "XBKK", "BR": "XBRU"},
-    **{"CO": "XCSE", "DU": "XDUS", "HE": "XHEL", "HK": "XHKG", "HM": "XHAM", "IC": "XICE"},
-    **{"IR": "XDUB", "IS": "XIST", "JK": "XIDX", "JO": "XJSE", "KL": "XKLS", "LS": "XLIS"},
-    **{"MC": "XMAD", "ME": "XMOS", "MI": "XMIL", "MX": "XMEX", "NZ": "XNZE", "OL": "XOSL"},
-    **{"PR": "XPRA", "PS": "XPHS", "RG": "XRIS", "SG": "XSTU", "SI": "XSES", "SN": "XSGO"},
-    **{"SR": "XSAU", "ST": "XSTO", "SW": "XSWX", "T": "XTKS", "TL": "XTAL"},
-    **{"VI": "XWBO", "VS": "XLIT", "WA": "XWAR"},
-}
-# Forms that name no exchange: BTC-USD (but not BRK-B), EURUSD=X, GC=F.
-FORMS = (
-    (re.compile(r"[A-Z0-9]{2,12}-(USD|EUR|GBP|JPY|CAD|AUD|CHF|USDT|USDC|BTC|ETH)"), "24/7"),
-    (re.compile(r"[A-Z]{3,6}=X"), "24/5"),
-    (re.compile(r"[A-Z0-9]{1,6}=F"), "CMES"),
-)
 
 
 class UnknownExchange(SettingsError, ValueError):
@@ -72,30 +41,31 @@ class Calendar:
     closes: list[datetime]
 
 
-def find_exchange(symbol: str, default: str) -> str:
-    """The MIC that a symbol's form names, else `default`.
-
-    AET.L → XLON, BTC-USD → 24/7. A share class (BRK.B, BRK-B) and an index (^GSPC) name none.
-    """
-    symbol = symbol.strip().upper()
-    for form, exchange in FORMS:
-        if form.fullmatch(symbol):
-            return exchange
-    stem, dot, suffix = symbol.rpartition(".")
-    return SUFFIXES.get(suffix, default) if stem and dot else default
-
-
 def check_exchange(name: str) -> str:
-    """The name under which the exchange is known here (xnas → XNYS); ValueError if it is not."""
+    """The name under which the exchange is known here (xnas → XNYS).
+
+    Raises UnknownExchange where there is no such calendar, or it cannot be built.
+    """
+    if known := resolve_name(name):
+        return known
     import exchange_calendars
 
     wanted = name.strip().upper()
     names = {known.upper(): known for known in exchange_calendars.get_calendar_names()}
-    if wanted in names:
-        return str(exchange_calendars.resolve_alias(names[wanted]))
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "use a MIC, as XNYS or XLON"
-    raise UnknownExchange(f"EXCHANGE={name}: {hint}")
+    if wanted not in names:
+        raise UnknownExchange(f"EXCHANGE={name}: {name_near(wanted)}")
+    known = str(exchange_calendars.resolve_alias(names[wanted]))
+    try:
+        read_calendar(known)
+    except ValueError as error:
+        raise UnknownExchange(f"EXCHANGE={name}: {error}: choose another") from None
+    return known
+
+
+def name_near(wanted: str) -> str:
+    """What may have been meant."""
+    near = difflib.get_close_matches(wanted, sorted({*CALENDARS, *ALIASES}), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else "use a MIC, as XNYS or XLON"
 
 
 def list_closes(exchange: str, first: date, last: date) -> list[tuple[date, datetime]]:

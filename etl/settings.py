@@ -220,7 +220,7 @@ class Settings(Shared):
     exchange: str = declare(
         "EXCHANGE",
         "XNYS",
-        "exchange (MIC) of symbols whose form names none: its sessions are expected",
+        "calendar (MIC) of symbols whose form names none: its sessions are expected",
         str.upper,
     )
     corporate_actions_days: int = declare(

@@ -27,6 +27,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from etl.errors import EtlError, InputError, LockedError
+from etl.sessions import check_exchange
 from etl.settings import Settings, SettingsError, check_path, read_settings
 
 log = logging.getLogger("etl")
@@ -225,6 +226,7 @@ def main(
     try:
         options = {name: value for name, value in vars(args).items() if name.isupper()}
         settings = read_settings(Settings, options)
+        check_exchange(settings.exchange)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         start_logging(settings)
     except (SettingsError, OSError) as error:

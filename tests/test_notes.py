@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl import breaks, notes, sessions
+from etl.exchanges import find_exchange
 from tests.stores import list_sessions
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
@@ -387,7 +388,8 @@ DIRTY = {
 
 def read_recorded(name: str, symbol: str) -> tuple[pa.Table, pa.Table, str]:
     """Bars and splits as the vendor serves them: adjusted for splits."""
-    exchange = sessions.find_exchange(symbol, "XNYS")
+    exchange = find_exchange(symbol, "XNYS")
+    assert exchange is not None
     relation = duckdb.connect().sql(
         f"""SELECT '{symbol}' AS symbol, substr(first, 1, 19)::TIMESTAMP AS timestamp,
             Open::DOUBLE AS open, High::DOUBLE AS high, Low::DOUBLE AS low,

@@ -1,59 +1,97 @@
 """Exchange sessions: the exchange of a symbol, its days and its closes."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from types import ModuleType
 
 import duckdb
 import exchange_calendars
 import pytest
 
-from etl import sessions
+from etl import extract, load, sessions, transform, verify
+from etl.exchanges import ALIASES, CALENDARS, PREFIXES, SUFFIXES, find_exchange
+from etl.settings import SettingsError
+from tests.conftest import call_stage
 from tests.stores import list_sessions
 
 
+def find_all(symbols: str, default: str | None = "XNYS") -> set[str | None]:
+    """The calendars of symbols that a blank parts."""
+    return {find_exchange(symbol, default) for symbol in symbols.split()}
+
+
 @pytest.mark.parametrize(
-    ("symbol", "exchange"),
+    ("symbols", "exchange"),
     [
-        ("AET.L", "XLON"),
-        ("TSCO.LON", "XLON"),
-        ("ALPHA.PA", "XPAR"),
+        ("AET.L TSCO.LON BARC.UK aet.l", "XLON"),
+        ("ALPHA.PA OR.PAR", "XPAR"),
         ("SPM.MI", "XMIL"),
-        ("LA.V", "XTSE"),
-        ("SHOP.TO", "XTSE"),
-        ("SHOP.TRT", "XTSE"),
-        ("MBG.DE", "XETR"),
-        ("MBG.DEX", "XETR"),
+        ("LA.V SHOP.TO SHOP.TRT RY.TRV BMO-PF.TO", "XTSE"),
+        ("MBG.DE MBG.DEX SAP.XETRA", "XETR"),
+        ("SAP.F 1COV.F", "XFRA"),
         ("0700.HK", "XHKG"),
-        ("7203.T", "XTKS"),
-        ("BHP.AX", "XASX"),
-        ("RELIANCE.BSE", "XBOM"),
-        ("600104.SHH", "XSHG"),
-        ("000002.SHZ", "XSHG"),
-        ("PETR4.SAO", "BVMF"),
-        ("005930.KS", "XKRX"),
-        ("aet.l", "XLON"),
-        ("BTC-USD", "24/7"),
-        ("EURUSD=X", "24/5"),
-        ("GC=F", "CMES"),
+        ("7203.T 7203.JP", "XTKS"),
+        ("BHP.AX BHP.AU", "XASX"),
+        ("RELIANCE.BSE TCS.NS M&M.NS INFY.BO", "XBOM"),
+        ("600104.SHH 000002.SHZ 600519.SS 000001.SZ", "XSHG"),
+        ("PETR4.SAO PETR4.SA", "BVMF"),
+        ("005930.KS 035720.KQ", "XKRX"),
+        ("2330.TW", "XTAI"),
+        ("D05.SI", "XSES"),
+        ("VOLV-B.ST", "XSTO"),
+        ("NESN.SW", "XSWX"),
+        ("CEZ.PR", "XPRA"),
+        ("AAPL.US BRK-B.US NASDAQ:AAPL AAPL.OQ", "XNYS"),
+        ("BTC-USD BTC/USD BTCUSDT BTC-USDT ETHEUR ETHBTC DOGE-EUR WIFUSDC X:BTCUSD", "24/7"),
+        ("1INCHUSD SHIBUSDT.P SOL_USDT BTC-USD.CC BINANCE:ETHUSDT", "24/7"),
+        ("EURUSD EURUSD=X EUR/USD EUR-USD JPY=X USDJPY XAUUSD GBPCHF EURUSD.FOREX", "24/5"),
+        ("GC=F CL=F ESZ25.CME CL.F CL1! NYMEX:CL1!", "CMES"),
+        ("CT=F KC=F", "IEPA"),
     ],
 )
-def test_the_form_of_a_symbol_names_its_exchange(symbol: str, exchange: str) -> None:
-    assert sessions.find_exchange(symbol, "XNYS") == exchange
+@pytest.mark.parametrize("default", ["XNYS", "XLON", "XTKS"])
+def test_the_form_of_a_symbol_names_its_calendar_whatever_the_default(
+    symbols: str, exchange: str, default: str
+) -> None:
+    assert find_all(symbols, default) == {exchange}
 
 
-@pytest.mark.parametrize(
-    "symbol", ["IBM", "BRK.B", "BRK-B", "BF.A", "RDS-A", "-P-HIZ", "^GSPC", ".L", "NA"]
-)
-def test_a_share_class_or_an_index_stays_at_the_default(symbol: str) -> None:
-    assert sessions.find_exchange(symbol, "XNYS") == "XNYS"
+@pytest.mark.parametrize("default", ["XNYS", "XTSE", "XLON"])
+def test_a_plain_name_and_a_share_class_stay_at_the_default(default: str) -> None:
+    names = "IBM BRK.B BRK-B BF.A RDS.A RDS-A LEN.B -P-HIZ NA RELIANCE HYUNDAI GBTC BAC-PL CWEN.A"
+    assert find_all(names, default) == {default}
+    assert find_all("NYSE", "NASDAQ") == {"XNYS"}  # the default too may be given by another name
+
+
+def test_a_preferred_share_is_of_north_america_whatever_letter_it_ends_with() -> None:
+    names = "BMO.PR.F BCE.PR.T C.PR.V TD.PF.A BAC.PR.L BAC.PRL ENB.PR.T"
+    assert find_all(names, "XNYS") == {"XNYS"}
+    assert find_all(names, "XTSE") == {"XTSE"}
+    assert find_all(names, "XLON") == {None}  # Canada or the United States: it cannot be told
+
+
+@pytest.mark.parametrize("default", ["XNYS", "XLON"])
+def test_an_index_or_a_suffix_that_is_not_listed_has_no_known_calendar(default: str) -> None:
+    assert find_all("^FTSE ^N225 ^GSPC .DJI I:SPX GSPC.INDX", default) == {None}
+    assert find_all("OPAP.AT TEVA.TA TLV.RO ABC.XYZ COMI.CA ODD:NAME", default) == {None}
 
 
 @pytest.mark.parametrize(
     "exchange",
-    sorted({*sessions.SUFFIXES.values(), *(exchange for _, exchange in sessions.FORMS)}),
+    sorted({*SUFFIXES.values(), *PREFIXES.values()}),
 )
 def test_every_exchange_that_a_symbol_can_name_has_a_calendar(exchange: str) -> None:
     assert sessions.check_exchange(exchange) == exchange
     assert len(list_sessions(exchange, date(2022, 1, 1), date(2022, 12, 31))) > 230
+
+
+def test_the_names_kept_here_are_those_of_the_installed_calendars() -> None:
+    assert set(exchange_calendars.get_calendar_names()) - CALENDARS - ALIASES.keys() == {
+        *("ASEX", "XBEL", "XBSE", "XCYS", "XTAE", "us_futures"),  # the last is CMES or another
+        *("BVB", "TASE"),
+    }
+    for name, calendar in ALIASES.items():
+        assert (exchange_calendars.resolve_alias(name), calendar in CALENDARS) == (calendar, True)
 
 
 def test_an_alias_is_known_by_its_mic() -> None:
@@ -65,6 +103,30 @@ def test_an_unknown_exchange_is_answered_with_near_ones() -> None:
         sessions.check_exchange("XLN")
     with pytest.raises(ValueError, match="use a MIC"):
         sessions.check_exchange("????")
+
+
+@pytest.mark.parametrize("name", ["XTAE", "asex"])
+def test_a_calendar_that_the_installed_package_cannot_build_is_refused(name: str) -> None:
+    with pytest.raises(
+        SettingsError, match=f"EXCHANGE={name}: .* cannot be built .*choose another"
+    ):
+        sessions.check_exchange(name)
+
+
+@pytest.mark.parametrize("name", ["XNSY", "XTAE"])
+@pytest.mark.parametrize("stage", [extract, transform, load, verify])
+def test_an_exchange_without_a_calendar_is_told_before_anything_runs(
+    name: str,
+    stage: ModuleType,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EXCHANGE", name)
+    assert call_stage(stage.main) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: EXCHANGE={name}: ")
+    assert not list(data_dir.glob("*"))
 
 
 def test_a_calendar_that_cannot_be_built_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

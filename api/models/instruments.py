@@ -23,7 +23,9 @@ class Instrument(BaseModel):
     last_close: float = Field(description="Close of the last bar, on `basis`.")
     source: str = Field(description="Where the latest bars came from.")
     basis: Basis = Field(description="Prices as stored: raw (as traded) or split-adjusted.")
-    exchange: str = Field(description="MIC of the exchange whose sessions are expected.")
+    exchange: str | None = Field(
+        description="The calendar (MIC, 24/7 or 24/5) whose sessions are expected; null: not known."
+    )
 
 
 class InstrumentsPage(BaseModel):

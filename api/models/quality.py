@@ -15,7 +15,9 @@ class Gap(BaseModel):
 
 class Coverage(BaseModel):
     symbol: str
-    exchange: str
+    exchange: str | None = Field(
+        description="The calendar whose sessions are expected; null: not known."
+    )
     first: str
     last: str
     bars: int
@@ -30,7 +32,9 @@ class CoverageRow(BaseModel):
     """Coverage in counts; /instruments/{symbol}/coverage has the days and reasons."""
 
     symbol: str
-    exchange: str
+    exchange: str | None = Field(
+        description="The calendar whose sessions are expected; null: not known."
+    )
     first: str
     last: str
     bars: int

@@ -33,6 +33,9 @@ def search_listings(cursor: Cursor, q: str, kind: str, exchange: str, limit: int
 
 
 def read_exchanges(cursor: Cursor) -> list[str]:
-    """The exchanges of all instruments, in order."""
-    cursor.execute("SELECT DISTINCT exchange FROM market.instruments ORDER BY exchange")
+    """The exchanges of all instruments, in order; those of unknown calendar have none."""
+    cursor.execute(
+        "SELECT DISTINCT exchange FROM market.instruments WHERE exchange IS NOT NULL"
+        " ORDER BY exchange"
+    )
     return [row[0] for row in cursor.fetchall()]
