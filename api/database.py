@@ -109,6 +109,13 @@ def interrupt(cursor: duckdb.DuckDBPyConnection, answer: asyncio.Future[Any]) ->
         asyncio.get_running_loop().call_later(INTERRUPT_AGAIN, interrupt, cursor, answer)
 
 
+def refuse_older_wal(path: Path) -> None:
+    """A WAL last written before its file is of another version, and DuckDB would replay it."""
+    wal = path.with_name(path.name + ".wal")
+    if wal.exists() and wal.stat().st_mtime_ns < path.stat().st_mtime_ns:
+        raise ValueError("the write-ahead log beside it is of another version")
+
+
 def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
     """Attach the file read-only to an in-memory database, as `market`.
 
@@ -120,6 +127,7 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
         "temp_directory": str(path.parent / "tmp"),
     }
     size = path.stat().st_size
+    refuse_older_wal(path)
     connection = duckdb.connect(":memory:", config=config)
     literal = "'" + str(path).replace("'", "''") + "'"
     connection.execute(f"ATTACH {literal} AS market (READ_ONLY)")

@@ -22,6 +22,9 @@ log = logging.getLogger("etl")
 UNSORTED_SHARE = 0.005
 SMALL_STORE = 500_000
 
+# The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
+STORAGE_VERSION = "v1.2.0"
+
 INSERT = f"""
 INSERT INTO next.ohlcv_data ({", ".join(CLEAN_COLUMNS)})
 SELECT {", ".join(CLEAN_COLUMNS)} FROM changes ORDER BY symbol, timestamp"""
@@ -80,7 +83,8 @@ def publish_next(
     bars = store.bars + record["inserted"]
     unsorted = 0 if store.is_fresh else store.unsorted + record["inserted"] + record["revised"]
     connection.execute("DETACH store")
-    if unsorted > (0 if bars < SMALL_STORE else bars * UNSORTED_SHARE):
+    allowed = 0 if bars < SMALL_STORE else bars * UNSORTED_SHARE
+    if unsorted > allowed or not is_readable_by_all(connection):
         rewrite_sorted(connection, path)
         unsorted = 0
     record.update(generation=generation)
@@ -101,10 +105,27 @@ def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store)
     next_path = publish.next_of(path)
     if not store.is_fresh and not next_path.exists():
         publish.copy_store(path, next_path)
-    connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
     if store.is_fresh:
-        create_tables(connection, "next")
+        attach_new(connection, next_path, "next")
+    else:
+        connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
     return next_path
+
+
+def attach_new(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """An empty file with all tables. The version is that of a file's first page: for good."""
+    connection.execute(
+        f"ATTACH {stage.quote(path)} AS {name} (STORAGE_VERSION '{STORAGE_VERSION}')"
+    )
+    create_tables(connection, name)
+
+
+def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether `next` has the storage version that is written now; an older service's has not."""
+    found = connection.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'next'"
+    ).fetchall()
+    return bool(found) and str(found[0][0]).startswith(STORAGE_VERSION)
 
 
 def write_changes(connection: duckdb.DuckDBPyConnection, run_id: str, store: Store) -> None:
@@ -129,8 +150,7 @@ def rewrite_sorted(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Replace `next` by the same tables written out in order: what makes reads of a symbol fast."""
     next_path, sorted_path = publish.next_of(path), publish.sorted_of(path)
     publish.discard(sorted_path)
-    connection.execute(f"ATTACH {stage.quote(sorted_path)} AS sorted")
-    create_tables(connection, "sorted")
+    attach_new(connection, sorted_path, "sorted")
     for table in TABLES:
         order = "symbol, timestamp" if table == "ohlcv_data" else "ALL"
         connection.execute(f"INSERT INTO sorted.{table} BY NAME FROM next.{table} ORDER BY {order}")

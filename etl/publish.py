@@ -43,6 +43,8 @@ def sorted_of(path: Path) -> Path:
 
 def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
     """Attach a published file READ_ONLY. StoreError if it is damaged, foreign or open elsewhere."""
+    if is_wal_older(path):
+        set_wal_aside(path)
     try:
         attach(connection, path, name)
     except duckdb.Error as error:
@@ -75,6 +77,21 @@ def set_stray_wal_aside(path: Path, error: duckdb.Error) -> None:
     """
     if "could not set lock" in str(error).lower():
         raise StoreError(f"{path} is open for writing elsewhere: close that program") from None
+    set_wal_aside(path)
+
+
+def is_wal_older(path: Path) -> bool:
+    """Whether a WAL was last written before its file was: it belongs to another version of it.
+
+    DuckDB would replay it: in storage version 1.2 a WAL does not say which file it is of.
+    """
+    wal = wal_of(path)
+    if not (wal.exists() and path.exists()):
+        return False
+    return wal.stat().st_mtime_ns < path.stat().st_mtime_ns
+
+
+def set_wal_aside(path: Path) -> None:
     wal = wal_of(path)
     if wal.exists():
         wal.replace(wal.with_name(wal.name + ".stray"))

@@ -87,6 +87,37 @@ def test_the_published_file_is_for_reading_only(database: Path) -> None:
     assert stat.S_IMODE(database.stat().st_mode) == 0o444
 
 
+def read_storage(database: Path) -> str:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH '{database}' AS store (READ_ONLY)")
+        return str(
+            connection.execute(
+                "SELECT tags['storage_version'] FROM duckdb_databases()"
+                " WHERE database_name = 'store'"
+            ).fetchall()[0][0]
+        )
+
+
+def test_every_published_file_can_be_read_by_duckdb_1_2(data_dir: Path, database: Path) -> None:
+    assert read_storage(database) == "v1.2.0+"
+    assert load_bars(data_dir, IBM_4) == 0
+    assert read_storage(database) == "v1.2.0+"
+
+
+def test_a_store_of_a_newer_storage_version_is_written_anew_by_the_next_load(
+    data_dir: Path, database: Path
+) -> None:
+    own = database.with_name("own.duckdb")
+    with duckdb.connect(str(own)) as connection:  # as a program writes it that says no version
+        connection.execute(f"ATTACH '{database}' AS store (READ_ONLY)")
+        connection.execute("COPY FROM DATABASE store TO own")
+    own.replace(database)
+    assert read_storage(database) != "v1.2.0+"
+    assert load_bars(data_dir, IBM_4) == 0
+    assert read_storage(database) == "v1.2.0+"
+    assert [row[5] for row in read_bars(database)] == [38.0, 186.3, 185.5]
+
+
 def test_the_version_before_stays_as_the_previous_file(data_dir: Path, database: Path) -> None:
     assert not previous_of(database).exists()
     for bar in (IBM_4, ("IBM", "2012-01-05", 184.6)):

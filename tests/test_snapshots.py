@@ -337,3 +337,13 @@ def test_without_a_file_there_is_no_snapshot(data_dir: Path) -> None:
     database = Database(data_dir / "market_data.duckdb", memory_mb=64, timeout=1)
     with pytest.raises(NoDatabase, match="There is no database yet"):
         database.take_snapshot()
+
+
+def test_a_wal_of_another_version_is_not_replayed_into_answers(own_sample: Path) -> None:
+    database = own_sample / "market_data.duckdb"
+    wal = database.with_name("market_data.duckdb.wal")
+    wal.touch()
+    os.utime(wal, (1_500_000_000, 1_500_000_000))
+    with serve(own_sample) as client:
+        refused = client.get(INSTRUMENT)
+        assert (refused.status_code, "make load" in refused.text) == (503, True)
