@@ -1,12 +1,16 @@
 """Serve the published bars. A request meets, in this order:
 
-    main → cache (finished bytes, by generation) → routes → holdings → queries → database
+    main → gate → cache (finished bytes, by generation) → routes → holdings → queries → database
                                      series, resample, figures → formats → texts
 
 settings     every setting of the API, declared once
 main         the application factory and `python -m api.main`
 database     opens the published file read-only, once a version: a snapshot
+gate         headers read once and bounded, Host, CORS, what keeps a browser careful
 cache        finished answers as bytes, looked up before routing
+passing      which routes the cache passes by
+fingerprint  what the bytes of an answer depend on beside snapshot and request
+once         a thing made once for all who ask for it at the same time
 shortcut     a range of a held symbol, before routing
 ranges       parts of an answer, by bytes, as some readers ask for a file
 holdings     one symbol's columns, read once a generation

@@ -1,24 +1,29 @@
 """Finished answers as bytes, looked up before routing and validation.
 
 The key holds the generation, so a publication makes old answers unreachable without anyone
-telling this process; there is no time to live. Only 200s are kept.
+telling this process; there is no time to live. Only 200s are kept. Requests that share an answer
+share a scope that was built from its key, so that none gets what was meant for another client.
 """
 
 import asyncio
 import gzip
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import Any
 
 import anyio.to_thread
+from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import Database, Snapshot
-from api.errors import NoDatabase
-from api.formats import choose_format
+from api.errors import NoDatabase, build_problem
+from api.formats import FORMATS, choose_format, get_type
+from api.gate import SECURITY, Head, get_head, secure
 from api.memory import Answer, AnswerBackend, RawHeaders
+from api.once import Once
+from api.passing import Passing
 
 log = logging.getLogger("api")
 
@@ -30,7 +35,10 @@ GZIP_LEVEL = 4  # a third of the time of 6, for 6 % more bytes
 PIECE = 2**16  # bytes that are sent in one go
 
 X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
-
+COMMON: RawHeaders = [(b"cache-control", b"no-cache"), (b"vary", VARY.encode()), *SECURITY]
+GZIP_HEADER = (b"content-encoding", b"gzip")
+NO_MEDIA = "none"  # none of the formats that Accept names can be had
+FAULT_EVERY = 60.0  # seconds between two log lines about a backend that fails
 
 Shortcut = Callable[[Snapshot, str, bytes], Awaitable[tuple[bytes, RawHeaders] | None]]
 
@@ -39,8 +47,9 @@ class AnswerCache:
     """ASGI layer: answers from the store of bytes, or lets the app answer once and keeps that.
 
     It also gives each request its snapshot (scope["state"]["snapshot"]), and turns HEAD into GET.
-    `skip` are the paths that do not depend on the snapshot alone, with all below them. `shortcut`
-    may make the JSON answer to (snapshot, path, query) at once, before routing; None: it cannot.
+    `passing` tells the requests that go by it. `shortcut` may make the JSON answer to (snapshot,
+    path, query) at once, before routing; None: it cannot. `fingerprint` is what the bytes of an
+    answer depend on beside snapshot and request.
     """
 
     def __init__(
@@ -48,53 +57,98 @@ class AnswerCache:
         app: ASGIApp,
         backend: AnswerBackend,
         database: Database,
-        skip: tuple[str, ...],
+        passing: Passing,
         shortcut: Shortcut,
+        fingerprint: str,
     ) -> None:
         self.app = app
         self.backend = backend
         self.database = database
-        self.skip = skip
-        self.below = tuple(f"{path}/" for path in skip)
+        self.passing = passing
         self.shortcut = shortcut
-        self.under_way: dict[str, asyncio.Task[Answer]] = {}
+        self.fingerprint = fingerprint
+        self.once: Once[Answer] = Once()
+        self.quiet_until = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         if scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, drop_body(send)
-        path = scope["path"]
-        is_skipped = path == "/" or path in self.skip or path.startswith(self.below)
-        if scope["method"] != "GET" or is_skipped:
-            return await self.app(scope, receive, send)
+        media = choose_media(get_head(scope).get(b"accept", b""))
+        path, query = get_route_path(scope), scope["query_string"]
+        if scope["method"] != "GET" or self.passing.passes(path, query, media):
+            return await self.app(scope, receive, secure(send))
         try:
             snapshot = self.database.take_snapshot()
         except NoDatabase:  # the routes say so, after they have checked the request
-            return await self.app(scope, receive, send)
-        scope.setdefault("state", {})["snapshot"] = snapshot
-        return await self.answer(scope, send, snapshot)
+            return await self.app(scope, receive, secure(send))
+        scope["state"]["snapshot"] = snapshot
+        return await self.answer(scope, receive, send, media)
 
-    async def answer(self, scope: Scope, send: Send, snapshot: Snapshot) -> None:
-        accept, codings, if_none_match = read_headers(scope["headers"])
-        media, coding = choose_media(accept), choose_coding(codings)
-        key = build_key(snapshot.generation, scope, media, coding)
-        if if_none_match and matches(if_none_match, build_etag(snapshot.generation, key)):
-            # an ETag is given out with a 200 only, and whatever is under it never changes
-            return await send_unchanged(send, snapshot.generation, key)
-        answer = await self.backend.get_answer(key)
-        if answer is not None and not if_none_match:
-            return await send_answer(send, answer, X_HIT)
+    async def answer(self, scope: Scope, receive: Receive, send: Send, media: str) -> None:
+        head, snapshot = get_head(scope), scope["state"]["snapshot"]
+        coding = choose_coding(head.get(b"accept-encoding", b""))
+        key = self.build_key(snapshot.generation, scope, media, coding)
+        if coding == "":
+            return await send_answer(send, refuse_codings(snapshot.generation), X_MISS)
+        is_conditional = b"if-none-match" in head or b"if-match" in head
+        # an ETag is given out with a 200 only, and whatever is under it never changes
+        if is_conditional and self.has_unchanged(head, snapshot.generation, key):
+            return await self.send_unchanged(send, snapshot.generation, key)
+        answer = await self.look_up(key)
         x_cache = X_MISS if answer is None else X_HIT
         if answer is None and (media, coding) == ("json", "identity"):
             answer = await self.cut_short(snapshot, scope, key)
         if answer is None:
-            # not awaited directly: a client that goes away must not take the others along
-            task = self.under_way.get(key) or self.start(scope, key, snapshot, (media, coding))
-            answer = await asyncio.shield(task)
-        if if_none_match == b"*" and answer.status == 200:
-            return await send_unchanged(send, snapshot.generation, key)
+            answer = await self.share(scope, key, receive, (media, coding))
+        if answer is None:  # the client is gone
+            return None
+        if is_conditional and answer.status == 200:
+            etag = build_etag(snapshot.generation, key)
+            if not may_match(head, etag):
+                return await send_answer(send, refuse_match(snapshot.generation), x_cache)
+            if head.get(b"if-none-match", b"").strip() == b"*":
+                return await self.send_unchanged(send, snapshot.generation, key)
         return await send_answer(send, answer, x_cache)
+
+    def has_unchanged(self, head: Head, generation: str, key: str) -> bool:
+        """Whether a 304 can be given before it is known that there is an answer."""
+        etag = build_etag(generation, key)
+        return may_match(head, etag) and matches(head.get(b"if-none-match", b""), etag)
+
+    async def send_unchanged(self, send: Send, generation: str, key: str) -> None:
+        headers = build_headers(generation, build_etag(generation, key))
+        await send_answer(send, Answer(304, headers, b""), X_HIT)
+
+    async def look_up(self, key: str) -> Answer | None:
+        """The answer that is kept. A store that fails costs a miss, and no more."""
+        try:
+            return await self.backend.get_answer(key)
+        except Exception:
+            self.report_backend()
+            return None
+
+    def report_backend(self) -> None:
+        if time.monotonic() >= self.quiet_until:
+            self.quiet_until = time.monotonic() + FAULT_EVERY
+            log.warning("the store of answers fails: each is made anew", exc_info=True)
+
+    async def share(
+        self, scope: Scope, key: str, receive: Receive, wanted: tuple[str, str]
+    ) -> Answer | None:
+        """The answer made once for all who ask for it now; None when this client went away.
+
+        A client that goes away takes no other along; when all have gone, the work ends.
+        """
+        flight = self.once.join(key, lambda: self.compute(scope, key, wanted))
+        gone = asyncio.create_task(wait_until_gone(receive))
+        try:
+            await asyncio.wait((flight.task, gone), return_when=asyncio.FIRST_COMPLETED)
+            return flight.task.result() if flight.task.done() else None
+        finally:
+            gone.cancel()
+            flight.leave()
 
     async def cut_short(self, snapshot: Snapshot, scope: Scope, key: str) -> Answer | None:
         made = await self.ask_shortcut(snapshot, scope)
@@ -107,7 +161,7 @@ class AnswerCache:
         self, snapshot: Snapshot, scope: Scope
     ) -> tuple[bytes, RawHeaders] | None:
         try:
-            return await self.shortcut(snapshot, scope["path"], scope["query_string"])
+            return await self.shortcut(snapshot, get_route_path(scope), scope["query_string"])
         except Exception:  # here nothing would make a problem of it: the route meets it again
             log.warning("the shortcut failed: %s", scope["path"], exc_info=True)
             return None
@@ -116,86 +170,113 @@ class AnswerCache:
         etag = build_etag(generation, key)
         common = [*headers, *build_headers(generation, etag)]
         answer = Answer(200, add_length(common, body), body)
-        await self.backend.set_answer(key, answer)
+        try:
+            await self.backend.set_answer(key, answer)
+        except Exception:
+            self.report_backend()
         return answer
 
-    def start(
-        self, scope: Scope, key: str, snapshot: Snapshot, wanted: tuple[str, str]
-    ) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(self.compute(scope, key, snapshot, wanted))
-        self.under_way[key] = task
-        task.add_done_callback(lambda _: self.under_way.pop(key, None))
-        return task
-
-    async def compute(
-        self, scope: Scope, key: str, snapshot: Snapshot, wanted: tuple[str, str]
-    ) -> Answer:
+    async def compute(self, scope: Scope, key: str, wanted: tuple[str, str]) -> Answer:
         """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
-        media, coding = wanted
+        (media, coding), snapshot = wanted, scope["state"]["snapshot"]
         made = None
         if media == "json" and coding != "identity":  # else it was asked already
             made = await self.ask_shortcut(snapshot, scope)
         if made is None:
-            answer = await collect(self.app, scope)
+            answer = await collect(self.app, build_scope(scope, media))
             headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
             if answer.status != 200:
                 common = [*headers, *build_headers(snapshot.generation)]
                 return Answer(answer.status, add_length(common, answer.body), answer.body)
             made = answer.body, headers
         body, headers = made
-        if coding == "gzip" and len(body) >= LEAST_TO_COMPRESS:
+        if coding == "gzip!" or (coding == "gzip" and len(body) >= LEAST_TO_COMPRESS):
             body = await anyio.to_thread.run_sync(compress, body)
-            headers = [*headers, (b"content-encoding", b"gzip")]
+            headers = [*headers, GZIP_HEADER]
         return await self.keep(key, snapshot.generation, headers, body)
 
-
-def read_headers(headers: RawHeaders) -> tuple[bytes, bytes, bytes]:
-    """Accept, Accept-Encoding and If-None-Match, each as one value, empty if not there."""
-    accept = codings = if_none_match = b""
-    for name, value in headers:
-        if name == b"accept":
-            accept = accept + b"," + value if accept else value
-        elif name == b"accept-encoding":
-            codings = codings + b"," + value if codings else value
-        elif name == b"if-none-match":
-            if_none_match = if_none_match + b"," + value if if_none_match else value
-    return accept, codings, if_none_match.strip()
+    def build_key(self, generation: str, scope: Scope, media: str, coding: str) -> str:
+        path = scope.get("raw_path") or scope["path"].encode()
+        root, query = scope.get("root_path", ""), scope["query_string"]
+        asked = f"{root} {path.decode('latin-1')}?{query.decode('latin-1')} {media} {coding}"
+        return f"{generation} {self.fingerprint} {asked}"
 
 
-@lru_cache(maxsize=64)
+def build_scope(scope: Scope, media: str) -> Scope:
+    """The request of a key: nothing is in it that two requests of one key may differ in."""
+    kept = ("path", "raw_path", "query_string", "root_path", "asgi")
+    accept = get_type(FORMATS[media]) if media in FORMATS else NO_MEDIA
+    return {
+        **{name: scope[name] for name in kept if name in scope},
+        **{"type": "http", "method": "GET", "http_version": "1.1", "scheme": "http"},
+        "headers": [(b"accept", accept.encode())],
+        "state": {"snapshot": scope["state"]["snapshot"]},
+    }
+
+
+async def wait_until_gone(receive: Receive) -> None:
+    """Returns when the client hangs up."""
+    while (message := await receive())["type"] != "http.disconnect":
+        if not message.get("more_body"):
+            break
+    if message["type"] != "http.disconnect" and (await receive())["type"] != "http.disconnect":
+        await asyncio.Future()  # a server that never tells
+
+
 def choose_media(accept: bytes) -> str:
-    """The format that Accept asks for; what cannot be had is a key of its own."""
-    text = accept.decode("latin-1")
+    """The format that Accept asks for, or NO_MEDIA."""
+    if accept in (b"", b"*/*"):
+        return "json"
     try:
-        return choose_format(None, text).name
+        return choose_format(None, accept.decode("latin-1")).name
     except ValueError:
-        return text
+        return NO_MEDIA
 
 
 def compress(body: bytes) -> bytes:
     return gzip.compress(body, GZIP_LEVEL, mtime=0)
 
 
-@lru_cache(maxsize=64)
 def choose_coding(accepted: bytes) -> str:
-    """gzip if the client takes it, else identity."""
-    for part in accepted.decode("latin-1").lower().split(","):
-        name, _, weight = part.partition(";")
-        if name.strip() == "gzip":
-            return "identity" if weight.replace(" ", "").rstrip("0.") == "q=" else "gzip"
-    return "identity"
+    """gzip or identity, whichever Accept-Encoding likes better; of equals gzip.
+
+    `gzip!` where identity is refused, so that short answers are compressed too; "" where both are.
+    """
+    if not accepted:
+        return "identity"
+    weights = read_codings(accepted.decode("latin-1").lower())
+    packed = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    # identity that is not named may be had too, but is liked less than what is
+    plain = weights.get("identity", 0.0 if weights.get("*") == 0 else None)
+    if packed and (plain is None or packed >= plain):
+        return "gzip!" if plain == 0 else "gzip"
+    return "" if plain == 0 else "identity"
 
 
-def build_key(generation: str, scope: Scope, media_type: str, coding: str) -> str:
-    path = scope.get("raw_path") or scope["path"].encode()
-    query = scope["query_string"]
-    return f"{generation} {path.decode('latin-1')}?{query.decode('latin-1')} {media_type} {coding}"
+def read_codings(accepted: str) -> dict[str, float]:
+    """coding → weight; one whose weight cannot be read counts as not wanted."""
+    weights = {}
+    for part in accepted.split(","):
+        name, _, parameter = part.partition(";")
+        if name := name.strip():
+            weights[name] = read_weight(parameter)
+    return weights
+
+
+def read_weight(parameter: str) -> float:
+    text = parameter.replace(" ", "")
+    if not text:
+        return 1.0
+    try:
+        weight = float(text.removeprefix("q="))
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0
 
 
 def build_etag(generation: str, key: str) -> str:
     """Strong and quoted; the same in every process."""
-    digest = hashlib.blake2b(f"{VERSION} {key}".encode(), digest_size=8).hexdigest()
-    return f'"{generation}-{digest}"'
+    return f'"{generation}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"'
 
 
 def matches(if_none_match: bytes, etag: str) -> bool:
@@ -203,22 +284,35 @@ def matches(if_none_match: bytes, etag: str) -> bool:
     return any(part == etag for part in given)
 
 
+def may_match(head: Head, etag: str) -> bool:
+    """Whether If-Match, if there is one, names this answer: compared strongly."""
+    given = head.get(b"if-match")
+    if given is None or given.strip() == b"*":
+        return True
+    return etag in (part.strip() for part in given.decode("latin-1").split(","))
+
+
+def refuse_match(generation: str) -> Answer:
+    detail = "If-Match names another answer than this one: ask again without it."
+    return refuse(generation, 412, detail)
+
+
+def refuse_codings(generation: str) -> Answer:
+    return refuse(generation, 406, "Accept-Encoding leaves nothing: gzip and identity can be had.")
+
+
+def refuse(generation: str, status: int, detail: str) -> Answer:
+    made = build_problem(status, detail)
+    return Answer(status, [*made.raw_headers, *build_headers(generation)], bytes(made.body))
+
+
 def build_headers(generation: str, etag: str | None = None) -> RawHeaders:
-    headers = [
-        (b"cache-control", b"no-cache"),
-        (b"vary", VARY.encode()),
-        (b"x-data-generation", generation.encode()),
-    ]
+    headers = [*COMMON, (b"x-data-generation", generation.encode())]
     return [(b"etag", etag.encode()), *headers] if etag else headers
 
 
 def add_length(headers: RawHeaders, body: bytes) -> RawHeaders:
     return [*headers, (b"content-length", str(len(body)).encode())]
-
-
-async def send_unchanged(send: Send, generation: str, key: str) -> None:
-    headers = build_headers(generation, build_etag(generation, key))
-    await send_answer(send, Answer(304, headers, b""), X_HIT)
 
 
 async def send_answer(send: Send, answer: Answer, x_cache: tuple[bytes, bytes]) -> None:

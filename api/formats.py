@@ -7,7 +7,6 @@ absent one null (in CSV empty). Each write function is pure: Page → bytes, in 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -181,7 +180,6 @@ FORMATS = {
 # Choosing.
 
 
-@lru_cache(maxsize=64)
 def choose_format(name: str | None, accept: str | None) -> Format:
     """The format named, or else the one that Accept likes best (RFC 9110, 12.5.1).
 
@@ -195,7 +193,7 @@ def choose_format(name: str | None, accept: str | None) -> Format:
     best = max(FORMATS.values(), key=lambda each: weigh(each, ranges))
     if not weigh(best, ranges):
         possible = ", ".join(dict.fromkeys(get_type(each) for each in FORMATS.values()))
-        raise ValueError(f"Accept: {accept}: possible are {possible}")
+        raise ValueError(f"Accept names none of the formats: possible are {possible}")
     return best
 
 

@@ -6,15 +6,17 @@ import sys
 
 import uvicorn
 from fastapi import Depends, FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import docs
 from api.cache import VERSION, AnswerCache
 from api.database import Database
 from api.errors import install_handlers
+from api.fingerprint import build_fingerprint
+from api.gate import Cors, Hosts, build_hosts, check_head, read_head
 from api.holdings import Holdings
 from api.memory import Memory, MemoryBackend
+from api.passing import Passing
 from api.ranges import cut_range
 from api.routes import (
     bars,
@@ -32,8 +34,6 @@ from api.routes import (
 from api.settings import ApiSettings, SettingsError, read_settings
 from api.shortcut import build_shortcut
 
-# Paths whose answers depend on more than the snapshot, or not on it at all.
-UNCACHED = ("/health", "/docs", "/openapi.json", "/dashboard", "/udf/time")
 # Of CACHE_MAX_MB; the rest lies between the bytes that are counted and those of the process.
 COUNTED = 15 / 16
 EXPOSED = [
@@ -51,9 +51,17 @@ class Service(FastAPI):
     """
 
     front: ASGIApp
+    hosts: Hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.front(scope, receive, cut_range(scope, send))
+        if scope["type"] == "http":
+            head, size = read_head(scope["headers"])
+            refusal = check_head(head, size, self.hosts)
+            if refusal is not None:
+                return await refusal(scope, receive, send)
+            scope.setdefault("state", {})["head"] = head
+            send = cut_range(scope, send, head)
+        return await self.front(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)
@@ -68,8 +76,10 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         description=docs.DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         dependencies=[Depends(refuse_repeated)],
     )
+    app.hosts = build_hosts(settings.api_host, settings.allowed_hosts)
     app.state.settings = settings
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
@@ -85,11 +95,12 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         app.answer,
         app.state.cache,
         app.state.database,
-        UNCACHED,
+        Passing(app),
         build_shortcut(app.state.holdings, settings.max_rows),
+        build_fingerprint(settings),
     )
     if settings.cors_origins:
-        app.front = CORSMiddleware(
+        app.front = Cors(
             app.front,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "HEAD"],

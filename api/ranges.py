@@ -12,27 +12,29 @@ from fastapi import Response
 from starlette.types import Message, Scope, Send
 
 from api.errors import build_problem
+from api.gate import Head
 from api.memory import RawHeaders
 
+OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding", b"content-disposition")
 ONE_RANGE = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")
 
 
-def cut_range(scope: Scope, send: Send) -> Send:
+def cut_range(scope: Scope, send: Send, head: Head) -> Send:
     """`send`, or where a GET asks for a range of bytes one that sends only those of the answer."""
-    if scope["type"] == "http" and scope["method"] == "GET":
-        for name, value in scope["headers"]:
-            if name == b"range" and (found := ONE_RANGE.fullmatch(value)):
-                return send_part(scope, send, found[1], found[2])
-    return send
+    wanted = head.get(b"range")
+    if wanted is None or scope["method"] != "GET":
+        return send
+    found = ONE_RANGE.fullmatch(wanted)
+    return send_part(head, send, found[1], found[2]) if found else send
 
 
-def send_part(scope: Scope, send: Send, first: bytes, last: bytes) -> Send:
+def send_part(head: Head, send: Send, first: bytes, last: bytes) -> Send:
     """A `send` that waits for the whole answer; one that may not be cut goes through as it is."""
     start: Message = {}
     body: list[bytes] = []
 
     async def receive_message(message: Message) -> None:
-        if message["type"] == "http.response.start" and may_be_cut(scope, message):
+        if message["type"] == "http.response.start" and may_be_cut(head, message):
             start.update(message)
         elif not start:
             await send(message)
@@ -46,10 +48,10 @@ def send_part(scope: Scope, send: Send, first: bytes, last: bytes) -> Send:
     return receive_message
 
 
-def may_be_cut(scope: Scope, start: Message) -> bool:
+def may_be_cut(head: Head, start: Message) -> bool:
     """Whether the answer is a whole one with an ETag, and the one that If-Range wants."""
     etag = dict(start["headers"]).get(b"etag")
-    wanted = dict(scope["headers"]).get(b"if-range", etag)
+    wanted = head.get(b"if-range", etag)
     return start["status"] == 200 and etag is not None and wanted == etag
 
 
@@ -62,7 +64,7 @@ def cut_body(
         return 200, headers, body
     if place.start >= place.stop:
         answer = refuse_range(len(body))
-        kept = [(n, v) for n, v in headers if not n.startswith(b"content-")]
+        kept = [(n, v) for n, v in headers if n not in OF_THE_BODY]
         return answer.status_code, [*kept, *answer.raw_headers], bytes(answer.body)
     kept = [(n, v) for n, v in headers if n != b"content-length"]
     where = f"bytes {place.start}-{place.stop - 1}/{len(body)}".encode()

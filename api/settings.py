@@ -24,6 +24,14 @@ def to_origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def to_hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for host in hosts:
+        if host != "*" and any(mark in host.removeprefix("*.") for mark in "/ @*"):
+            raise ValueError("host names like data.example.com parted by commas, or *")
+    return tuple(host.strip("[]") for host in hosts)
+
+
 @dataclass(frozen=True)
 class ApiSettings(Shared):
     """The settings of the API; read them with `read_settings`."""
@@ -45,5 +53,11 @@ class ApiSettings(Shared):
     )
     cors_origins: tuple[str, ...] = declare(
         "CORS_ORIGINS", "", "web origins that may call, parted by commas; empty = off", to_origins
+    )
+    allowed_hosts: tuple[str, ...] = declare(
+        "ALLOWED_HOSTS",
+        "",
+        "names to answer to, parted by commas, beside loopback and API_HOST; * = all",
+        to_hosts,
     )
     access_log: bool = declare("ACCESS_LOG", "off", "log each request: on or off", to_flag)

@@ -674,7 +674,7 @@ def test_a_leader_that_hangs_up_leaves_its_followers_their_answer(
     database.gate.clear()
     with serve_app(app) as client:
         leader = socket.create_connection((client.base_url.host, client.base_url.port or 0))
-        leader.sendall(f"GET {BARS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        leader.sendall(f"GET {BARS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         wait_until(lambda: database.questions == 1)
         answers: list[httpx.Response] = []
         follower = threading.Thread(target=lambda: answers.append(client.get(BARS)))

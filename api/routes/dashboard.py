@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.cache import choose_coding, compress, matches
 from api.errors import Problem
+from api.passing import passes_cache
 
 router = APIRouter(include_in_schema=False)
 
@@ -62,11 +63,13 @@ class File(NamedTuple):
 
 
 @router.get("/")
+@passes_cache()
 async def read_page(request: Request) -> Response:
     return answer_file(request, "index.html")
 
 
 @router.get("/dashboard/{name:path}")
+@passes_cache()
 async def read_part(request: Request, name: str) -> Response:
     return answer_file(request, name)
 
@@ -77,7 +80,8 @@ def answer_file(request: Request, name: str) -> Response:
     if not NAME.fullmatch(name) or path.suffix not in TYPES or not path.is_file():
         raise Problem(404, "There is no such file of the page: / is the page itself.")
     file = read_file(path, path.stat().st_mtime_ns)
-    coding = choose_coding(request.headers.get("accept-encoding", "").encode("latin-1"))
+    accepted = request.headers.get("accept-encoding", "").encode("latin-1")
+    coding = choose_coding(accepted).rstrip("!") or "identity"
     headers = {**HEADERS, "ETag": f'"{file.digest}-{coding}"'}
     if matches(request.headers.get("if-none-match", "").encode("latin-1"), headers["ETag"]):
         return Response(status_code=304, headers=headers)

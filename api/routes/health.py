@@ -14,6 +14,7 @@ from fastapi import Query as InQuery
 from api import docs, queries
 from api.cache import VERSION
 from api.models import Health, NoQuery
+from api.passing import passes_cache
 from api.routes import StoreOf, answer_json
 
 router = APIRouter(tags=["service"])
@@ -29,6 +30,7 @@ VERSIONS = {
 @router.get(
     "/health", summary="State of the service", responses=docs.answers(Health, "health", 422, 503)
 )
+@passes_cache()
 async def read_health(query: Annotated[NoQuery, InQuery()], store: StoreOf) -> Response:
     """503 while there is no database; `degraded` while an older one stands in for a bad one."""
     snapshot = store.require_snapshot()

@@ -21,6 +21,7 @@ from api import queries, udf
 from api.errors import OUR_FAULT, Problem, describe_invalid
 from api.formats import JSON, encode_json
 from api.holdings import Holding, derive_series
+from api.passing import passes_cache
 from api.resample import resample
 from api.routes import Store, StoreOf
 from api.series import Series
@@ -145,6 +146,7 @@ async def read_timescale_marks(query: Annotated[RangeQuery, InQuery()], store: S
 
 
 @router.get("/time")
+@passes_cache()
 async def read_time() -> Response:
     """The server's clock, in whole seconds."""
     headers = {"Cache-Control": "no-store"}

@@ -1,0 +1,47 @@
+"""What the bytes of an answer depend on beside snapshot and request, as one short text.
+
+It is a part of every key and ETag, so that two versions of this service, or two of its settings,
+never give different bytes under one ETag.
+"""
+
+import hashlib
+import platform
+import zlib
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from api.settings import ApiSettings
+
+ENCODERS = (
+    *(platform.python_version(), zlib.ZLIB_RUNTIME_VERSION),
+    *(orjson.__version__, np.__version__, pa.__version__, duckdb.__version__),
+)
+# No byte of an answer depends on these; a setting that is not named here counts.
+NOT_SHAPING = frozenset(
+    {
+        *("data_dir", "log_level", "access_log", "api_host", "api_port", "api_workers"),
+        *("cache_max_mb", "db_memory_mb", "query_timeout", "cors_origins", "allowed_hosts"),
+    }
+)
+
+
+def build_fingerprint(settings: ApiSettings) -> str:
+    names = [each.name for each in fields(settings) if each.name not in NOT_SHAPING]
+    shaping = [(name, getattr(settings, name)) for name in names]
+    told = repr((digest_code(), ENCODERS, shaping))
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+@cache
+def digest_code() -> str:
+    """Of the code that makes the answers: it changes more often than a version's number."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
