@@ -205,7 +205,7 @@ class AnswerCache:
 def build_scope(scope: Scope, media: str) -> Scope:
     """The request of a key: nothing is in it that two requests of one key may differ in."""
     kept = ("path", "raw_path", "query_string", "root_path", "asgi")
-    accept = get_type(FORMATS[media]) if media in FORMATS else NO_MEDIA
+    accept = get_type(FORMATS[media]) if media in FORMATS else "none/none"
     return {
         **{name: scope[name] for name in kept if name in scope},
         **{"type": "http", "method": "GET", "http_version": "1.1", "scheme": "http"},

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from fastapi_cache.types import Backend
 
-ENTRY_OVERHEAD = 700  # bytes of Python objects around one entry
+ENTRY_OVERHEAD = 400  # bytes of Python objects around one entry
+HEADER_OVERHEAD = 100  # and around one header; some headers all answers share
 
 FRESH_SHARE = 8
 
@@ -74,13 +75,18 @@ class Memory:
         return [*self.fresh, *self.proven]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A finished response."""
 
     status: int
     headers: RawHeaders
     body: bytes
+
+    def weigh(self) -> int:
+        """Bytes of memory of body and headers, as good as can be told without measuring."""
+        texts = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.body) + texts + HEADER_OVERHEAD * len(self.headers)
 
     def pack(self) -> bytes:
         head = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers]
@@ -115,7 +121,7 @@ class MemoryBackend(AnswerBackend):
         return self.memory.get(key)
 
     async def set_answer(self, key: str, answer: Answer) -> None:
-        self.memory.put(key, answer, len(key) + len(answer.body))
+        self.memory.put(key, answer, len(key) + answer.weigh())
 
     async def get(self, key: str) -> bytes | None:
         answer: Answer | None = self.memory.get(key)

@@ -4,10 +4,12 @@ Symbols' columns lie in the same memory, and some answers are made of them befor
 """
 
 import asyncio
+import gc
 import gzip
 import random
 import socket
 import threading
+import tracemalloc
 from collections.abc import Hashable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,12 +17,15 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI
 
+from api import fingerprint
 from api.cache import AnswerCache, choose_coding
 from api.database import Database, Question, Snapshot, T
 from api.holdings import ROUNDS_TO_PREPARE, Holding, Holdings
 from api.main import Service, create_app
 from api.memory import ENTRY_OVERHEAD, Answer, Memory, MemoryBackend, RawHeaders
+from api.passing import Passing, passes_cache
 from api.series import FIELDS, weigh_columns
 from api.texts import Prepared
 from etl import load
@@ -143,6 +148,20 @@ def test_a_short_answer_is_not_compressed(client: httpx.Client) -> None:
         ("gzip; q=0.000", "identity"),
         ("br", "identity"),
         ("identity", "identity"),
+        ("*", "gzip"),
+        ("br, *;q=0.1", "gzip"),
+        ("gzip;q=0.5, identity", "identity"),
+        ("gzip;q=0.5, identity;q=0.5", "gzip"),
+        ("identity;q=0.2, gzip;q=0.1", "identity"),
+        ("gzip;q=0, *", "identity"),
+        ("gzip, identity;q=0", "gzip!"),
+        ("gzip, *;q=0", "gzip!"),
+        ("*, identity;q=0", "gzip!"),
+        ("identity;q=0", ""),
+        ("br, *;q=0", ""),
+        ("gzip;q=2, identity", "identity"),
+        ("gzip;q=x", "identity"),
+        (",,", "identity"),
     ],
 )
 def test_the_coding_is_one_that_the_client_takes(accepted: str, coding: str) -> None:
@@ -758,3 +777,238 @@ def test_cors_lets_a_page_send_if_none_match(sample_dir: Path) -> None:
         assert client.options(BARS, headers=asked).status_code == 200
         refused = {**asked, "Access-Control-Request-Method": "DELETE"}
         assert client.options(BARS, headers=refused).status_code == 400
+
+
+# What an answer depends on, and what it does not.
+
+
+def ask_under(
+    sample_dir: Path, headers: list[tuple[bytes, bytes]], **settings: object
+) -> tuple[int, dict[str, str], bytes]:
+    app = create_app(make_settings(sample_dir, **settings))
+    return asyncio.run(call_with(app, "/instruments/AAPL/ohlcv?start=2012-01-01", headers))
+
+
+async def call_with(
+    app: Service, url: str, headers: list[tuple[bytes, bytes]], root_path: str = ""
+) -> tuple[int, dict[str, str], bytes]:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({**make_scope(url), "headers": headers, "root_path": root_path}, hear_nothing, send)
+    told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], told, b"".join(each["body"] for each in sent[1:])
+
+
+async def hear_nothing() -> Any:
+    await asyncio.Future()
+
+
+def test_two_settings_that_give_two_bodies_never_share_an_etag(sample_dir: Path) -> None:
+    _, many, long = ask_under(sample_dir, [], MAX_ROWS=50_000)
+    etag = many["etag"].encode()
+    for headers in (
+        [(b"if-none-match", etag)],
+        [(b"range", b"bytes=100-199"), (b"if-range", etag)],
+    ):
+        status, few, body = ask_under(sample_dir, headers, MAX_ROWS=10)
+        assert (status, few["etag"] == many["etag"]) == (200, False)
+        assert len(body) < len(long)
+    status, _, part = ask_under(sample_dir, [(b"range", b"bytes=100-199"), (b"if-range", etag)])
+    assert (status, part) == (206, long[100:200])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ENCODERS", ("another orjson",)), ("digest_code", lambda: "another version")],
+)
+def test_another_encoder_or_version_has_etags_of_its_own(
+    sample_dir: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    before = ask_under(sample_dir, [])[1]["etag"]
+    monkeypatch.setattr(fingerprint, name, value)
+    assert ask_under(sample_dir, [])[1]["etag"] != before
+
+
+def test_settings_that_shape_no_byte_leave_etags_alone(sample_dir: Path) -> None:
+    before = ask_under(sample_dir, [])[1]["etag"]
+    settings = {"CACHE_MAX_MB": 0, "API_PORT": 9, "CORS_ORIGINS": "*", "QUERY_TIMEOUT": 7}
+    assert ask_under(sample_dir, [], **settings)[1]["etag"] == before
+
+
+def test_nothing_that_clients_may_differ_in_reaches_a_route_that_is_kept(sample_dir: Path) -> None:
+    app = create_app(make_settings(sample_dir))
+    seen: list[dict[str, Any]] = []
+    whole = app.answer
+
+    async def spy(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(dict(scope))
+        await whole(scope, receive, send)
+
+    assert isinstance(app.front, AnswerCache)
+    app.front.app = spy
+    told = [(b"host", b"localhost"), (b"cookie", b"a=1"), (b"x-forwarded-prefix", b"/evil")]
+    asyncio.run(call_with(app, "/instruments", [*told, (b"accept", b"text/html, */*;q=0.1")]))
+    assert seen[0]["headers"] == [(b"accept", b"application/json")]
+    assert not {"client", "server"} & set(seen[0])
+
+
+@pytest.mark.parametrize("path", ["/instruments/", "/instruments/AAPL/", "/udf/time/"])
+def test_no_answer_leads_to_the_host_of_another_client(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Host": "localhost:1"})
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("root", ["", "/market", "/health"])
+def test_below_any_root_path_each_route_says_itself_what_is_kept(
+    sample_dir: Path, root: str
+) -> None:
+    app = create_app(make_settings(sample_dir))
+
+    async def ask(path: str) -> list[str | None]:
+        answers = [await call_with(app, root + path, [], root) for _ in range(2)]
+        assert {status for status, _, _ in answers} == {200}
+        return [headers.get("x-cache") for _, headers, _ in answers]
+
+    for path in ("/health", "/docs", "/openapi.json", "/docs/files/swagger-ui.css", "/udf/time"):
+        assert asyncio.run(ask(path)) == [None, None]
+    assert asyncio.run(ask("/instruments")) == ["MISS", "HIT"]
+    assert asyncio.run(ask("/instruments/AAPL/ohlcv?limit=2")) == ["MISS", "HIT"]
+
+
+def test_a_route_may_say_for_which_requests_it_passes_the_cache_by() -> None:
+    app = FastAPI()
+    router = APIRouter(prefix="/below")
+
+    @router.get("/{name}/rows")
+    @passes_cache(lambda query, media: b"all" in query or media == "csv")
+    async def read_rows(name: str) -> None: ...
+
+    @router.get("/{name}")
+    async def read_one(name: str) -> None: ...
+
+    app.include_router(router)
+    passing = Passing(app)
+    assert passing.passes("/below/a/rows", b"all=1", "json")
+    assert passing.passes("/below/a/rows", b"", "csv")
+    assert not passing.passes("/below/a/rows", b"", "json")
+    assert not passing.passes("/below/rows", b"all=1", "json")
+    assert not passing.passes("/other/a/rows", b"all=1", "json")
+    assert passing.passes("/openapi.json", b"", "json")
+
+
+def test_what_accept_names_in_vain_is_one_key_and_is_not_given_back(
+    fresh: httpx.Client, app: Service
+) -> None:
+    for number in range(5):
+        accept = f"text/odd{number}, " + "image/png;q=0.5," * 200
+        refused = fresh.get("/instruments/AAPL/ohlcv", headers={"Accept": accept})
+        assert (refused.status_code, "odd" in refused.text) == (406, False)
+        assert fresh.get("/instruments", headers={"Accept": accept}).status_code == 200
+    assert len(list_answers(app)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [("{}", 200), ("*", 200), ('"other", {}', 200), ("W/{}", 412), ('"other"', 412), ("", 412)],
+)
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_if_match_refuses_another_answer(
+    fresh: httpx.Client, given: str, status: int, is_kept: bool
+) -> None:
+    etag = fresh.head(BARS).headers["etag"]
+    url = BARS if is_kept else f"{BARS}&order=asc"
+    if not is_kept:
+        etag = fresh.head(url).headers["etag"]
+    answer = fresh.get(url, headers={"If-Match": given.format(etag)})
+    assert answer.status_code == status
+    if status == 412:
+        assert answer.json()["detail"].startswith("If-Match names another answer")
+        assert "etag" not in answer.headers
+
+
+def test_preconditions_do_not_hide_what_else_is_wrong(client: httpx.Client) -> None:
+    for url, status in (("/instruments/APPL", 404), (f"{BARS}&x=1", 422), ("/nowhere", 404)):
+        assert client.get(url, headers={"If-Match": '"other"'}).status_code == status
+    etag = client.get(BARS).headers["etag"]
+    both = {"If-Match": etag, "If-None-Match": etag}
+    assert client.get(BARS, headers=both).status_code == 304
+    assert client.get(BARS, headers={**both, "If-Match": '"other"'}).status_code == 412
+
+
+def test_who_refuses_identity_gets_short_answers_compressed_too(client: httpx.Client) -> None:
+    _, headers = read_raw(client, "/instruments/AAPL", "gzip, identity;q=0")
+    assert headers["content-encoding"] == "gzip"
+    for nothing in ("identity;q=0", "*;q=0", "br, *;q=0"):
+        answer = client.get("/instruments/AAPL", headers={"Accept-Encoding": nothing})
+        assert (answer.status_code, answer.json()["status"]) == (406, 406)
+
+
+class FailingBackend(MemoryBackend):
+    """A store of answers that is gone."""
+
+    async def get_answer(self, key: str) -> Answer | None:
+        raise ConnectionError("no store of answers")
+
+    async def set_answer(self, key: str, answer: Answer) -> None:
+        raise ConnectionError("no store of answers")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_store_of_answers_that_fails_costs_a_miss_and_one_line(
+    sample_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(make_settings(sample_dir))
+    assert isinstance(app.front, AnswerCache)
+    app.front.backend = FailingBackend(Memory(1000))
+    with serve_app(app) as client:
+        for url in URLS * 2:
+            answer = client.get(url)
+            assert (answer.status_code, answer.headers["x-cache"]) == (200, "MISS")
+    assert caplog.text.count("the store of answers fails") == 1
+
+
+def test_work_that_nobody_waits_for_ends(counted: tuple[Service, CountingDatabase]) -> None:
+    app, database = counted
+    database.gate.clear()
+    assert isinstance(app.front, AnswerCache)
+    once = app.front.once
+    with serve_app(app) as client:
+        address = (client.base_url.host, client.base_url.port or 0)
+        gone = [socket.create_connection(address) for _ in range(20)]
+        for number, each in enumerate(gone):
+            url = f"/instruments?limit={1 + number // 2}"  # two wait for each
+            each.sendall(f"GET {url} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        wait_until(lambda: database.requests == 20 and database.questions == 10)
+        for each in gone[1:]:
+            each.close()
+        wait_until(lambda: len(once.under_way) == 1)
+        database.gate.set()
+        assert gone[0].recv(12) == b"HTTP/1.1 200"
+        gone[0].close()
+        wait_until(lambda: not once.under_way)
+
+
+@pytest.mark.parametrize("query", ["start={0}&end={0}", "start={0}&end={0}&format=csv"])
+def test_kept_answers_weigh_what_they_take(sample_dir: Path, query: str) -> None:
+    app = create_app(make_settings(sample_dir, CACHE_MAX_MB=64))
+
+    async def fill(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            day = date(2000, 3, 1) + timedelta(days=number)
+            await call_app(app, f"/instruments/AAPL/ohlcv?{query.format(day)}")
+
+    asyncio.run(fill(0, 10))
+    counted = get_memory(app).bytes
+    gc.collect()
+    tracemalloc.start()
+    try:
+        asyncio.run(fill(10, 500))
+        gc.collect()
+        real = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert real < get_memory(app).bytes - counted < 2 * real

@@ -478,7 +478,8 @@ def test_what_cannot_be_chosen_is_refused_with_what_can() -> None:
     ):
         choose_format("xml", None)
     with pytest.raises(
-        ValueError, match="Accept: text/html: possible are application/json, text/csv"
+        ValueError,
+        match="Accept names none of the formats: possible are application/json, text/csv",
     ):
         choose_format(None, "text/html")
     with pytest.raises(ValueError, match="possible are"):
