@@ -49,7 +49,7 @@ def run_stage(
     """`python <args>` as a process of its own, to its end."""
     command = [sys.executable, *map(str, args)]
     return subprocess.run(
-        command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+        command, env=env, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
     )
 
 

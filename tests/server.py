@@ -26,7 +26,7 @@ from etl.settings import PROJECT_ROOT
 from tests.conftest import clean_environ
 
 HOST = "127.0.0.1"
-PATIENCE = 20.0  # seconds until a test gives up waiting for something to be ready
+PATIENCE = 120.0  # seconds until a test gives up waiting for something to be ready
 QUERY_TIMEOUT = "20"
 NO_ENV_FILE = Path("no .env")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # empty: to load certificates takes a while

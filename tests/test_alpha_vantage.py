@@ -451,7 +451,7 @@ def test_the_key_is_in_no_log_no_file_no_output_and_no_command_line(tmp_path: Pa
     with open_vendor(scripts={"*": look_around}) as vendor:
         settings = settings_for(tmp_path, vendor, SYMBOLS="IBM")
         process = start_process(settings, "etl.extract")
-        output = "".join(process.communicate(timeout=60))
+        output = "".join(process.communicate(timeout=300))
     assert process.returncode == 1
     assert "etl.extract" in b" ".join(seen).decode("utf-8", "replace")
     found = output.encode() + b"".join(seen) + read_everything(tmp_path)

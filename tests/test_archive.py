@@ -261,7 +261,7 @@ def test_the_plan_shows_what_will_be_asked_and_why_and_asks_nothing(tmp_path: Pa
             tmp_path, vendor, SYMBOLS="A,B,C", AV_CALLS_PER_DAY=2, CORPORATE_ACTIONS_DAYS=30
         )
         process = start_process(settings, "etl.extract", "--plan")
-        shown, log = process.communicate(timeout=60)
+        shown, log = process.communicate(timeout=300)
         assert process.returncode == 0, log
         assert "the next run asks 2:" in shown
         assert shown.count("never fetched") == 2

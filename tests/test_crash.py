@@ -3,9 +3,12 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.crash import make_files, open_sweep
 
 
+@pytest.mark.long
 def test_after_a_death_anywhere_the_next_run_gives_the_table_of_an_undisturbed_one(
     tmp_path: Path,
 ) -> None:

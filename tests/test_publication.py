@@ -290,6 +290,7 @@ class Ledger:
         return True
 
 
+@pytest.mark.long
 def test_kill_9_at_random_moments_leaves_the_version_before_or_after(own_sample: Path) -> None:
     days = [f"2013-{month:02}-{day:02}" for month in range(3, 13) for day in range(1, 29)]
     bars = [(symbol, day, 50.0) for symbol in ("IBM", "MSFT", "NEW") for day in days]
@@ -527,19 +528,13 @@ def test_whoever_comes_second_is_refused_at_once_and_told_who_holds_the_lock(
 ) -> None:
     holder = "load (process 4711, since 2024-01-02T03:04:05Z)"
     env = clean_environ(data_dir, SOURCE="sample")
-    began = time.monotonic()
-    run_stage(*args, "--help", env=env)
-    starting = time.monotonic() - began
     with (data_dir / "etl.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)  # keeps out those alone who want it to themselves
         file.write(holder)
         file.flush()
-        began = time.monotonic()
-        done = run_stage(*args, env=env)
-        took = time.monotonic() - began
+        done = run_stage(*args, env=env)  # ends while the lock is held: it did not wait
     assert done.returncode == 1
     assert done.stderr == f"ERROR {holder} holds the lock of {data_dir}: wait till it ends\n"
-    assert took < starting + 1
     assert not list(data_dir.glob("*.parquet"))
 
 
