@@ -12,6 +12,7 @@ import {
   createChart,
 } from "./vendor/lightweight-charts.standalone.production.mjs";
 import { Lane } from "./lane.js";
+import { writeNumber, writePercent, writePrice, writeTick } from "./texts.js";
 
 const QUIET = { priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false };
 
@@ -20,13 +21,9 @@ export class Board {
   constructor(element, colors) {
     this.colors = colors;
     this.chart = createChart(element, { ...CHART, ...paint(colors) });
-    this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false });
-    this.volume = this.chart.addSeries(HistogramSeries, {
-      ...QUIET,
-      priceScaleId: "volume",
-      priceFormat: { type: "volume" },
-    });
-    this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.8, bottom: 0.05 } });
+    this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false, priceFormat: PRICES });
+    this.candles.priceScale().applyOptions({ scaleMargins: MARGINS });
+    this.volume = null; // in a pane of its own, where bars are shown
     this.lane = new Lane();
     this.candles.attachPrimitive(this.lane);
     this.lines = [];
@@ -53,13 +50,26 @@ export class Board {
    */
   setBars(data, gaps, areHidden) {
     this.areHidden = areHidden;
-    const bottom = areHidden ? 0.08 : 0.26; // room for the volume
-    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom } });
+    this.showVolume(!areHidden);
     const candles = data.timestamp.map((time, row) => (areHidden ? { time } : pickCandle(data, row)));
     const holes = gaps.map((time) => ({ time }));
     const byTime = (one, other) => (one.time < other.time ? -1 : 1);
     this.candles.setData(holes.length ? [...candles, ...holes].sort(byTime) : candles);
-    this.volume.setData(areHidden ? [] : data.timestamp.map((_, row) => this.pickVolume(data, row)));
+    this.volume?.setData(data.timestamp.map((_, row) => this.pickVolume(data, row)));
+  }
+
+  /** The pane below the prices; an empty pane goes away with its last series. */
+  showVolume(isShown) {
+    if (isShown === Boolean(this.volume)) return;
+    this.setFalls([]); // they come back, below the volume
+    if (isShown) {
+      this.volume = this.chart.addSeries(HistogramSeries, { ...QUIET, priceFormat: { type: "volume" } }, 1);
+      this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0 } });
+    } else {
+      this.chart.removeSeries(this.volume);
+      this.volume = null;
+    }
+    this.sharePanes();
   }
 
   pickVolume({ timestamp, open, close, volume }, row) {
@@ -67,19 +77,26 @@ export class Board {
     return { time: timestamp[row], value: volume[row] ?? 0, color };
   }
 
-  /** `lines`: { name, color, points: [{ time, value }], dashed }, drawn over the prices. */
+  /**
+   * `lines`: { name, color, points: [{ time, value }], dashed }, drawn over the prices. Beside candles
+   * they do not stretch the price axis.
+   */
   setLines(lines) {
     this.lines = this.replace(this.lines, lines, LineSeries, 0);
+    const autoscaleInfoProvider = this.areHidden ? undefined : () => null;
+    for (const { api } of this.lines) api.applyOptions({ autoscaleInfoProvider });
   }
 
   /** Drawdowns in a pane of their own; none: no pane. */
   setFalls(falls) {
-    this.falls = this.replace(this.falls, falls, falls.length > 1 ? LineSeries : AreaSeries, 1);
-    const panes = this.chart.panes();
-    if (panes.length > 1) {
-      panes[0].setStretchFactor(3);
-      panes[1].setStretchFactor(1);
-    }
+    this.falls = this.replace(this.falls, falls, falls.length > 1 ? LineSeries : AreaSeries, this.volume ? 2 : 1);
+    this.sharePanes();
+  }
+
+  /** How much of the height each pane takes, in parts. */
+  sharePanes() {
+    const parts = [6, ...(this.volume ? [1.3] : []), 2];
+    this.chart.panes().forEach((pane, place) => pane.setStretchFactor(parts[place]));
   }
 
   replace(series, lines, kind, pane) {
@@ -102,8 +119,7 @@ export class Board {
   rebuild(series, lines, kind, pane) {
     for (const { api } of series) this.chart.removeSeries(api);
     return lines.map(({ percent }) => {
-      const format = { type: "custom", minMove: 0.0001, formatter: (value) => `${(value * 100).toFixed(1)}%` };
-      const options = { ...QUIET, lineWidth: pane ? 1 : 1.5, ...(percent ? { priceFormat: format } : {}) };
+      const options = { ...QUIET, lineWidth: pane ? 1 : 1.5, priceFormat: percent ? PERCENTS : PRICES };
       return { kind, api: this.chart.addSeries(kind, options, pane) };
     });
   }
@@ -130,12 +146,21 @@ export class Board {
     return this.chart.timeScale().timeToIndex(day, true);
   }
 
-  /** From the bar of one day to that of another: the chart shows half a bar more on both sides. */
+  /** From the bar of one day to that of another, both whole; behind the newest some room is left. */
   showDays(first, last) {
     const scale = this.chart.timeScale();
     const [from, to] = [this.findIndex(first), this.findIndex(last)];
     if (from === null || to === null) return;
-    scale.setVisibleLogicalRange({ from, to });
+    const isNewest = this.findIndex("9999-12-31") === to;
+    const pixels = (to - from + 1) / Math.max(1, scale.width() - EDGE - ROOM); // bars a pixel
+    scale.setVisibleLogicalRange({ from: from - EDGE * pixels, to: to + (isNewest ? ROOM : EDGE) * pixels });
+  }
+
+  /** Whether more is seen than there is: a hand moved past the first or the last bar. */
+  isPastEnds() {
+    const { from, to } = this.chart.timeScale().getVisibleLogicalRange() ?? { from: 0, to: 0 };
+    const room = (to - from) * 0.05 + 1;
+    return from < -room || to > this.findIndex("9999-12-31") + room;
   }
 
   /** The days of what is seen, clipped to what there is: [first, last]; null before anything is. */
@@ -155,17 +180,35 @@ function pickCandle({ timestamp, open, high, low, close }, row) {
   return { time: timestamp[row], open: open[row], high: high[row], low: low[row], close: close[row] };
 }
 
+const EDGE = 1; // pixels beside the first and the last bar shown: each is drawn one to the left
+const ROOM = 14; // pixels behind the newest bar
+const MARGINS = { top: 0.08, bottom: 0.08 }; // of the price pane: the legend, and the lane of marks
+
+/** Labels of a price axis, with the decimals that tell them apart. No price is below 0, though the axis may reach there. */
+function writeTicks(values) {
+  const step = Math.abs(values[1] - values[0]) || 1;
+  const places = Math.min(4, Math.max(2, Math.ceil(-Math.log10(step) - 1e-9)));
+  return values.map((value) => (value < 0 ? "" : writeNumber(value, places)));
+}
+
+const PRICES = {
+  type: "custom",
+  minMove: 0.0001,
+  formatter: (value) => (value < 0 ? "" : writePrice(value)),
+  tickmarksFormatter: writeTicks,
+};
+const PERCENTS = { type: "custom", minMove: 0.0001, formatter: (value) => writePercent(value, 1) };
+
 const CHART = {
   autoSize: true,
   crosshair: { mode: CrosshairMode.Normal },
   rightPriceScale: { borderVisible: false, minimumWidth: 56 },
   timeScale: {
     borderVisible: false,
-    tickMarkMaxCharacterLength: 5,
+    tickMarkMaxCharacterLength: 6,
+    tickMarkFormatter: writeTick,
     minBarSpacing: 0.02,
     rightOffset: 0,
-    fixLeftEdge: true,
-    fixRightEdge: true,
     lockVisibleTimeRangeOnResize: true,
     shiftVisibleRangeOnNewBar: false,
   },

@@ -6,15 +6,15 @@ import { showCompared, showControls } from "./controls.js";
 import { debounce, find } from "./elements.js";
 import { findShown } from "./figures.js";
 import { Hands } from "./hands.js";
-import { drawLegend, drawQuote } from "./legend.js";
+import { drawLegend, drawQuote, emptyQuote } from "./legend.js";
 import { buildFalls, buildLines, rebaseAll } from "./lines.js";
-import { findInstruments, loadBars, loadCloses, loadIndicators, loadInstrument, loadRecord, loadStatistics } from "./loading.js";
+import { findInstruments, loadBars, loadCloses, loadIndicators, loadInstrument, loadRecord, loadStatistics, settle } from "./loading.js";
 import { listMarks, placeMarks } from "./marks.js";
 import { hideOverlay, showFault, showLoading, showMarks, showPartFault, showStatistics } from "./panels.js";
 import { changeState, getState, isSame } from "./state.js";
 import { showTakeaway } from "./takeaway.js";
 
-const NOTHING = { bars: null, instrument: null, closes: new Map(), marks: [], gaps: [], indicators: null };
+const NOTHING = { bars: null, instrument: null, closes: new Map(), faults: new Map(), marks: [], gaps: [], indicators: null };
 
 export class ChartView {
   constructor() {
@@ -58,7 +58,7 @@ export class ChartView {
       const indicators = state.indicators.length ? settle(loadIndicators(state, signal)) : null;
       const [bars, others] = await Promise.all([loadBars(state, signal), state.against.length ? loadCloses(state, signal) : null]);
       if (signal.aborted) return undefined;
-      this.held = { ...NOTHING, bars, closes: others?.closes ?? NOTHING.closes, unknown: others?.unknown ?? [] };
+      this.held = { ...NOTHING, bars, ...others };
       this.redraw();
       await this.addRest(signal, record, instrument, indicators);
     } catch (fault) {
@@ -123,7 +123,7 @@ export class ChartView {
     const [first, last] = places;
     this.places = places;
     this.shown = { start: days[first], end: days[last] };
-    const isCompared = state.against.length > 0;
+    const isCompared = this.held.closes.size > 0;
     const looks = `${isCompared} ${this.colors.ground}`;
     if (isNew || looks !== this.looks) {
       this.looks = looks;
@@ -157,7 +157,7 @@ export class ChartView {
     showControls(state, this.shown);
     drawQuote(state, this.held, this.places);
     this.drawLegend(this.places[1]);
-    showTakeaway(state, this.shown, pages);
+    showTakeaway({ ...state, against: [...this.held.closes.keys()] }, this.shown, pages);
     if (recordFault) showPartFault("events", recordFault, () => this.load(getState()));
     else showMarks(marks, this.shown, state.hidden, (mark) => this.hands.point(mark));
     this.isMeasured = false;
@@ -170,7 +170,7 @@ export class ChartView {
     const { signal } = this.asked;
     const [state, shown] = [getState(), this.shown];
     if (!shown) return;
-    const found = await settle(loadStatistics(state, shown, signal));
+    const found = await settle(loadStatistics([state.symbol, ...this.held.closes.keys()], state, shown, signal));
     if (signal.aborted || shown !== this.shown) return;
     if (found.fault) showPartFault("statistics", found.fault, () => this.measure());
     else showStatistics(found.value, shown);
@@ -195,7 +195,8 @@ export class ChartView {
     this.set("error");
     this.held = { ...NOTHING };
     this.shown = this.places = null;
-    for (const id of ["legend", "quote", "statistics", "statistics-of", "events", "events-of", "take"]) find(id).replaceChildren();
+    emptyQuote(getState());
+    for (const id of ["legend", "statistics", "statistics-of", "events", "events-of", "take"]) find(id).replaceChildren();
     const ways = (fault.nearest ?? []).map((name) => ({ label: name, act: () => changeState({ symbol: name }) }));
     const retry = { label: "Retry", act: () => this.load(getState()) };
     showFault("error", fault.title ?? "Something went wrong", fault.detail ?? fault.message, [...ways, retry]);
@@ -223,9 +224,4 @@ export class ChartView {
   drawLegend(place) {
     drawLegend(getState(), this.held, this.rebased, place, this.colors);
   }
-}
-
-/** { value } or { fault }: for what may fail without the rest. */
-function settle(promise) {
-  return promise.then((value) => ({ value }), (fault) => ({ fault }));
 }

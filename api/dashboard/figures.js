@@ -24,8 +24,9 @@ export function findStart(range, last) {
   return first.toISOString().slice(0, 10);
 }
 
-/** What a longer bar is of: a year, a quarter, a month, or the week of a Monday. */
-function findPeriod(day, interval) {
+/** What a bar is of: a day, a year, a quarter, a month, or the week of a Monday. */
+export function findPeriod(day, interval) {
+  if (interval === "1d") return day;
   if (interval === "1y") return day.slice(0, 4);
   if (interval === "1mo") return day.slice(0, 7);
   if (interval === "3mo") return `${day.slice(0, 4)} ${Math.ceil(Number(day.slice(5, 7)) / 3)}`;

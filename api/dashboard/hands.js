@@ -49,7 +49,7 @@ export class Hands {
     if (!range || !days.length || !this.isTouched) return;
     const first = Math.min(findFirst(days, range[0]), days.length - 1);
     const last = Math.max(first, findFirst(days, `${range[1]}~`) - 1);
-    this.isFollowing = true;
+    this.isFollowing = !this.view.board.isPastEnds(); // else the days there are come back into view
     changeState({ range: "", start: days[first], end: days[last] }, true);
     this.isFollowing = false;
   }

@@ -29,7 +29,7 @@ export async function showHealth(state) {
 
 function buildParts() {
   const part = (id, title, wide) =>
-    make("section", { class: wide ? "panel wide" : "panel", "aria-labelledby": `${id}-title` }, make("h2", { id: `${id}-title` }, title), make("div", { id, class: "scroll", tabindex: "0", role: "region", "aria-labelledby": `${id}-title` }, make("p", { class: "quiet" }, "Loading …")));
+    make("div", { class: wide ? "panel wide" : "panel" }, make("h2", { id: `${id}-title` }, title), make("div", { id, class: "scroll", tabindex: "0", role: "region", "aria-labelledby": `${id}-title` }, make("p", { class: "quiet" }, "Loading …")));
   return [
     part("store-part", "Store", true),
     part("coverage-part", "Coverage by symbol", true),

@@ -5,20 +5,36 @@ import { findFirst } from "./figures.js";
 import { listColumns, pickColor } from "./lines.js";
 import { writeNumber, writePercent, writePrice, writeShort } from "./texts.js";
 
+const PERIODS = { "1d": "day", "1wk": "week", "1mo": "month", "3mo": "quarter", "1y": "year" };
 const ADJUSTED = { raw: "as traded", split: "split-adjusted", all: "split- and dividend-adjusted" };
 
-/** The symbol, the close of the last bar shown, and its change over the range. */
+/** The symbol, the close of the last bar shown, its change from the bar before and over the days shown. */
 export function drawQuote(state, held, [first, last]) {
-  const { close } = held.bars.data;
-  const change = close[last] / close[first] - 1;
-  const told = held.instrument && `${held.instrument.exchange} · ${held.instrument.source} · ${ADJUSTED[state.adjustment]}`;
+  const { close, timestamp } = held.bars.data;
+  const before = last ? `${PERIODS[state.interval]}, since the close of ${timestamp[last - 1]}` : "no bar before it";
   find("quote").replaceChildren(
-    make("strong", {}, state.symbol),
+    make("h2", {}, state.symbol),
     make("span", { class: "price" }, writePrice(close[last])),
-    make("span", { class: change < 0 ? "down" : "up", title: "over the days shown" }, writePercent(change, 2, true), make("small", {}, ` ${state.range || "range"}`)),
-    make("small", {}, told || ""),
+    tellChange(close[last] / close[last - 1] - 1, PERIODS[state.interval], before),
+    tellChange(close[last] / close[first] - 1, `over ${state.range || "the days shown"}`, `from ${timestamp[first]} to ${timestamp[last]}`),
+    make("small", {}, held.instrument ? describeInstrument(held.instrument, state.adjustment) : ""),
   );
   document.title = `${state.symbol} ${writePrice(close[last])} · Market Data Service`;
+}
+
+/** A change as −2.48 % with what it is of; `title` says between which days. */
+function tellChange(change, label, title) {
+  const kind = change > 0 ? "up" : change < 0 ? "down" : null;
+  return make("span", { class: "change", title }, make("b", { class: kind }, writePercent(change, 2, true)), make("small", {}, ` ${label}`));
+}
+
+function describeInstrument({ exchange, calendar = exchange, source }, adjustment) {
+  return [calendar && `${calendar} calendar`, source, ADJUSTED[adjustment]].filter(Boolean).join(" · ");
+}
+
+/** Where there are no bars to tell of: the symbol that was asked for. */
+export function emptyQuote(state) {
+  find("quote").replaceChildren(make("h2", {}, state.symbol || "No instrument"));
 }
 
 /** The bar at a place: its prices, or where several symbols are compared, each as part of 100. */
@@ -29,7 +45,7 @@ export function drawLegend(state, held, rebased, place, colors) {
     make("time", { datetime: day }, day),
     ...parts,
     ...(rebased ? [] : listIndicators(held, place, colors)),
-    ...(held.indicatorFault ? [make("span", { class: "fault" }, held.indicatorFault.detail ?? "")] : []),
+    ...listFaults(held).map(({ detail }) => make("span", { class: "fault" }, detail)),
   );
 }
 
@@ -73,15 +89,19 @@ function nameColumn(name) {
   return kind === "bbands" ? ["BB", ...rest.slice(1)].join(" ") : [kind.toUpperCase(), ...rest].join(" ");
 }
 
+/** Why a compared symbol, or the indicators, are not drawn. */
+function listFaults({ faults, indicatorFault }) {
+  return indicatorFault ? [...faults.values(), indicatorFault] : [...faults.values()];
+}
+
 function listRebased({ day: base, isCommon, series }, day, held, colors) {
-  const parts = series.map(({ symbol, days, values }, at) => {
+  const parts = series.map(({ symbol, place: at, days, values }) => {
     const place = findFirst(days, day);
     const value = days[place] === day ? writeNumber(values[place]) : "–";
     return colored(symbol, value, colors.series[at]);
   });
   const told = isCommon ? `100 on ${base}` : "no day in common: each 100 at its own first bar";
-  const unknown = held.unknown.map((name) => make("span", { class: "fault" }, `${name} is not in the store`));
-  return [...parts, make("small", {}, told), ...unknown];
+  return [...parts, make("small", {}, told)];
 }
 
 function colored(name, text, color) {

@@ -2,22 +2,24 @@
 
 import { computeDrawdown, findCommonDay, findFirst, rebase } from "./figures.js";
 
-/** { day, isCommon, series: [{ symbol, days, values }] }: 100 on the first day shown that all have. */
+/** Every symbol that has bars: { symbol, place, timestamp, close }; its place says its colour. */
+export function listSeries(state, held) {
+  const others = state.against.map((symbol, place) => ({ symbol, place: place + 1, ...held.closes.get(symbol) }));
+  return [{ symbol: state.symbol, place: 0, ...held.bars.data }, ...others.filter(({ close }) => close)];
+}
+
+/** { day, isCommon, series: [{ symbol, place, days, values }] }: 100 on the first day shown that all have. */
 export function rebaseAll(state, held, shown) {
-  const all = [{ symbol: state.symbol, ...held.bars.data }];
-  for (const symbol of state.against) {
-    const found = held.closes.get(symbol);
-    if (found) all.push({ symbol, ...found });
-  }
+  const all = listSeries(state, held);
   const common = findCommonDay(all, shown.start, shown.end);
   const day = common ?? shown.start;
-  const series = all.map((one) => ({ symbol: one.symbol, days: one.timestamp, close: one.close, values: rebase(one, day) }));
+  const series = all.map((one) => ({ symbol: one.symbol, place: one.place, days: one.timestamp, close: one.close, values: rebase(one, day) }));
   return { day, isCommon: common !== null, series };
 }
 
 export function buildLines(state, held, rebased, colors) {
   if (rebased) {
-    return rebased.series.map(({ symbol, days, values }, place) => ({
+    return rebased.series.map(({ symbol, place, days, values }) => ({
       name: symbol,
       color: colors.series[place],
       points: days.map((time, row) => ({ time, value: values[row] })),
@@ -47,21 +49,21 @@ export function pickColor(name, colors) {
 
 export function buildFalls(state, held, shown, [first, last], colors) {
   if (!state.drawdown) return [];
-  const all = [{ symbol: state.symbol, ...held.bars.data, first, last }];
-  for (const symbol of state.against) {
-    const found = held.closes.get(symbol);
-    if (!found) continue;
-    const [from, to] = [findFirst(found.timestamp, shown.start), findFirst(found.timestamp, `${shown.end}~`) - 1];
-    if (to >= from) all.push({ symbol, ...found, first: from, last: to });
-  }
-  return all.map((one, place) => {
+  const all = listSeries(state, held)
+    .map((one) => ({ ...one, ...(one.place ? findDays(one.timestamp, shown) : { first, last }) }))
+    .filter((one) => one.last >= one.first);
+  return all.map((one) => {
     const falls = computeDrawdown(one.close, one.first, one.last);
     return {
       name: `${one.symbol} drawdown`,
-      color: all.length > 1 ? colors.series[place] : colors.down,
+      color: all.length > 1 ? colors.series[one.place] : colors.down,
       fill: colors.fall,
       percent: true,
       points: falls.map((value, row) => ({ time: one.timestamp[one.first + row], value })),
     };
   });
+}
+
+function findDays(days, { start, end }) {
+  return { first: findFirst(days, start), last: findFirst(days, `${end}~`) - 1 };
 }

@@ -1,6 +1,6 @@
 // What the chart shows, asked of the API: bars, indicators, statistics, and what is marked.
 
-import { ask, askAll, buildPath, buildUrl } from "./service.js";
+import { Fault, ask, askAll, buildPath, buildUrl } from "./service.js";
 
 const FIELDS = "open,high,low,close,volume";
 
@@ -10,17 +10,23 @@ export function loadBars({ symbol, interval, adjustment }, signal) {
   return askAll(buildUrl(buildPath(symbol, "ohlcv"), parameters), signal);
 }
 
-/** Closes of the symbols compared with: symbol → { timestamp, close }, and the unknown names. */
+/**
+ * Closes of the symbols compared with: symbol → { timestamp, close }; and why others have none:
+ * symbol → fault. One that cannot be had takes nothing from the rest.
+ */
 export async function loadCloses({ against, interval, adjustment }, signal) {
-  const parameters = { symbols: against.join(","), interval, adjustment, fields: "close", format: "columns" };
-  const { data, unknown } = await askAll(buildUrl("ohlcv", parameters), signal);
+  const parameters = { interval, adjustment, fields: "close", format: "columns" };
+  const found = await Promise.all(
+    against.map((symbol) => settle(askAll(buildUrl(buildPath(symbol, "ohlcv"), parameters), signal))),
+  );
   const closes = new Map();
-  data.symbol.forEach((symbol, row) => {
-    if (!closes.has(symbol)) closes.set(symbol, { timestamp: [], close: [] });
-    closes.get(symbol).timestamp.push(data.timestamp[row]);
-    closes.get(symbol).close.push(data.close[row]);
+  const faults = new Map();
+  against.forEach((symbol, place) => {
+    const { value, fault } = found[place];
+    if (value?.count) closes.set(symbol, value.data);
+    else faults.set(symbol, fault ?? new Fault(200, "No bars", `${symbol} has no bars.`));
   });
-  return { closes, unknown };
+  return { closes, faults };
 }
 
 /** Rows of indicators over the whole series: { timestamp, sma_20, … }. */
@@ -29,16 +35,20 @@ export async function loadIndicators({ symbol, interval, adjustment, indicators 
   return (await ask(buildUrl(buildPath(symbol, "indicators"), parameters), signal)).data;
 }
 
-/** Statistics of each symbol over the days shown, in the order of the symbols. */
-export function loadStatistics({ symbol, against, interval, adjustment }, shown, signal) {
-  const names = [symbol, ...against];
-  return Promise.all(
-    names.map((name, place) => {
-      const benchmark = place ? symbol : null;
-      const parameters = { ...shown, interval, adjustment, benchmark };
-      return ask(buildUrl(buildPath(name, "statistics"), parameters), signal);
-    }),
-  );
+/**
+ * Statistics of each symbol over the days shown, in the order of `names`; of the first they must be
+ * had, for another that has none in these days: { symbol, why }.
+ */
+export function loadStatistics([first, ...others], { interval, adjustment }, shown, signal) {
+  const load = (name, benchmark) => {
+    const parameters = { ...shown, interval, adjustment, benchmark };
+    return ask(buildUrl(buildPath(name, "statistics"), parameters), signal);
+  };
+  const loadOther = async (name) => {
+    const { value, fault } = await settle(load(name, first));
+    return value ?? { symbol: name, why: fault.detail };
+  };
+  return Promise.all([load(first, null), ...others.map(loadOther)]);
 }
 
 export function loadInstrument(symbol, signal) {
@@ -59,4 +69,9 @@ export async function loadRecord(symbol, signal) {
     list("revisions"),
   ]);
   return { notes: notes.data, gaps: coverage.gaps, actions: actions.data, revisions: revisions.data };
+}
+
+/** { value } or { fault }: for what may fail without the rest. */
+export function settle(promise) {
+  return promise.then((value) => ({ value }), (fault) => ({ fault }));
 }

@@ -1,6 +1,6 @@
 // What is marked on the chart, and why: splits, dividends, notes, gaps and revisions.
 
-import { findFirst } from "./figures.js";
+import { findFirst, findPeriod } from "./figures.js";
 import { writeCount, writeInstant, writeNumber, writePrice } from "./texts.js";
 
 export const TITLES = {
@@ -62,10 +62,15 @@ export function placeMarks(marks, days, interval, hidden) {
     .filter(({ bar }) => bar !== undefined);
 }
 
-/** A gap has no bar, but a place of its own among days; a longer bar bears its first day. */
+/**
+ * The bar whose period has the day: a longer bar bears the day of its first stored session, which may
+ * come after the mark. A gap has no bar, but a place of its own among days. What lies in a period
+ * without a bar stands at the next bar; after the last one it has no place.
+ */
 function findBar({ day, kind }, days, interval) {
+  if (interval === "1d" && kind === "gap") return day;
   const place = findFirst(days, day);
-  if (days[place] === day || (interval === "1d" && kind === "gap")) return day;
-  if (interval === "1d") return days[place]; // an ex-date without a bar: the next one
-  return days[Math.max(0, place - 1)];
+  const period = findPeriod(day, interval);
+  const isIn = (at) => days[at] !== undefined && findPeriod(days[at], interval) === period;
+  return !isIn(place) && isIn(place - 1) ? days[place - 1] : days[place];
 }

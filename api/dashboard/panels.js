@@ -45,7 +45,7 @@ export function showStatistics(all, shown) {
     ...all.map((statistics) => writeFigure(write(statistics), sign && statistics[sign], day && statistics[day])),
   ]);
   const caption = `Statistics of ${all.map(({ symbol }) => symbol).join(", ")}`;
-  const head = all.length > 1 ? ["", ...all.map(({ symbol }) => symbol)] : ["Figure", all[0].symbol];
+  const head = ["Figure", ...all.map(({ symbol, why }) => make("span", { title: why }, symbol))];
   const table = makeTable(caption, head, cells, all.length > 1 ? "figures many" : "figures one");
   find("statistics").replaceChildren(table);
 }

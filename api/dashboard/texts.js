@@ -36,6 +36,14 @@ export function writeShort(value) {
   return letter ? `${writeNumber(value / size, value / size < 100 ? 2 : 1)} ${letter}` : writeNumber(value, 0);
 }
 
+/** A day on the time axis: its year, its month, or day and month, as `kind` (TickMarkType) has it. */
+export function writeTick(day, kind) {
+  const date = new Date(`${day}T00:00:00Z`);
+  if (kind === 0) return String(date.getUTCFullYear());
+  const month = date.toLocaleString("en-US", { month: "short", timeZone: "UTC" });
+  return kind === 1 ? month : `${date.getUTCDate()} ${month}`;
+}
+
 /** 2026-11-23T11:29:49.453Z as 2026-11-23 11:29 UTC. */
 export function writeInstant(text) {
   return text ? `${text.slice(0, 10)} ${text.slice(11, 16)} UTC` : ABSENT;
