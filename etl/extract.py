@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from etl import stage
+from etl import stage, stage_files
 from etl.archive import Archive
 from etl.clock import Clock
 from etl.errors import EtlError, NotAsked, SourceError, UnknownSymbol
@@ -102,7 +102,8 @@ def extract(
         source = get_source(settings, order)
         log.info("extract: %s", describe_source(settings, order))
         fetch_all(settings, source, run, record)
-        record["files"] = stage.list_digests(settings.raw_path)
+        if record["rows"] or record["actions"]:  # else those of an earlier run stay
+            stage_files.record_files(record, settings.raw_path, settings.raw_actions_path)
         report(settings, record)
         if args.strict and (record["failures"] or record["not_asked"]):
             raise EtlError("extract: --strict was given and not everything came")

@@ -169,7 +169,7 @@ def read_rejects(connection: duckdb.DuckDBPyConnection, path: Path, run_id: str)
     return read_rows(
         connection,
         f"""SELECT reason, symbol, timestamp, {values}
-        FROM read_parquet({stage.quote(path)}, file_row_number = true)
+        FROM {stage.scan_numbered(path)}
         QUALIFY row_number() OVER (PARTITION BY reason ORDER BY file_row_number) <= {EXAMPLES}
         ORDER BY reason, file_row_number""",
     )

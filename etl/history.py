@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl.stage import format_instant, quote, write_whole
+from etl.stage import format_instant, quote, scan, write_whole
 
 VALUES = ("open", "high", "low", "close", "volume")
 
@@ -30,7 +30,7 @@ def confirmed_path(database: Path) -> Path:
 def view_confirmations(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
     """`confirmations` (symbol, first, last, confirmed_at): blocks that an answer only confirmed."""
     path = confirmed_path(database)
-    select = f"FROM read_parquet({quote(path)})" if path.exists() else NO_CONFIRMATIONS
+    select = f"FROM {scan(path)}" if path.exists() else NO_CONFIRMATIONS
     connection.execute(f"CREATE TEMP TABLE confirmations AS {select}")
 
 

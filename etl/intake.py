@@ -87,7 +87,8 @@ def check_keys(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 def read_beside(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
     """`incoming_actions` and `rejected`: what transform wrote together with these very bars."""
-    run_id = stage.read_run_id(path) if path == settings.clean_path else None
+    is_own = path.resolve() == settings.clean_path.resolve()
+    run_id = stage.read_run_id(path) if is_own else None
     actions = scan_beside(settings.clean_actions_path, run_id, NO_ACTIONS)
     connection.execute(
         f"""CREATE TEMP VIEW incoming_actions AS

@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from etl import accounts, derived, history, next_version, publish, stage
+from etl import accounts, derived, history, next_version, publish, stage, stage_files
 from etl.errors import StoreError
 from etl.intake import read_beside, read_input
 from etl.next_version import Store
@@ -46,6 +46,7 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
         publish.discard_on_failure(database),
         stage.connect(settings) as connection,
     ):
+        stage_files.check_files(settings, path, "transform")
         read_input(connection, settings, path)
         read_beside(connection, settings, path)
         store = open_store(connection, database)

@@ -44,6 +44,12 @@ def to_path(text: str) -> Path:
         raise ValueError("a path") from None
 
 
+def to_data_dir(text: str) -> Path:
+    if "?" in text:  # DuckDB takes it for the query of a URL, and loses its log beside the file
+        raise ValueError("a path without ?")
+    return to_path(text)
+
+
 def check_path(path: Path) -> Path:
     """The path; ValueError if it is only bytes to this process, which DuckDB cannot be told."""
     try:
@@ -146,7 +152,7 @@ def to_zone(text: str) -> ZoneInfo:
 class Shared:
     """What the ETL and the API both need to know: where the database and the run records are."""
 
-    data_dir: Path = declare("DATA_DIR", "data", "folder of all data files", to_path)
+    data_dir: Path = declare("DATA_DIR", "data", "folder of all data files", to_data_dir)
     log_level: str = declare(
         "LOG_LEVEL",
         "INFO",

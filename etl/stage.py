@@ -6,6 +6,7 @@ The rule it keeps: a file under its final name is always whole. Whatever is writ
 
 import argparse
 import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.errors import EtlError, InputError, LockedError
@@ -34,6 +36,7 @@ log = logging.getLogger("etl")
 
 Work = Callable[[Settings, argparse.Namespace], None]
 LOG_BYTES = 5_000_000
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 @dataclass
@@ -91,17 +94,22 @@ def open_run(settings: Settings, data_path: Path | None = None) -> Run:
     path = settings.runs_dir / f"{run_id}.json"
     try:
         record = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         record = {}
-    return Run(run_id, path, record)
+    is_record = isinstance(record, dict) and isinstance(record.get("stages", {}), dict)
+    return Run(run_id, path, record if is_record else {})
 
 
 def read_run_id(path: Path) -> str | None:
-    """The run_id in a Parquet file's own metadata, None where there is none."""
+    """The run_id in a Parquet file's own metadata; None where there is none of our form.
+
+    A record is kept under this name, so what a foreign file says is no part of a path.
+    """
     try:
-        return (pq.read_metadata(path).metadata or {}).get(b"run_id", b"").decode() or None
-    except (OSError, ValueError):
+        text = (pq.read_metadata(path).metadata or {}).get(b"run_id", b"").decode()
+    except (OSError, ValueError, MemoryError, pa.ArrowException):
         return None
+    return text if RUN_ID.fullmatch(text) else None
 
 
 @contextmanager
@@ -150,10 +158,6 @@ def compute_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def list_digests(*paths: Path) -> dict[str, str]:
-    return {path.name: compute_digest(path) for path in paths}
-
-
 def flush_to_disk(path: Path) -> None:
     """fsync a file, or a folder (its names)."""
     handle = os.open(path, os.O_RDONLY)
@@ -164,12 +168,17 @@ def flush_to_disk(path: Path) -> None:
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that spills into the data folder and keeps to ETL_MEMORY_MB."""
+    """An in-memory DuckDB that spills into the data folder and keeps to ETL_MEMORY_MB.
+
+    It reads instants in UTC, whatever the time zone of the machine.
+    """
     spill = settings.data_dir / "tmp"
     config: dict[str, Any] = {"temp_directory": str(spill)}
     if settings.etl_memory_mb:
         config["memory_limit"] = f"{settings.etl_memory_mb}MiB"
-    return duckdb.connect(":memory:", config=config)
+    connection = duckdb.connect(":memory:", config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 def quote(path: Path | str) -> str:
@@ -190,9 +199,32 @@ def read_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str,
 
 
 def scan(path: Path) -> str:
-    """The SQL that reads a Parquet file, or all Parquet files below a folder."""
-    where = path / "**" / "*.parquet" if path.is_dir() else path
-    return f"read_parquet({quote(where)}, union_by_name = true)"
+    """The SQL that reads a Parquet file, or all Parquet files below a folder.
+
+    The names of folders are no columns, though one be called `key=value`, and no patterns.
+    """
+    where = Path(glob.escape(str(path))) / "**" / "*.parquet" if path.is_dir() else path
+    return f"read_parquet({quote(where)}, union_by_name = true, hive_partitioning = false)"
+
+
+def scan_numbered(path: Path) -> str:
+    """The SQL that reads one Parquet file, with `file_row_number`."""
+    return f"read_parquet({quote(path)}, file_row_number = true, hive_partitioning = false)"
+
+
+def read_zones(path: Path) -> dict[str, str]:
+    """Column → time zone in a Parquet file: DuckDB gives the instant without it."""
+    schema = pq.read_schema(path)
+    return {f.name: f.type.tz for f in schema if pa.types.is_timestamp(f.type) and f.type.tz}
+
+
+def show_wall_clock(column: str, zone: str) -> str:
+    """SQL: the TIMESTAMP that a clock in `zone` (a name, or an offset as +09:00) shows."""
+    if offset := re.fullmatch(r"([+-])(\d\d):(\d\d)", zone):
+        sign, hours, minutes = offset.groups()
+        minutes_east = 60 * int(hours) + int(minutes)
+        return f"timezone('UTC', {column}) {sign} INTERVAL {minutes_east} MINUTE"
+    return f"timezone({quote(zone)}, {column})"
 
 
 def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:

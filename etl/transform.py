@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from etl import stage
+from etl import stage, stage_files
 from etl.errors import EtlError, InputError
 from etl.quality import DUPLICATE, REASON, TYPED, read_date
 from etl.schema import CLEAN_COLUMNS, PRICES, RAW_ACTIONS, RAW_BARS
@@ -32,6 +32,7 @@ NEEDED = ("symbol", "timestamp", *PRICES)
 TEXTS = (*NEEDED, "volume")
 # What a raw file of another make may lack; fetched_at falls back to the file's own time.
 DEFAULTS = {"volume": "NULL", "adj_close": "NULL", "source": "'files'", "run_id": "NULL"}
+TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"
 OUT_OF_RANGE = "out of range"  # of the dates asked for: neither clean nor rejected
 PROVENANCE = ("source", "fetched_at", "run_id", "basis")
 
@@ -58,6 +59,7 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
         stage.connect(settings) as connection,
         stage.scratch_file(settings, "judged.parquet") as scratch,
     ):
+        stage_files.check_files(settings, path, "extract")
         view_raw(connection, settings, path)
         judge(connection, settings, scratch)
         find_duplicates(connection)
@@ -67,7 +69,9 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
         # actions belong to the bars that they came with, and to no other file
         has_actions = stage.read_run_id(settings.raw_actions_path) == run.run_id
         record["actions"] = publish_actions(connection, settings, run, has_actions)
-        record["files"] = stage.list_digests(settings.clean_path, settings.rejected_path)
+        stage_files.record_files(
+            record, settings.clean_path, settings.rejected_path, settings.clean_actions_path
+        )
         report(record)
         if not record["clean"]:
             raise EtlError("transform: no clean row; the reasons are in data/rejected_data.parquet")
@@ -93,14 +97,22 @@ def view_raw(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Pa
         "basis": stage.quote(settings.source_adjustment),
         "fetched_at": f"TIMESTAMP {stage.quote(str(modified))}",
     }
+    # a clock where the zone of an instant is shows the session; the machine's zone does not
+    zones = stage.read_zones(path) if TIMESTAMPTZ in columns.values() else {}
+    given = {
+        name: stage.show_wall_clock(name, zones[name])
+        if name in zones and name != "fetched_at"
+        else name
+        for name in columns
+    }
     picked = [
-        f"CAST({name if name in columns else defaults[name]} AS"
+        f"CAST({given.get(name, defaults.get(name))} AS"
         f" {'TIMESTAMP' if name == 'fetched_at' else 'VARCHAR'}) AS {name}"
         for name in RAW_BARS.names
     ]
     connection.execute(
         f"CREATE TEMP VIEW raw AS SELECT {', '.join(picked)}, file_row_number AS place"
-        f" FROM read_parquet({stage.quote(path)}, file_row_number = true)"
+        f" FROM {stage.scan_numbered(path)}"
     )
 
 

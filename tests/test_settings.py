@@ -68,6 +68,7 @@ def test_an_env_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         ("ETL_MEMORY_MB", "1e3", "a whole number from 64"),
         ("SYMBOLS", "AAPL,I B M", "symbols like AAPL,BRK.B,^GSPC parted by commas"),
         ("DATA_DIR", "~no-such-user/data", "a path"),
+        ("DATA_DIR", "what?/data", "a path without ?"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_key_value_and_wanted_type(
