@@ -1,7 +1,7 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
 .PHONY: help serve etl extract transform load plan verify report rollback \
-	test test-crash fuzz lint format explain bench clean
+	test check test-crash fuzz lint format explain bench clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -45,6 +45,9 @@ rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the f
 # the tests start some hundred processes, which share what is compiled once
 test: $(VENV)/.dev  ## Run the tests
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+check:  ## What CI runs, in short: lint, types, tests and a smoke run
+	@bash .ci/run short
 
 test-crash: $(VENV)/.dev  ## Kill runs at very many moments; each must heal (minutes)
 	@$(PY) -m pytest tests/crash.py $(ARGS)
