@@ -3,47 +3,92 @@
 The rule it keeps: one thread alone decides that a call is made, in the order of the plan: the
 pace allows it, nothing refuses it, it stands in the ledger. Only then another thread makes it.
 Until the first good answer calls go one by one, so that a bad key or a spent quota costs one.
+
+One symbol that fails costs its own calls and nobody else's: the next is asked. Only when symbol
+after symbol fails alike is it the vendor who is down, and the run stops.
 """
 
 import heapq
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from etl.budget import Budget, Call
 from etl.clock import Clock
-from etl.errors import NotAsked, SourceError, Throttled
+from etl.errors import Malformed, NotAsked, QuotaSpent, SourceError, Throttled, Unreachable
 from etl.pace import Pace, Ticket
+
+log = logging.getLogger("etl")
 
 T = TypeVar("T")
 # What makes a call: it is given the call, and what to tell once the call has left.
 Work = Callable[[Call, Callable[[], None]], T]
+# What rules a call out before it is made; None: it may be made.
+Refuse = Callable[[Call], SourceError | None]
 IN_FLIGHT = 64
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long one call is tried: times in all, seconds of the first and of the longest wait."""
+    """How long one call is tried: times in all, seconds of the first and of the longest wait.
+
+    alike: so many symbols in a row that fail in the same way, and were not failing before, are
+    the vendor's failure. alike_again: so many, whatever they did before.
+    """
 
     attempts: int = 4
     first_wait: float = 1
-    longest_wait: float = 20
+    longest_wait: float = 120
+    alike: int = 3
+    alike_again: int = 10
 
-    def wait_after(self, attempt: int) -> float:
-        return float(min(self.longest_wait, self.first_wait * 2 ** (attempt - 1)))
+    def wait_after(self, attempt: int, error: SourceError) -> float:
+        doubled: float = min(20, self.first_wait * 2 ** (attempt - 1))
+        return max(doubled, error.retry_after or 0)
 
 
 @dataclass
 class Task:
-    """A call in the making. `answers`: how many good ones there were when it was first tried."""
+    """A call in the making. `asked_at`: the instant at which its last try began."""
 
     call: Call
     attempt: int = 0
-    answers: int = -1
+    answers: int = -1  # how many good ones there were when it was first tried
+    asked_at: datetime = datetime.min.replace(tzinfo=UTC)
     ticket: Ticket = field(default_factory=Ticket)
+
+
+@dataclass
+class Streak:
+    """Calls in a row that failed in one way: (call, whether it was failing before)."""
+
+    kind: str = ""
+    calls: list[tuple[Call, bool]] = field(default_factory=list)
+    is_reached: bool = False  # whether the vendor answered at all
+
+    def add(self, call: Call, error: SourceError, was_failing: bool) -> None:
+        if error.kind != self.kind:
+            self.calls, self.is_reached = [], False
+        self.kind = error.kind
+        self.is_reached = self.is_reached or not isinstance(error, Unreachable)
+        self.calls.append((call, was_failing))
+
+    def end(self) -> None:
+        self.kind, self.calls, self.is_reached = "", [], False
+
+    def list_new(self) -> list[Call]:
+        return [call for call, was_failing in self.calls if not was_failing]
+
+    def is_long(self, patience: Patience) -> bool:
+        new = {call.symbol for call in self.list_new()}
+        symbols = {call.symbol for call, _ in self.calls}
+        is_vendors = self.kind != Malformed.kind
+        return (is_vendors and len(new) >= patience.alike) or len(symbols) >= patience.alike_again
 
 
 class Dispatcher(Generic[T]):
@@ -54,8 +99,10 @@ class Dispatcher(Generic[T]):
         pace: Pace,
         clock: Clock,
         patience: Patience | None = None,
+        refuse: Refuse | None = None,
     ) -> None:
         self.work = work
+        self.refuse = refuse or budget.find_refusal
         self.budget = budget
         self.pace = pace
         self.clock = clock
@@ -66,6 +113,7 @@ class Dispatcher(Generic[T]):
         self.order = itertools.count()
         self.answers = 0
         self.stopped = ""
+        self.streak = Streak()
 
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[Call, T | SourceError]]:
         """Each call with what came of it, as it comes."""
@@ -74,6 +122,7 @@ class Dispatcher(Generic[T]):
             try:
                 while self.queue or self.retries or self.flying:
                     yield from self.step(pool)
+                self.excuse_unreached()
             finally:
                 self.queue.clear()
                 self.retries.clear()
@@ -109,11 +158,12 @@ class Dispatcher(Generic[T]):
     def launch(
         self, pool: ThreadPoolExecutor, task: Task, now: float
     ) -> Iterator[tuple[Call, T | SourceError]]:
+        task.asked_at = self.clock.now()
         try:
-            if refusal := self.budget.find_refusal(task.call):
+            if refusal := self.refuse(task.call):
                 yield task.call, refusal
                 return
-            self.budget.spend(task.call, self.clock.now())
+            self.budget.spend(task.call, task.asked_at)
         except NotAsked as error:
             self.stopped = str(error)
             yield task.call, error
@@ -144,23 +194,82 @@ class Dispatcher(Generic[T]):
                 yield from self.consider(task, name_symbol(task.call, error))
                 continue
             self.answers += 1
+            self.streak.end()
             self.budget.learn(task.call, None, self.clock.now())
             yield task.call, result
 
     def consider(self, task: Task, error: SourceError) -> Iterator[tuple[Call, SourceError]]:
         """Try again, give up on this call, or stop asking."""
-        self.budget.learn(task.call, error, self.clock.now())
-        if error.is_transient and task.attempt < self.patience.attempts and not self.stopped:
-            ready_at = self.clock.monotonic() + self.patience.wait_after(task.attempt)
-            is_alone = task.answers < self.answers  # the others are answered all the while
-            if not is_alone or (isinstance(error, Throttled) and task.attempt > 1):
-                self.pace.hold(ready_at)
-            heapq.heappush(self.retries, (ready_at, next(self.order), task))
+        if self.is_worth_another(task, error):
+            self.try_again(task, error)
             return
-        if error.ends_run or (error.is_transient and task.answers == self.answers):
-            # tried to the end, and nothing else was answered meanwhile: it would go on like this
-            self.stopped = self.stopped or f"{error.kind} before it"
+        was_failing = self.budget.is_failing(task.call)
+        self.budget.learn(task.call, error, self.clock.now(), task.asked_at)
+        if error.is_failure:
+            self.note_failure(task.call, error, was_failing)
+        elif not isinstance(error, QuotaSpent):
+            self.streak.end()  # a refusal is an answer
+        # a quota answer to a call of before midnight says nothing of the new day
+        is_over = not isinstance(error, QuotaSpent) or self.left_today() == 0
+        if error.ends_run and is_over:
+            self.stop(error)
         yield task.call, error
+
+    def is_worth_another(self, task: Task, error: SourceError) -> bool:
+        """Whether to try this call again, which costs one more.
+
+        Of a daily budget once only, where the vendor asks for it by saying that it was too fast;
+        and never for a symbol that failed the last time.
+        """
+        is_long = (error.retry_after or 0) > self.patience.longest_wait
+        if not error.is_transient or self.stopped or is_long:
+            return False
+        if not self.budget.limits.per_day:
+            return task.attempt < self.patience.attempts
+        is_asked_for = isinstance(error, Throttled) and (
+            error.is_worded or error.retry_after is not None
+        )
+        is_first = task.attempt == 1 and not self.budget.is_failing(task.call)
+        return is_asked_for and is_first and self.left_today() != 0
+
+    def try_again(self, task: Task, error: SourceError) -> None:
+        wait = self.patience.wait_after(task.attempt, error)
+        ready_at = self.clock.monotonic() + wait
+        is_alone = task.answers < self.answers  # the others are answered all the while
+        if not is_alone or isinstance(error, Throttled) or error.retry_after:
+            self.pace.hold(ready_at)
+        log.info(
+            "%s: %s; asked again in %.0f s, which costs one more call%s",
+            task.call.label,
+            error.kind,
+            wait,
+            self.tell_left(),
+        )
+        heapq.heappush(self.retries, (ready_at, next(self.order), task))
+
+    def tell_left(self) -> str:
+        left = self.left_today()
+        return "" if left is None else f" ({left} left today)"
+
+    def left_today(self) -> int | None:
+        return self.budget.left_today(self.clock.now())
+
+    def note_failure(self, call: Call, error: SourceError, was_failing: bool) -> None:
+        """Hold back where the vendor asks for it; stop where symbol after symbol fails alike."""
+        self.streak.add(call, error, was_failing)
+        if error.retry_after and error.retry_after <= self.patience.longest_wait:
+            self.pace.hold(self.clock.monotonic() + error.retry_after)
+        if self.streak.is_long(self.patience) and not self.stopped:
+            self.stop(error)
+            self.budget.note_vendor_down(self.streak.list_new(), self.clock.now())
+
+    def stop(self, error: SourceError) -> None:
+        self.stopped = self.stopped or f"{error.kind} before it"
+
+    def excuse_unreached(self) -> None:
+        """Where nobody answered at all, no symbol is to blame: it may be asked again today."""
+        if self.streak.calls and not (self.stopped or self.answers or self.streak.is_reached):
+            self.budget.note_vendor_down(self.streak.list_new(), self.clock.now())
 
     def drop_rest(self) -> Iterator[tuple[Call, SourceError]]:
         rest = [task for _, _, task in self.retries] + list(self.queue)
@@ -172,5 +281,6 @@ class Dispatcher(Generic[T]):
 
 def name_symbol(call: Call, error: SourceError) -> SourceError:
     """The same error, beginning with the symbol."""
-    message = str(error)
-    return error if message.startswith(call.symbol) else type(error)(f"{call.symbol}: {message}")
+    message = str(error).removeprefix(f"{call.symbol}: ")
+    error.args = (f"{call.label}: {message}",)
+    return error

@@ -12,6 +12,7 @@
         │   └── Unreachable   no answer came: network or vendor down
         ├── QuotaSpent        no more calls today: no further symbol is asked
         ├── InvalidKey        no further symbol is asked
+        │   └── Forbidden     so said by the status alone: the next symbol is asked
         ├── PremiumOnly       what the key may not ask is not asked again
         └── NotAsked          the budget, or an answer before it, ruled the call out
 
@@ -36,10 +37,16 @@ class StoreError(EtlError):
 
 
 class SourceError(EtlError):
-    """One symbol (or file) gave no bars. `retry_after`: seconds that the vendor asks to wait."""
+    """One symbol (or file) gave no bars.
+
+    is_transient: the same question may be answered a moment later. is_failure: no answer that
+    anything can be made of, and no refusal either. ends_run: no other symbol would be answered.
+    retry_after: seconds that the vendor asks to wait.
+    """
 
     kind = "failed"
     is_transient = False
+    is_failure = False
     ends_run = False
     retry_after: float | None = None
 
@@ -50,15 +57,21 @@ class UnknownSymbol(SourceError):
 
 class Malformed(SourceError):
     kind = "malformed"
+    is_failure = True
 
 
 class Throttled(SourceError):
+    """`is_worded`: the vendor said so in words; a bare status may mean anything."""
+
     kind = "throttled"
+    is_failure = True
     is_transient = True
+    is_worded = True
 
 
 class Unavailable(SourceError):
     kind = "unavailable"
+    is_failure = True
     is_transient = True
 
 
@@ -74,6 +87,13 @@ class QuotaSpent(SourceError):
 class InvalidKey(SourceError):
     kind = "invalid key"
     ends_run = True
+
+
+class Forbidden(InvalidKey):
+    """HTTP status 401 or 403 without a word: the key, or a firewall that dislikes one question."""
+
+    is_failure = True
+    ends_run = False
 
 
 class PremiumOnly(SourceError):

@@ -12,6 +12,8 @@ if not __package__:
 
 import argparse
 import logging
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +25,8 @@ from etl import stage, stage_files
 from etl.archive import Archive
 from etl.clock import Clock
 from etl.errors import EtlError, NotAsked, SourceError, UnknownSymbol
-from etl.plan import describe_plan, make_plan
+from etl.forecast import describe_plan, tell
+from etl.plan import make_plan
 from etl.raw_files import open_raw_files
 from etl.settings import SOURCES, Settings, to_symbols
 from etl.sources import Delivery, Order, Source, get_source
@@ -125,35 +128,77 @@ def fetch_all(settings: Settings, source: Source, run: stage.Run, record: dict[s
     record.update(source=settings.source, symbols=0, rows=0, actions=0, failures={}, not_asked=[])
     seen: set[str] = set()
     is_fatal = False
-    with open_raw_files(settings, run.run_id) as files, logging_redirect_tqdm([log]):
-        for delivery in tqdm(source.fetch(), total=source.count, unit="answer", disable=None):
+    with open_raw_files(settings, run.run_id) as files, follow(source, record) as deliveries:
+        for delivery in deliveries:
             if delivery.error:
                 note_failure(record, delivery.label, delivery.error)
-                is_fatal = is_fatal or not isinstance(delivery.error, UnknownSymbol)
+                is_fatal = is_fatal or is_needed(delivery)
                 continue
             files.write(delivery)
             seen.update(count_symbols(delivery))
-        record.update(
-            source.notes, symbols=len(seen), rows=files.bars.rows, actions=files.actions.rows
+        rows, actions = files.bars.rows, files.actions.rows
+        record.update(source.notes, symbols=len(seen), rows=rows, actions=actions)
+        has_answers = source.notes.get("answers") and not (
+            is_fatal and not settings.raw_path.exists()
         )
-        if not (record["rows"] or record["actions"] or source.notes.get("answers")):
+        if not (rows or actions or has_answers):
             check_emptiness(record, is_fatal)
 
 
+@contextmanager
+def follow(source: Source, record: dict[str, Any]) -> Iterator[Iterator[Delivery]]:
+    """What the source delivers, beside a progress bar; what it notes is kept however it ends."""
+    fetched = source.fetch()
+    bar = tqdm(fetched, total=source.count, unit="answer", disable=None)
+
+    def deliver() -> Iterator[Delivery]:
+        for delivery in bar:
+            bar.set_postfix_str(describe_progress(delivery, source, record), refresh=False)
+            yield delivery
+
+    with logging_redirect_tqdm([log]), closing(bar):
+        try:
+            yield deliver()
+        finally:
+            if isinstance(fetched, Generator):
+                fetched.close()
+            record.update(source.notes)
+
+
+def describe_progress(delivery: Delivery, source: Source, record: dict[str, Any]) -> str:
+    """Beside the bar: the symbol that came last, the day's calls that are left, and failures."""
+    left, failed = source.notes.get("calls_left"), len(record["failures"])
+    parts = [
+        delivery.label,
+        "" if left is None else f"{tell(left, 'call')} left today",
+        f"{failed:,} failed" if failed else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def note_failure(record: dict[str, Any], label: str, error: SourceError) -> None:
+    """Keep a failure for the record; it is told at the end, once."""
     if isinstance(error, NotAsked):
         record["not_asked"].append(label)
         record["not_asked_why"] = str(error)
         return
     record["failures"][label] = f"{error.kind}: {error}"
-    log.warning("%s: %s", error.kind, error)
+    log.debug("%s: %s", error.kind, error)
+
+
+def is_needed(delivery: Delivery) -> bool:
+    """Whether a failure means that something that was asked for by name did not come."""
+    return not (delivery.is_extra or isinstance(delivery.error, UnknownSymbol))
 
 
 def check_emptiness(record: dict[str, Any], is_fatal: bool) -> None:
     """EtlError if nothing came although something was needed."""
     has_all = record.get("up_to_date") or record.get("waiting")
     if is_fatal or not has_all:
-        raise EtlError(f"extract: nothing came; {list_failures(record) or 'there was nothing'}")
+        causes = [list_failures(record)] if record["failures"] else []
+        if record["not_asked"]:
+            causes.append(f"{len(record['not_asked']):,} not asked: {record['not_asked_why']}")
+        raise EtlError(f"extract: nothing came; {'; '.join(causes) or 'there was nothing'}")
 
 
 def count_symbols(delivery: Delivery) -> list[str]:
@@ -162,33 +207,41 @@ def count_symbols(delivery: Delivery) -> list[str]:
 
 def report(settings: Settings, record: dict[str, Any]) -> None:
     """The summary, with what failed last."""
-    if record["rows"] or record["actions"]:
-        log.info("extract: %s rows of %s symbols", f"{record['rows']:,}", record["symbols"])
-    elif record.get("answers"):
-        log.info("extract: no symbol has splits or dividends; %s stays", settings.raw_path.name)
-    else:
-        log.info(
-            "extract: all up to date (%s symbols; %s wait for the vendor to have the last session):"
-            " nothing to ask, %s stays as it is",
-            record["up_to_date"],
-            record["waiting"],
-            settings.raw_path.name,
-        )
+    log.info("extract: %s", summarize(settings, record))
     if record["not_asked"]:
         names = ", ".join(record["not_asked"][:10])
         more = f" and {len(record['not_asked']) - 10} more" if record["not_asked"][10:] else ""
         log.warning("extract: not asked: %s%s: %s", names, more, record["not_asked_why"])
+    if record.get("actions_not_asked"):
+        calls = tell(record["actions_not_asked"], "call")
+        log.info("extract: %s for splits and dividends left for a later run", calls)
     if record["failures"]:
-        log.warning("extract: %s failed: %s", len(record["failures"]), list_failures(record))
+        count = len(record["failures"])
+        log.warning("extract: %s failed: %s", f"{count:,}", list_failures(record))
+
+
+def summarize(settings: Settings, record: dict[str, Any]) -> str:
+    if record["rows"] or record["actions"]:
+        return f"{tell(record['rows'], 'row')} of {tell(record['symbols'], 'symbol')}"
+    if record.get("answers"):
+        return f"no symbol has splits or dividends; {settings.raw_path.name} stays"
+    waiting = record["waiting"]
+    wait = (
+        f"{waiting:,} {'waits' if waiting == 1 else 'wait'} for the vendor to have the last session"
+    )
+    return (
+        f"all up to date ({tell(record['up_to_date'], 'symbol')}; {wait}): nothing to ask,"
+        f" {settings.raw_path.name} stays as it is"
+    )
 
 
 def list_failures(record: dict[str, Any]) -> str:
     """What failed, the first twenty in full."""
     causes = list(record["failures"].values())[:20]
     if len(record["failures"]) > 20:
-        causes.append(f"and {len(record['failures']) - 20} more")
-    if record["not_asked"]:
-        causes.append(f"{len(record['not_asked'])} not asked: {record['not_asked_why']}")
+        causes.append(
+            f"and {len(record['failures']) - 20} more (all are in the record of this run)"
+        )
     return "; ".join(causes)
 
 

@@ -1,19 +1,21 @@
 """Which calls to make, in which order, and why. Nothing here asks anybody.
 
-A symbol is up to date when its last bar is of the last closed session, and was fetched after
-that session had closed. Those never fetched come first, then the stalest: so a short budget goes
-round all symbols in turn. Splits and dividends come last, out of what is left.
+A symbol is up to date when its last bar is of the last session that its own exchange has closed,
+and was fetched after that. Those never asked come first, then those asked the longest ago,
+whatever came of it: so a short budget goes round all symbols in turn, and one that always fails
+keeps nobody waiting. Splits and dividends get a share of each day's calls: an answer holds 100
+bars, so a symbol that waits a day for them loses none.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 
 from etl.archive import Archive, Entry
 from etl.budget import BARS, Budget, Call
 from etl.errors import SourceError
-from etl.sessions import last_closed_session
+from etl.exchanges import find_exchange
+from etl.sessions import UnknownExchange, check_exchange, last_closed_session, read_calendar
 from etl.settings import Settings
 
 ACTIONS = ("SPLITS", "DIVIDENDS")
@@ -21,142 +23,175 @@ ACTIONS = ("SPLITS", "DIVIDENDS")
 # its last bar lay behind: within hours for a late bar, within a week for a delisted symbol.
 LAG_SHARE = 24
 LONGEST_WAIT = timedelta(days=7)
+# Of every ROUND calls of a daily budget these are for splits and dividends, where some are due.
+ROUND = 5
+ACTION_SLOTS = (2, 4)
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+ReasonedCall = tuple[Call, str]
 
 
 @dataclass
 class Plan:
-    """What there is to ask, in order, each with its reason; and what is not to be asked."""
+    """What there is to ask, in order, each with its reason; and what is not to be asked.
 
-    session: date
-    calls: list[tuple[Call, str]] = field(default_factory=list)
-    action_calls: list[tuple[Call, str]] = field(default_factory=list)
+    sessions: of each exchange the last closed session; None: its calendar does not say.
+    waiting: symbols whose vendor may not have that session yet. failed: calls that failed today,
+    and when they may be asked again.
+    """
+
+    sessions: dict[str | None, date | None] = field(default_factory=dict)
+    calls: list[ReasonedCall] = field(default_factory=list)
+    action_calls: list[ReasonedCall] = field(default_factory=list)
+    order: list[ReasonedCall] = field(default_factory=list)
     refused: list[tuple[Call, SourceError]] = field(default_factory=list)
     up_to_date: int = 0
     waiting: dict[str, datetime] = field(default_factory=dict)
+    failed: list[tuple[Call, SourceError]] = field(default_factory=list)
 
     def list_calls(self) -> list[Call]:
-        return [call for call, _ in (*self.calls, *self.action_calls)]
+        return [call for call, _ in self.order]
 
 
 def make_plan(
     settings: Settings, archive: Archive, budget: Budget, now: datetime, is_retry: bool = False
 ) -> Plan:
     """The plan of the next run. `now` is aware, in UTC."""
-    plan = Plan(last_closed_session(settings.exchange, now))
-    for symbol in sort_by_staleness(settings.symbols or (), archive):
-        call = Call(symbol, BARS, f"{BARS} {settings.av_outputsize}")
-        if refusal := budget.find_refusal(call):
-            plan.refused.append((call, refusal))
+    plan = Plan()
+    for call in sort_by_staleness(list_bar_calls(settings), archive, budget):
+        if is_ruled_out(plan, call, budget, now):
             continue
-        reason, wait_until = judge(archive.latest.get((symbol, BARS)), plan.session, settings)
+        exchange = find_exchange(call.symbol, settings.exchange)
+        session = plan.sessions.setdefault(exchange, find_session(exchange, now))
+        entry = archive.latest.get(call.subject)
+        reason, wait_until = explain_need(entry, exchange, session, budget, now)
         if not reason:
             plan.up_to_date += 1
         elif wait_until and now < wait_until and not is_retry:
-            plan.waiting[symbol] = wait_until
+            plan.waiting[call.symbol] = wait_until
         else:
-            plan.calls.append((call, reason))
-    plan.action_calls = list(list_action_calls(settings, archive, budget, now))
+            plan.calls.append((call, describe_failure(budget, call) or reason))
+    plan.action_calls = list(list_action_calls(settings, plan, archive, budget, now))
+    plan.order = put_in_order(plan, archive, budget, now)
     return plan
 
 
-def sort_by_staleness(symbols: tuple[str, ...], archive: Archive) -> list[str]:
-    """Never answered first, in the order given; then by the age of the last answer."""
-
-    def number(symbol: str) -> int:
-        answered = archive.answered.get((symbol, BARS))
-        return answered.number if answered else 0
-
-    return sorted(symbols, key=number)
+def list_bar_calls(settings: Settings) -> list[Call]:
+    return [
+        Call(symbol, BARS, f"{BARS} {settings.av_outputsize}") for symbol in settings.symbols or ()
+    ]
 
 
-def judge(entry: Entry | None, session: date, settings: Settings) -> tuple[str, datetime | None]:
+def is_ruled_out(plan: Plan, call: Call, budget: Budget, now: datetime) -> bool:
+    """Note in the plan why a call is not to be made, if so."""
+    if refusal := budget.find_refusal(call):
+        plan.refused.append((call, refusal))
+        return True
+    if failure := budget.find_failure(call, now):
+        plan.failed.append((call, failure))
+        return True
+    return False
+
+
+def describe_failure(budget: Budget, call: Call) -> str:
+    return "failed when it was last asked" if budget.has_failed(call) else ""
+
+
+def sort_by_staleness(calls: list[Call], archive: Archive, budget: Budget) -> list[Call]:
+    """Never asked first, in the order given; then by when each was last asked."""
+
+    def find_last(call: Call) -> tuple[datetime, int]:
+        answered = archive.answered.get(call.subject)
+        answered_at = (answered.fetched_at, 0) if answered else (NEVER, 0)
+        return budget.asked.get(call.subject, answered_at)
+
+    return sorted(calls, key=find_last)
+
+
+def explain_need(
+    entry: Entry | None,
+    exchange: str | None,
+    session: date | None,
+    budget: Budget,
+    now: datetime,
+) -> tuple[str, datetime | None]:
     """Why to ask for the bars of a symbol ("" = no need), and before when it is of no use."""
     if entry is None or entry.last_bar is None:
         return "never fetched", None
-    closed_then = find_session(settings.exchange, entry.fetched_at.replace(second=0, microsecond=0))
+    has = f"has {entry.last_bar}"
+    closed_then = find_session(exchange, entry.fetched_at)
+    if session is None or closed_then is None:
+        # nobody can say whether there is a newer session: worth a call a day
+        is_of_today = budget.find_day(entry.fetched_at) >= budget.today(now)
+        return "" if is_of_today else f"{has}; sessions not known", None
     # a bar of a session that was open when it was fetched is not final
     if min(entry.last_bar, closed_then) >= session:
         return "", None
-    reason = f"has {entry.last_bar}, fetched {entry.fetched_at:%Y-%m-%d %H:%M}"
     if entry.last_bar >= closed_then:
-        return reason, None
+        return has, None
     behind = entry.fetched_at - datetime.combine(entry.last_bar, time(), UTC)
-    return reason, entry.fetched_at + min(LONGEST_WAIT, behind / LAG_SHARE)
+    return has, entry.fetched_at + min(LONGEST_WAIT, behind / LAG_SHARE)
 
 
-@cache
-def find_session(exchange: str, minute: datetime) -> date:
-    """last_closed_session, once a minute: sessions close on whole minutes."""
-    return last_closed_session(exchange, minute)
+def find_session(exchange: str | None, now: datetime) -> date | None:
+    """The last session that the exchange has closed; None where its calendar does not say.
+
+    It does not for an exchange that is not known, and after the last day that it records.
+    """
+    if exchange is None:
+        return None
+    try:
+        last_known = read_calendar(check_exchange(exchange)).sessions[-1]
+        return last_closed_session(exchange, now) if now.date() <= last_known else None
+    except UnknownExchange:
+        raise
+    except ValueError:  # a calendar that cannot be built, or that begins later
+        return None
 
 
 def list_action_calls(
-    settings: Settings, archive: Archive, budget: Budget, now: datetime
-) -> Iterator[tuple[Call, str]]:
-    """Splits and dividends that were not asked for a month, the longest ago first."""
+    settings: Settings, plan: Plan, archive: Archive, budget: Budget, now: datetime
+) -> Iterator[ReasonedCall]:
+    """Splits and dividends that were not asked for a month, the longest ago first.
+
+    Only of symbols that have bars, or are about to get some.
+    """
     if not settings.corporate_actions_days:
         return
     since = now - timedelta(days=settings.corporate_actions_days)
-    due = []
-    for function in ACTIONS:
-        for symbol in settings.symbols or ():
-            entry = archive.answered.get((symbol, function))
-            call = Call(symbol, function, function)
-            if (entry is None or entry.fetched_at <= since) and not budget.find_refusal(call):
-                reason = f"asked {entry.fetched_at:%Y-%m-%d}" if entry else "never asked"
-                due.append((entry.number if entry else 0, call, reason))
-    for _, call, reason in sorted(due, key=lambda item: item[0]):
-        yield call, reason
+    coming = {call.symbol for call, _ in plan.calls}
+    calls = [
+        Call(symbol, function, function)
+        for function in ACTIONS
+        for symbol in settings.symbols or ()
+        if symbol in coming or (symbol, BARS) in archive.latest
+    ]
+    for call in sort_by_staleness(calls, archive, budget):
+        entry = archive.answered.get(call.subject)
+        is_due = entry is None or entry.fetched_at <= since or budget.has_failed(call)
+        if is_due and not is_ruled_out(plan, call, budget, now):
+            asked = f"asked {entry.fetched_at:%Y-%m-%d}" if entry else "never asked"
+            yield call, describe_failure(budget, call) or asked
 
 
-SHOWN = 100
+def put_in_order(plan: Plan, archive: Archive, budget: Budget, now: datetime) -> list[ReasonedCall]:
+    """Bars, then actions; where a day's calls do not suffice for both, actions get their share.
+
+    The slots are counted over days, so that a budget of one call a day has its share too.
+    """
+    left, per_day = budget.left_today(now), budget.limits.per_day
+    ready = [item for item in plan.action_calls if (item[0].symbol, BARS) in archive.latest]
+    first = budget.today(now).toordinal() * per_day + budget.count_today(now)
+    shared = sum(is_action_slot(first + slot) for slot in range(left or 0))
+    if not per_day or len(plan.calls) + min(shared, len(ready)) <= (left or 0):
+        return [*plan.calls, *plan.action_calls]
+    bars, actions = iter(plan.calls), iter(ready)
+    order: list[ReasonedCall] = []
+    while item := next(*((actions, None) if is_action_slot(first + len(order)) else (bars, None))):
+        order.append(item)
+    taken = {call for call, _ in order}
+    return order + [i for i in (*plan.calls, *plan.action_calls) if i[0] not in taken]
 
 
-def describe_plan(settings: Settings, plan: Plan, budget: Budget, now: datetime) -> Iterator[str]:
-    """The plan in lines: what the next run asks, why, and when all are up to date."""
-    waiting, refused = len(plan.waiting), len(plan.refused)
-    yield (
-        f"{len(settings.symbols or ())} symbols; last closed session {plan.session}"
-        f" ({settings.exchange}): {plan.up_to_date} have it, {len(plan.calls)} are to ask,"
-        f" {waiting} wait for the vendor to have it, {refused} were refused"
-    )
-    yield describe_budget(settings, budget, now)
-    left = budget.left_today(now)
-    asked = [*plan.calls, *plan.action_calls][:left]
-    yield f"the next run asks {len(asked)}:" if asked else "the next run asks nothing"
-    for call, reason in asked[:SHOWN]:
-        yield f"  {call.symbol:<8} {call.function:<18} {reason}"
-    if len(asked) > SHOWN:
-        yield f"  … and {len(asked) - SHOWN} more"
-    yield forecast(settings, plan, budget, now)
-    if plan.action_calls:
-        count = len(plan.action_calls)
-        yield f"{count} calls for splits and dividends are due, when calls are left over"
-    for _, error in plan.refused[:SHOWN]:
-        yield f"refused: {error.kind}: {error}"
-
-
-def describe_budget(settings: Settings, budget: Budget, now: datetime) -> str:
-    day = f"{budget.today(now)} ({settings.av_day_zone})"
-    made, left = budget.count_today(now), budget.left_today(now)
-    if left == 0:
-        return f"calls: {made} made on {day}; {budget.explain(now)}"
-    of = f"of {settings.av_calls_per_day} " if settings.av_calls_per_day else ""
-    return f"calls: {made} {of}made on {day}" + (f"; {left} left" if left is not None else "")
-
-
-def forecast(settings: Settings, plan: Plan, budget: Budget, now: datetime) -> str:
-    """When every symbol that may be asked has the last closed session of today."""
-    count, left, per_day = len(plan.calls), budget.left_today(now), settings.av_calls_per_day
-    if not count:
-        return "all are up to date" if plan.up_to_date else "nothing can be asked"
-    if left is None or count <= left:
-        return "all are up to date after the next run"
-    if not per_day:
-        return "all are up to date after a run tomorrow"
-    days = -(-(count - left) // per_day) + (1 if left else 0)
-    last = budget.today(now) + timedelta(days=-(-(count - left) // per_day))
-    return (
-        f"all are up to date with {plan.session} in {days} day{'s' * (days > 1)} of runs"
-        f" (on {last}), at {per_day} calls a day"
-    )
+def is_action_slot(number: int) -> bool:
+    return number % ROUND in ACTION_SLOTS

@@ -395,12 +395,12 @@ def test_a_redirect_is_never_followed(tmp_path: Path) -> None:
         assert (len(vendor.requests), other.requests) == (1, [])
 
 
-def test_a_vendor_that_is_down_costs_the_tries_of_one_symbol(tmp_path: Path) -> None:
+def test_a_vendor_that_is_down_costs_one_call_each_of_three_symbols(tmp_path: Path) -> None:
     clock = FakeClock(friday_evening())
     with open_vendor(clock=clock, scripts={"*": reply(b"", 503)}) as vendor:
         settings = settings_for(tmp_path, vendor, SYMBOLS="A,B,C,D,E,F,G,H")
         assert "nothing came" in str(run_extract(settings, clock))
-        assert vendor.symbols == ["A"] * 4
+        assert vendor.symbols == ["A", "B", "C"]
 
 
 def test_until_the_first_good_answer_calls_go_one_by_one(tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_until_the_first_good_answer_calls_go_one_by_one(tmp_path: Path) -> None
         assert len(vendor.requests) == 1
 
 
-def test_a_vendor_that_recovers_delivers_all(tmp_path: Path) -> None:
+def test_without_a_daily_budget_a_vendor_that_recovers_delivers_all(tmp_path: Path) -> None:
     clock = FakeClock(friday_evening())
     with open_vendor(clock=clock) as vendor:
 
@@ -421,7 +421,7 @@ def test_a_vendor_that_recovers_delivers_all(tmp_path: Path) -> None:
             handler.send(b"", 503)
 
         vendor.scripts["*"] = recover
-        settings = settings_for(tmp_path, vendor, SYMBOLS="A,B")
+        settings = settings_for(tmp_path, vendor, SYMBOLS="A,B", AV_CALLS_PER_DAY=0)
         assert run_extract(settings, clock) is None
         assert sorted(vendor.symbols) == ["A", "A", "B"]
         assert {row["symbol"] for row in read_raw(settings)} == {"A", "B"}

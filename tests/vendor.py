@@ -103,6 +103,7 @@ class Vendor:
     keys: tuple[str, ...] = ()  # () = any
     unknown: tuple[str, ...] = ()
     premium: tuple[str, ...] = ("full",)  # outputsizes and functions
+    broken: tuple[str, ...] = ()  # functions that are answered with an empty body
     echoes_key: bool = False
     bars: int = 3
     last_bar: date | None = None  # None: the last closed session; else always this one
@@ -198,7 +199,9 @@ class Handler(BaseHTTPRequestHandler):
             self.vendor.count(query, connection)
             body = script
         else:
-            body = json.dumps(self.vendor.answer(query), indent=1).encode()
+            answer = self.vendor.answer(query)
+            is_broken = query.get("function") in self.vendor.broken
+            body = b"" if is_broken else json.dumps(answer, indent=1).encode()
         if self.vendor.latency:
             time.sleep(self.vendor.latency)
         self.send(body)

@@ -14,9 +14,18 @@ from etl.archive import MALFORMED, Archive, Entry, find_loaded_number, read_body
 from etl.budget import BARS, Budget, Call, Limits
 from etl.dispatch import Dispatcher, Patience
 from etl.download import Downloader
-from etl.errors import InputError, Malformed, NotAsked, SourceError, UnknownSymbol
+from etl.errors import (
+    Forbidden,
+    InputError,
+    InvalidKey,
+    Malformed,
+    NotAsked,
+    PremiumOnly,
+    SourceError,
+)
+from etl.forecast import describe_budget
 from etl.pace import Pace
-from etl.plan import Plan, describe_budget, make_plan
+from etl.plan import make_plan
 from etl.settings import Settings, SettingsError
 from etl.sources import Delivery, Order, build_actions, build_bars
 from etl.sources.av_answers import (
@@ -49,7 +58,10 @@ class AlphaVantage:
             "waiting": len(self.plan.waiting),
             "calls": 0,
             "answers": 0,
+            "actions_not_asked": 0,
         }
+        self.without_bars: set[str] = set()  # symbols that got none, and had none
+        self.said: set[tuple[str, str]] = set()  # kinds of refusal, and what they are about
         self.downloader = Downloader(
             settings.av_base_url, settings.http_timeout, settings.max_payload_mb * 2**20
         )
@@ -74,37 +86,69 @@ class AlphaVantage:
 
     def deliver_all(self) -> Iterator[Delivery]:
         yield from read_archive(self.archive, self.since, self.pending_up_to)
-        yield from list_refused(self.plan)
+        for call, error in (*self.plan.refused, *self.plan.failed):
+            yield from self.tell_failure(call, error)
         yield from self.ask_all()
 
     def ask_all(self) -> Iterator[Delivery]:
-        before = len(self.budget.calls)
         pace = open_pace(self.settings, self.budget, self.clock)
-        dispatcher = Dispatcher(self.ask, self.budget, pace, self.clock, self.patience)
-        for call, result in dispatcher.run(self.plan.list_calls()):
-            self.notes["calls"] = len(self.budget.calls) - before
-            if isinstance(result, Delivery):
-                self.notes["answers"] += 1
-                yield result
-            elif call.function == BARS:
-                yield Delivery(call.symbol, error=result)
-            elif not isinstance(result, NotAsked):
-                # nobody asked for them by name: no failure of the run
-                self.notes["actions_failed"] = self.notes.get("actions_failed", 0) + 1
-                log.debug("%s: %s", call.function, result)
+        dispatcher = Dispatcher(
+            self.ask, self.budget, pace, self.clock, self.patience, self.find_refusal
+        )
+        try:
+            for call, result in dispatcher.run(self.plan.list_calls()):
+                self.note_progress()
+                if isinstance(result, Delivery):
+                    self.notes["answers"] += 1
+                    yield result
+                else:
+                    yield from self.tell_failure(call, result)
+        finally:
+            self.note_progress()  # a run that is stopped has made its calls too
+
+    def note_progress(self) -> None:
+        self.notes["calls"] = self.budget.made
+        self.notes["calls_left"] = self.budget.left_today(self.clock.now())
+
+    def find_refusal(self, call: Call) -> SourceError | None:
+        """What rules out a call that was planned: a symbol that got no bars needs no actions."""
+        if call.function != BARS and call.symbol in self.without_bars:
+            return NotAsked(f"{call.label}: {call.symbol} has no bars")
+        return self.budget.find_refusal(call)
+
+    def tell_failure(self, call: Call, error: SourceError) -> Iterator[Delivery]:
+        """The failure of one call; what an answer says of a key it says of all symbols, once."""
+        is_bars = call.function == BARS
+        if is_bars and call.subject not in self.archive.latest:
+            self.without_bars.add(call.symbol)
+        if isinstance(error, NotAsked) and not is_bars:
+            self.notes["actions_not_asked"] += 1
+            return
+        if isinstance(error, PremiumOnly | InvalidKey) and not isinstance(error, Forbidden):
+            about = (error.kind, "" if error.ends_run else call.plan)
+            if about in self.said:
+                if is_bars:
+                    yield Delivery(call.label, error=NotAsked(f"{error.kind} before it"))
+                return
+            self.said.add(about)
+        yield Delivery(call.label, error=error, is_extra=not is_bars)
 
     def ask(self, call: Call, note_sent: Callable[[], None]) -> Delivery:
         """Make one call and archive its answer. Runs in a thread of its own."""
-        key, body = self.settings.av_api_key, b""
+        key, body, retry_after = self.settings.av_api_key, b"", None
         try:
             query = {**build_query(call, self.settings), "apikey": key}
             answer = self.downloader.get(query, note_sent)
             fetched_at = self.clock.now()
+            retry_after = answer.retry_after
             body = redact_body(answer.body, key)
             parsed = check_answer(answer.status, body, call.symbol, call.function, key)
         except Malformed:
             # paid for, and perhaps read by a later version
             self.archive.add(call.symbol, call.function, MALFORMED, body, self.clock.now())
+            raise
+        except SourceError as error:
+            error.retry_after = retry_after
             raise
         content = describe_content(parsed, call.function)
         entry = self.archive.add(call.symbol, call.function, content, body, fetched_at)
@@ -126,15 +170,6 @@ class Replay:
                 yield delivery
         if self.symbols is None:
             self.notes["archived_up_to"] = self.archive.last_number
-
-
-def list_refused(plan: Plan) -> Iterator[Delivery]:
-    """What an earlier answer rules out. What it says of a key it says of all symbols, once."""
-    said: set[type[SourceError]] = set()
-    for call, error in plan.refused:
-        is_repeated = not isinstance(error, UnknownSymbol) and type(error) in said
-        said.add(type(error))
-        yield Delivery(call.symbol, error=NotAsked(str(error)) if is_repeated else error)
 
 
 def open_alpha_vantage(settings: Settings, order: Order) -> AlphaVantage | Replay:

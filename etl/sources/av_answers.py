@@ -12,6 +12,7 @@ from typing import Any
 from etl.archive import DATA
 from etl.budget import BARS
 from etl.errors import (
+    Forbidden,
     InvalidKey,
     Malformed,
     PremiumOnly,
@@ -77,7 +78,9 @@ def explain_silence(status: int, body: bytes, symbol: str, message: str) -> Sour
     """The error that an answer without data and without known words stands for."""
     where = f"(HTTP status {status})"
     if status == 429:
-        return Throttled(f"{symbol}: {TOO_FAST} {where}")
+        throttled = Throttled(f"{symbol}: {TOO_FAST} {where}")
+        throttled.is_worded = False
+        return throttled
     if 300 <= status < 400:
         return Malformed(
             f"{symbol}: the vendor sends to another address, which is not followed {where}:"
@@ -85,7 +88,7 @@ def explain_silence(status: int, body: bytes, symbol: str, message: str) -> Sour
         )
     is_page = body.lstrip().startswith(b"<")
     if status in (401, 403) and not is_page:
-        return InvalidKey(f"{symbol}: {GET_A_KEY} {where}")
+        return Forbidden(f"{symbol}: {GET_A_KEY} {where}")
     if status >= 500:
         return Unavailable(f"{symbol}: the vendor is out of order {where}: try later")
     if is_page:
