@@ -1,14 +1,13 @@
 """Opens the published file, read-only, once a version: the snapshot that requests read.
 
 The rule it keeps: a request takes its snapshot once and uses no other. A snapshot is never
-closed; the last request that holds it frees it.
+closed; the last request that holds it frees it. A file that turns out to be damaged gives way to
+the version before, as it lies beside it.
 """
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from api.errors import NoDatabase, QueryTimeout
+from api.errors import Damaged, NoDatabase, OutOfMemory, QueryTimeout
+from api.workers import Job, Workers
 
 log = logging.getLogger("api")
 
@@ -27,9 +27,14 @@ Identity = tuple[int, int, int, int]
 SCHEMA_VERSIONS = (1, 2)
 NOT_YET = "There is no database yet: run `make etl`; this service finds it by itself."
 UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the log says why."
-THREADS = 8
-INTERRUPT_AGAIN = 0.05
+DAMAGED = "The database is damaged: run `make load`, or `make rollback`; the log says where."
+CORES = os.cpu_count() or 1
+WIDE_SHARE = 2  # one in so many cores, at least one, reads what takes long
 HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
+DAMAGE = (
+    *(duckdb.IOException, duckdb.SerializationException),
+    *(duckdb.InternalException, duckdb.FatalException),
+)
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,22 @@ class Snapshot:
 
 
 class Database:
-    """Gives each request the newest snapshot; opens a new one when the file has changed."""
+    """Gives each request the newest snapshot; opens a new one when the file has changed.
 
-    def __init__(self, path: Path, memory_mb: int, timeout: float) -> None:
+    timeout: seconds that a question may run; patience: seconds that it may wait before it runs.
+    What scans the whole store has threads of its own, so that a quick question waits for quick
+    ones only. There are no more threads than cores: each more makes every question slower.
+    """
+
+    def __init__(self, path: Path, memory_mb: int, timeout: float, patience: float = 10) -> None:
         self.path = path
         self.memory_mb = memory_mb
         self.timeout = timeout
         self.snapshot: Snapshot | None = None
         self.seen: Identity | None = None
         self.fault: str | None = None
-        self.threads = ThreadPoolExecutor(THREADS, "query")
+        self.quick = Workers(CORES, "query", patience)
+        self.wide = Workers(max(1, CORES // WIDE_SHARE), "scan", patience)
 
     def take_snapshot(self) -> Snapshot:
         """The snapshot of the file as it is now; NoDatabase if none could ever be opened.
@@ -78,35 +89,62 @@ class Database:
         if identity is None:
             self.fault = "The database file is gone: run `make load`." if self.snapshot else None
             return
+        snapshot = self.try_to_open(self.path)
+        self.fault = None if snapshot else UNREADABLE
+        self.snapshot = snapshot or self.snapshot or self.open_previous()
+
+    def try_to_open(self, path: Path) -> Snapshot | None:
         try:
-            self.snapshot = open_snapshot(self.path, self.memory_mb)
-            self.fault = None
+            return open_snapshot(path, self.memory_mb)
         except (duckdb.Error, OSError, ValueError, IndexError) as error:
-            self.fault = UNREADABLE
-            log.error("the database does not open, the version before goes on: %s", error)
+            log.error("%s does not open, the version before goes on: %s", path.name, error)
+            return None
 
-    async def ask(self, snapshot: Snapshot | None, question: Question[T]) -> T:
-        """Run a question on a cursor of its own, in a thread; QueryTimeout after the time limit.
+    def open_previous(self) -> Snapshot | None:
+        """The version before, as load leaves it beside the file."""
+        previous = self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}")
+        return self.try_to_open(previous) if previous.exists() else None
 
-        Without a snapshot it takes one: NoDatabase if there still is none.
+    async def ask(
+        self, snapshot: Snapshot | None, question: Question[T], is_wide: bool = False
+    ) -> T:
+        """Run a question on a cursor of its own, in a thread.
+
+        Raises QueryTimeout where it runs too long, Busy where it waits too long for a thread,
+        OutOfMemory and Damaged. Without a snapshot it takes one: NoDatabase if there still is none.
+        Who stops waiting for the answer stops the question.
         """
         snapshot = snapshot or self.take_snapshot()
         cursor = snapshot.connection.cursor()
-        loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self.threads, question, cursor)
-        watch = loop.call_later(self.timeout, interrupt, cursor, answer)
-        answer.add_done_callback(lambda _: watch.cancel())
+        job = Job(lambda: question(cursor), cursor.interrupt, self.timeout)
         try:
-            return await asyncio.shield(answer)
+            return await (self.wide if is_wide else self.quick).run(job)
         except duckdb.InterruptException:
             raise QueryTimeout(self.timeout) from None
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            raise self.report_memory(error) from None
+        except duckdb.Error as error:
+            if not isinstance(error, DAMAGE) and type(error) is not duckdb.Error:
+                raise
+            if str(self.path.parent / "tmp") in str(error):  # no room for what does not fit
+                raise self.report_memory(error) from None
+            raise self.report_damage(snapshot, error) from None
 
+    def report_memory(self, error: Exception) -> OutOfMemory:
+        log.warning("a query needs more memory than DB_MEMORY_MB=%s: %s", self.memory_mb, error)
+        return OutOfMemory()
 
-def interrupt(cursor: duckdb.DuckDBPyConnection, answer: asyncio.Future[Any]) -> None:
-    """Until there is an answer, again and again: one that comes between two statements is lost."""
-    if not answer.done():
-        cursor.interrupt()
-        asyncio.get_running_loop().call_later(INTERRUPT_AGAIN, interrupt, cursor, answer)
+    def report_damage(self, snapshot: Snapshot, error: Exception) -> Damaged:
+        """Go on with the version before, if there is one that opens; else with what can be read."""
+        if snapshot is self.snapshot:
+            log.error("generation %s is damaged: %s", snapshot.generation, error)
+            self.fault = DAMAGED
+            previous = self.open_previous()
+            if previous is not None and previous.generation != snapshot.generation:
+                self.snapshot = previous
+            elif isinstance(error, duckdb.FatalException):  # this connection answers no more
+                self.snapshot = self.try_to_open(self.path)
+        return Damaged(DAMAGED)
 
 
 def refuse_older_wal(path: Path) -> None:

@@ -2,7 +2,10 @@
 
     Problem                 any refusal: status and a detail that names the remedy
     ├── NoDatabase   503    nothing was published yet, or nothing that can be read
-    └── QueryTimeout 503    a query was interrupted after QUERY_TIMEOUT
+    ├── Damaged      503    the file does not give back what was written
+    ├── QueryTimeout 503    a query was interrupted after QUERY_TIMEOUT
+    ├── OutOfMemory  503    a query needs more than DB_MEMORY_MB
+    └── Busy         503    too many wait for the same
 
 An answer never shows a path, a query or a stack.
 """
@@ -40,6 +43,26 @@ class Problem(Exception):
 class NoDatabase(Problem):
     def __init__(self, why: str) -> None:
         super().__init__(503, why, {"Retry-After": "5"})
+
+
+class Damaged(Problem):
+    def __init__(self, why: str) -> None:
+        super().__init__(503, why, {"Retry-After": "1"})
+
+
+class OutOfMemory(Problem):
+    def __init__(self) -> None:
+        detail = (
+            "The query needs more memory than it may have: ask for a shorter range or fewer rows,"
+            " or raise DB_MEMORY_MB."
+        )
+        super().__init__(503, detail, {"Retry-After": "5"})
+
+
+class Busy(Problem):
+    def __init__(self) -> None:
+        detail = "Too many requests wait for their turn: ask again in some seconds."
+        super().__init__(503, detail, {"Retry-After": "5"})
 
 
 class QueryTimeout(Problem):

@@ -69,11 +69,13 @@ class CountingDatabase(Database):
         self.requests += 1
         return super().take_snapshot()
 
-    async def ask(self, snapshot: Snapshot, question: Question[T]) -> T:
+    async def ask(
+        self, snapshot: Snapshot | None, question: Question[T], is_wide: bool = False
+    ) -> T:
         self.questions += 1
         while not self.gate.is_set():
             await asyncio.sleep(0.001)
-        return await super().ask(snapshot, question)
+        return await super().ask(snapshot, question, is_wide)
 
 
 @pytest.fixture

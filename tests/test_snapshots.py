@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import threading
 import time
@@ -347,3 +348,97 @@ def test_a_wal_of_another_version_is_not_replayed_into_answers(own_sample: Path)
     with serve(own_sample) as client:
         refused = client.get(INSTRUMENT)
         assert (refused.status_code, "make load" in refused.text) == (503, True)
+
+
+# A file that opens and is damaged inside.
+
+
+def flip(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :]
+
+
+def blank(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes(min(4096, len(content) - at)) + content[at + 4096 :]
+
+
+def cut(content: bytes, at: int) -> bytes:
+    return content[:at]
+
+
+Answers = dict[str, tuple[int, bytes]]
+Version = tuple[bytes, Answers]  # a file, and what is answered from it
+URLS = [
+    *("/instruments", INSTRUMENT, "/instruments/IBM/ohlcv?limit=9", "/instruments/FB/statistics"),
+    *("/coverage", "/etl/runs", "/screen", "/ohlcv?symbols=MSFT,GOOG&limit=9&quality=strict"),
+    *("/instruments/MSFT/revisions", "/instruments/AAPL/ohlcv?as_of=2030-01-01T00:00:00Z&limit=9"),
+]
+
+
+def ask_all(client: httpx.Client) -> Answers:
+    answers = {url: client.get(url) for url in URLS}
+    return {url: (answer.status_code, answer.content) for url, answer in answers.items()}
+
+
+@pytest.fixture(scope="module")
+def two_versions(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """A published file and the one before it."""
+    folder = tmp_path_factory.mktemp("two") / "data"
+    shutil.copytree(sample_dir, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clean_environ(folder).items():
+            patch.setenv(name, value)
+        publish(folder, 650.0)
+    names = ("market_data.duckdb", "market_data.previous.duckdb")
+    newest, previous = ((folder / name).read_bytes() for name in names)
+    found = []
+    for content in (newest, previous):
+        put_in_place(folder, content)
+        with serve(folder) as client:
+            found.append((content, ask_all(client)))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("is_in_place", [False, True], ids=["at the start", "in place"])
+@pytest.mark.parametrize("damage", [flip, blank, cut])
+@pytest.mark.parametrize("place", range(3))
+def test_a_damaged_file_gives_the_right_answer_that_of_the_version_before_or_503(
+    data_dir: Path,
+    two_versions: tuple[Version, Version],
+    is_in_place: bool,
+    damage: Callable[[bytes, int], bytes],
+    place: int,
+) -> None:
+    (newest, expected), (previous, before) = two_versions
+    database = data_dir / "market_data.duckdb"
+    (data_dir / "market_data.previous.duckdb").write_bytes(previous)
+    chance = random.Random(f"{place} {damage.__name__}")
+    bad = damage(newest, chance.randrange(20_000 if place == 0 else len(newest)))
+    database.write_bytes(newest if is_in_place else bad)
+    with serve(data_dir) as client:
+        if is_in_place:
+            assert read_json(client, "/health")["status"] == "ok"
+            database.write_bytes(bad)
+        answers = [ask_all(client) for _ in range(2)]
+        health = read_json(client, "/health")
+    for url in URLS:
+        for status, body in (answers[0][url], answers[1][url]):
+            assert status == 503 or (status, body) in (expected[url], before[url]), url
+        assert answers[1][url][0] == 200 or health["status"] == "degraded"
+    if 503 in [status for status, _ in answers[0].values()]:
+        assert health["status"] == "degraded"
+        assert {status for status, _ in answers[1].values()} == {200}
+
+
+def test_without_a_version_before_what_is_damaged_is_503_and_the_rest_is_served(
+    data_dir: Path, two_versions: tuple[Version, Version]
+) -> None:
+    newest, _ = two_versions[0]
+    for at in range(3 * 4096 + 100, len(newest), 262_144):  # in each block, till one is read
+        put_in_place(data_dir, blank(newest, at))
+        with serve(data_dir) as client:
+            statuses = {client.get(url).status_code for url in URLS}
+            told = client.get("/health").json()
+        if statuses == {200, 503}:
+            break
+    assert statuses == {200, 503}
+    assert (told["status"], "make rollback" in told["fault"]) == ("degraded", True)

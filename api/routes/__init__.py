@@ -33,9 +33,9 @@ class Store:
     holdings: Holdings
     snapshot: Snapshot | None
 
-    async def ask(self, question: Question[T]) -> T:
+    async def ask(self, question: Question[T], is_wide: bool = False) -> T:
         """The answer of the database, as `Database.ask` gives it."""
-        return await self.database.ask(self.snapshot, question)
+        return await self.database.ask(self.snapshot, question, is_wide)
 
     async def take(self, symbol: str) -> Holding:
         """The holding of a symbol, in any case. 404 Problem."""
@@ -115,10 +115,11 @@ async def answer_list(
     limit: int | None,
     read: Callable[[Cursor, int], Rows],
     name_place: Callable[[Rows], str],
+    is_wide: bool = False,
 ) -> Response:
     """One page of a list: `read` gives its rows, at most so many, behind where the page begins."""
     most = store.check_limit(limit)
-    rows = await store.ask(lambda cursor: read(cursor, most + 1))
+    rows = await store.ask(lambda cursor: read(cursor, most + 1), is_wide)
     page, following = cut_rows(request, rows, most, name_place)
     return answer_json({"count": len(page), "next": following, "data": page})
 

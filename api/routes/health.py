@@ -13,6 +13,7 @@ from fastapi import Query as InQuery
 
 from api import docs, queries
 from api.cache import VERSION
+from api.errors import Damaged
 from api.models import Health, NoQuery
 from api.passing import passes_cache
 from api.routes import StoreOf, answer_json
@@ -34,7 +35,11 @@ VERSIONS = {
 async def read_health(query: Annotated[NoQuery, InQuery()], store: StoreOf) -> Response:
     """503 while there is no database; `degraded` while an older one stands in for a bad one."""
     snapshot = store.require_snapshot()
-    totals = await store.database.ask(snapshot, queries.read_totals)
+    try:
+        totals = await store.database.ask(snapshot, queries.read_totals)
+    except Damaged:  # another version may stand in by now
+        snapshot = store.database.take_snapshot()
+        totals = await store.database.ask(snapshot, queries.read_totals)
     fault = store.database.fault
     answer = answer_json(
         {

@@ -128,6 +128,7 @@ async def read_screen(
         query.limit,
         lambda c, limit: queries.screen(c, query.model_dump(), limit),
         count_on(query.after),
+        is_wide=True,
     )
 
 

@@ -90,7 +90,7 @@ async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], store: Store
 async def list_coverage(store: StoreOf) -> Response:
     """Sessions, gaps, notes and revisions of all instruments."""
     most = store.max_rows
-    return answer(await store.ask(lambda c: queries.read_coverages(c, "", "", most)))
+    return answer(await store.ask(lambda c: queries.read_coverages(c, "", "", most), True))
 
 
 async def find_first(store: Store) -> str | None:

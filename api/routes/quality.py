@@ -49,6 +49,7 @@ async def list_coverages(
         query.limit,
         lambda c, limit: queries.read_coverages(c, query.q, query.after, limit),
         name_last("symbol"),
+        is_wide=True,
     )
 
 
