@@ -29,6 +29,9 @@ ROUNDS_TO_PREPARE = 4
 # threads wait for each other.
 READERS = os.cpu_count() or 1
 
+# A symbol of so many days with so large a share of weekends trades on all days: there 2 of 7 are.
+LEAST_DAYS, LEAST_WEEKEND = 30, 0.2
+
 
 @dataclass
 class Holding:
@@ -164,12 +167,25 @@ def read_holding(
     entry = catalog.get(symbol)
     if entry is None:
         raise queries.build_unknown(cursor, symbol)
-    basis, has_actions = entry
-    splits, dividends = queries.read_adjusting(cursor, symbol) if has_actions else ([], [])
+    splits, dividends = queries.read_adjusting(cursor, symbol) if entry.has_actions else ([], [])
     if as_of is None:
-        return Holding(queries.read_series(cursor, symbol, basis), splits, dividends)
+        series = queries.read_series(cursor, symbol, entry.basis)
+        return Holding(name_calendar(series, entry.exchange), splits, dividends)
+    series = queries.read_series_as_of(cursor, symbol, entry.basis, as_of)
     return Holding(
-        queries.read_series_as_of(cursor, symbol, basis, as_of),
+        name_calendar(series, entry.exchange),
         [split for split in splits if split[0] <= as_of.date()],
         [paid for paid in dividends if paid[0] <= as_of.date()],
     )
+
+
+def name_calendar(series: Series, exchange: str | None) -> Series:
+    """The series with the calendar of its instrument, or if that is not known, as its days say."""
+    if exchange is None and trades_on_weekends(series.days):
+        exchange = "24/7"
+    return replace(series, calendar=exchange or "")
+
+
+def trades_on_weekends(days: Days) -> bool:
+    weekdays = (days.astype(np.int64) + 3) % 7  # 1970-01-01, day 0, is a Thursday
+    return len(days) >= LEAST_DAYS and float((weekdays >= 5).mean()) >= LEAST_WEEKEND

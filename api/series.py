@@ -34,7 +34,8 @@ class Series:
     days: datetime64[D], the first session of each bar; open, high, low, close: float64; volume:
     int64, masked where the vendor gave none. `adjustment` says which prices these are: raw (as
     traded), split or all. `complete` is there for intervals longer than a day: False on a last
-    bar whose period may still have sessions to come.
+    bar whose period may still have sessions to come. `calendar` names the days it trades on (XNYS,
+    24/7); empty: not known.
     """
 
     symbol: str
@@ -47,6 +48,7 @@ class Series:
     volume: Volumes
     interval: str = "1d"
     complete: Flags | None = None
+    calendar: str = ""
 
     def __len__(self) -> int:
         return len(self.days)

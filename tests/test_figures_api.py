@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
 from api.figures.indicators import compute_indicators, parse_indicators
 from api.figures.performance import measure_performance
-from api.figures.returns import compute_returns
+from api.figures.returns import PERIODS_PER_YEAR, compute_returns
 from api.figures.rolling import roll
 from api.models import FigureQuery
 from api.resample import resample
 from api.routes.figures import answer_columns
 from api.series import Series, adjust, slice_days
 from etl import load
-from tests.conftest import call_stage, make_bars, query_store
+from tests.conftest import call_stage, clean_environ, make_bars, query_store
 from tests.server import read_json, serve, walk_pages
 
 AAPL = "/instruments/AAPL"
@@ -83,6 +83,7 @@ def test_statistics_are_the_figures_of_the_range(
         answer = read_json(client, url + query)
         told = {name: answer.pop(name) for name in ("symbol", "interval", "adjustment")}
         assert told == {"symbol": symbol, "interval": interval, "adjustment": "split"}
+        assert answer.pop("periods") == PERIODS_PER_YEAR[interval]
         assert answer == measure_performance(series, None, interval, 0.03)
         for name in ("beta", "alpha", "correlation", "tracking_error"):
             assert answer[name] is None
@@ -147,6 +148,96 @@ def test_one_bar_or_none_gives_null_and_never_nan(client: httpx.Client, stored: 
         assert answer["annual_volatility"] is None
         assert answer["sharpe_ratio"] is None
         assert (answer["total_return"] is None) == (len(series) < 2)
+
+
+# Bars in a year.
+
+YEAR = [date(2023, 1, 1) + timedelta(days=number) for number in range(400)]
+WEEKDAYS = [day for day in YEAR if day.weekday() < 5]
+# symbol → (its days, days of its calendar in a year)
+TRADED = {
+    "ETH-EUR": (YEAR, 365),
+    "GBPUSD": (WEEKDAYS, 260),
+    "IBM": (WEEKDAYS, 252),
+    "^MOVES": (YEAR, 365),  # of unknown calendar: its days say that it trades on all
+    "^FTSE": (WEEKDAYS, 252),
+}
+
+
+@pytest.fixture(scope="module")
+def calendars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A store of symbols that trade on all days, on weekdays, and on an exchange."""
+    folder = tmp_path_factory.mktemp("calendars")
+    bars = [
+        (symbol, str(day), 100 + 7 * math.sin(place * len(symbol)), 1)
+        for symbol, (days, _) in TRADED.items()
+        for place, day in enumerate(days)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clean_environ(folder).items():
+            patch.setenv(name, value)
+        assert call_stage(load.main, "--input", make_bars(folder / "bars.parquet", bars)) == 0
+    with serve(folder) as client:
+        yield client
+
+
+@pytest.mark.parametrize("symbol", TRADED)
+def test_annual_figures_are_of_the_days_that_a_symbol_trades_on(
+    calendars: httpx.Client, symbol: str
+) -> None:
+    days, periods = TRADED[symbol]
+    url = f"/instruments/{symbol}"
+    closes = [bar["close"] for bar in read_json(calendars, f"{url}/ohlcv")["data"]]
+    returns = np.diff(closes) / closes[:-1]
+    answer = read_json(calendars, f"{url}/statistics?explain=true")
+    assert (answer["periods"], answer["explain"]["periods_per_year"]) == (periods, periods)
+    deviation = returns.std(ddof=1)
+    assert answer["annual_volatility"] == pytest.approx(deviation * math.sqrt(periods))
+    assert answer["sharpe_ratio"] == pytest.approx(returns.mean() / deviation * periods**0.5)
+    part = read_json(calendars, f"{url}/statistics?start={days[-9]}")
+    assert part["periods"] == periods  # a short range shows no weekends
+    rolled = read_json(calendars, f"{url}/rolling?what=volatility&window={len(returns)}")
+    assert rolled["periods"] == periods
+    assert rolled["data"][-1]["volatility"] == pytest.approx(answer["annual_volatility"])
+
+
+def test_bars_in_a_year_may_be_given(calendars: httpx.Client) -> None:
+    url = "/instruments/ETH-EUR/statistics"
+    own, given = (read_json(calendars, f"{url}{query}") for query in ("", "?periods=100"))
+    assert given["periods"] == 100
+    assert given["annual_volatility"] == pytest.approx(
+        own["annual_volatility"] * (100 / 365) ** 0.5
+    )
+    weekly = read_json(calendars, f"{url}?interval=1wk")
+    assert weekly["periods"] == 52
+    plain, annual = (
+        read_json(calendars, f"/statistics/covariance?symbols=IBM,GBPUSD{query}")
+        for query in ("", "&periods=260")
+    )
+    assert ("periods" in plain, annual["periods"]) == (False, 260)
+    assert annual["covariance"][0][1] == pytest.approx(260 * plain["covariance"][0][1])
+    assert calendars.get(f"{url}?periods=0").status_code == 422
+
+
+def test_figures_against_a_benchmark_are_of_the_days_that_both_trade_on(
+    calendars: httpx.Client,
+) -> None:
+    url = "/instruments/ETH-EUR/statistics?benchmark="
+    answers = [read_json(calendars, f"{url}{other}&explain=true") for other in ("IBM", "GBPUSD")]
+    told = [answer["explain"]["benchmark_periods_per_year"] for answer in answers]
+    assert told == [252, 260]
+    assert [answer["periods"] for answer in answers] == [365, 365]
+    closes = {
+        symbol: {bar["timestamp"]: bar["close"] for bar in page["data"]}
+        for symbol in ("ETH-EUR", "IBM")
+        for page in walk_pages(calendars, f"/instruments/{symbol}/ohlcv")
+    }
+    own, other = (
+        np.array([closes[symbol][day] for day in closes["IBM"]]) for symbol in ("ETH-EUR", "IBM")
+    )
+    active = np.diff(own) / own[:-1] - np.diff(other) / other[:-1]
+    error = active.std(ddof=1) * math.sqrt(252)
+    assert answers[0]["tracking_error"] == pytest.approx(error)
 
 
 # Rolling and indicators.

@@ -135,7 +135,17 @@ def test_every_parameter_has_a_description_and_an_example(schema: dict[str, Any]
     assert {parameter["name"] for _, parameter in parameters} == {
         *("symbol", "start", "end", "limit", "order", "adjustment", "q", "after"),
         *("as_of", "quality", "run_id", "interval", "adjusted_as_of", "fields", "format"),
-        *("symbols", "names", "window", "what", "risk_free", "benchmark", "explain", "kind"),
+        *(
+            "symbols",
+            "names",
+            "window",
+            "what",
+            "risk_free",
+            "benchmark",
+            "explain",
+            "kind",
+            "periods",
+        ),
         *("most", "sort", "min_volume", "min_dollar_volume", "min_price", "min_bars"),
     }
     for path, parameter in parameters:

@@ -172,7 +172,7 @@ def test_a_figure_is_null_where_there_are_too_few_bars(client: httpx.Client, cou
             assert (answer[name] is None) == (count < least), name
     if count == 0:
         given_names = {name for name, value in answer.items() if value is not None}
-        assert given_names == {"symbol", "interval", "adjustment", "count"}
+        assert given_names == {"symbol", "interval", "adjustment", "periods", "count"}
 
 
 ODD = {

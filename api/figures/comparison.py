@@ -17,6 +17,7 @@ from api.figures.returns import (
     compute_returns,
     compute_spread,
     divide,
+    get_periods,
     keep_finite,
     split_rate,
 )
@@ -43,14 +44,19 @@ def find_common_days(*series: Series) -> Days:
 
 
 def compare(
-    series: Series, benchmark: Series | None, periods_per_year: int = 252, risk_free: float = 0.0
+    series: Series,
+    benchmark: Series | None,
+    periods_per_year: int | None = None,
+    risk_free: float = 0.0,
+    interval: str = "1d",
 ) -> dict[str, float | None]:
     """beta, alpha, correlation and tracking error of a series against a benchmark.
 
-    All None without benchmark.
+    All None without benchmark. `periods_per_year` is by default that of the days both trade on.
     """
     if benchmark is None:
         return dict.fromkeys(FIGURES)
+    periods_per_year = periods_per_year or get_periods(interval, series, benchmark)
     own, other = (compute_close_returns(s.close) for s in take_common_days(series, benchmark))
     return {
         "beta": compute_beta(own, other),

@@ -74,18 +74,22 @@ def explain_performance(
     benchmark: Series | None = None,
     interval: str = "1d",
     risk_free: float = 0.0,
+    periods_per_year: int | None = None,
 ) -> dict[str, Any]:
     """How measure_performance reckons with the same arguments, ready for JSON.
 
-    `periods_per_year`, `risk_free` (annual) and `risk_free_per_period` (f in the formulas),
-    `counts` (see count_observations), and by figure its formula, source, `n` (the observations it
-    is made of) and `least` (of fewer it is None).
+    `periods_per_year`, `benchmark_periods_per_year` (of alpha and tracking error: the days that
+    both trade on), `risk_free` (annual) and `risk_free_per_period` (f in the formulas), `counts`
+    (see count_observations), and by figure its formula, source, `n` (the observations it is made
+    of) and `least` (of fewer it is None).
     """
     counts = count_observations(series, benchmark)
-    periods = get_periods(interval)
+    periods = periods_per_year or get_periods(interval, series)
+    common = periods_per_year or get_periods(interval, series, benchmark or series)
     return {
         "interval": interval,
         "periods_per_year": periods,
+        "benchmark_periods_per_year": common if benchmark is not None else None,
         "risk_free": risk_free,
         "risk_free_per_period": split_rate(risk_free, periods),
         "benchmark": benchmark.symbol if benchmark is not None else None,

@@ -35,12 +35,14 @@ DAYS_A_YEAR = 365.25
 MOST_JSON_INTEGER = 2**63 - 1
 
 
-def summarize(series: Series, interval: str = "1d") -> dict[str, Any]:
+def summarize(
+    series: Series, interval: str = "1d", periods_per_year: int | None = None
+) -> dict[str, Any]:
     """All statistics of a series; every figure is None where there are too few bars."""
     if not len(series):
         return dict.fromkeys(EMPTY) | {"count": 0}
     with np.errstate(all="ignore"):  # a price of 0 has no return: not finite, in JSON null
-        return summarize_bars(series, get_periods(interval))
+        return summarize_bars(series, periods_per_year or get_periods(interval, series))
 
 
 def summarize_bars(series: Series, periods_per_year: int) -> dict[str, Any]:
@@ -73,15 +75,18 @@ def measure_performance(
     benchmark: Series | None = None,
     interval: str = "1d",
     risk_free: float = 0.0,
+    periods_per_year: int | None = None,
 ) -> dict[str, Any]:
     """The figures of `summarize` and those of reward, risk, shape and against a benchmark.
 
-    `risk_free` is a yearly rate, 0.03 for 3 %. Every figure is an int, a finite float or an ISO
-    date; None where there are too few bars for it or it is not defined. What each is made of:
-    api.formulas. ValueError on a risk-free rate or an interval that is none.
+    `risk_free` is a yearly rate, 0.03 for 3 %. `periods_per_year`, unless given, is that of the
+    calendar, and against a benchmark that of the days both trade on (see get_periods). Every
+    figure is an int, a finite float or an ISO date; None where there are too few bars for it or it
+    is not defined. What each is made of: api.formulas. ValueError on a risk-free rate or an
+    interval that is none.
     """
-    periods = get_periods(interval)
-    basic = summarize(series, interval)
+    periods = periods_per_year or get_periods(interval, series)
+    basic = summarize(series, interval, periods)
     returns = compute_close_returns(series.close)
     figures = {
         **basic,
@@ -96,7 +101,7 @@ def measure_performance(
         **count_moves(returns),
         "average_true_range": compute_average_true_range(series),
         "average_dollar_volume": compute_average_dollar_volume(series),
-        **compare(series, benchmark, periods, risk_free),
+        **compare(series, benchmark, periods_per_year, risk_free, interval),
     }
     return {name: clean_figure(value) for name, value in figures.items()}
 

@@ -10,6 +10,7 @@ import numpy as np
 from api.series import Floats, Series
 
 PERIODS_PER_YEAR = {"1d": 252, "1wk": 52, "1mo": 12, "3mo": 4, "1y": 1}
+DAYS_PER_YEAR = {"24/7": 365, "24/5": 260}  # of calendars that know no holidays
 KINDS = ("simple", "log")
 NOISE = 1e-14  # a price holds 16 digits: a smaller spread of returns is rounding, and is none
 
@@ -45,13 +46,19 @@ def split_rate(risk_free: float, periods_per_year: int) -> float:
     return math.expm1(math.log1p(risk_free) / periods_per_year)
 
 
-def get_periods(interval: str) -> int:
-    """Bars of an interval in a year; ValueError on an unknown interval."""
+def get_periods(interval: str, *series: Series) -> int:
+    """Bars of an interval in a year, of the days that all series trade on.
+
+    252 days, 365 of what trades every day, 260 of what trades every weekday, by the calendar of
+    each series, the fewest of several. ValueError on an unknown interval.
+    """
     if interval not in PERIODS_PER_YEAR:
         raise ValueError(
             f"interval {interval!r}: it should be one of {', '.join(PERIODS_PER_YEAR)}"
         )
-    return PERIODS_PER_YEAR[interval]
+    if interval != "1d" or not series:
+        return PERIODS_PER_YEAR[interval]
+    return min(DAYS_PER_YEAR.get(one.calendar, PERIODS_PER_YEAR["1d"]) for one in series)
 
 
 def compute_spread(returns: Floats) -> float:

@@ -20,6 +20,7 @@ def roll(
     benchmark: Series | None = None,
     risk_free: float = 0.0,
     interval: str = "1d",
+    periods_per_year: int | None = None,
 ) -> Floats:
     """For each bar the figure over the last `window` returns up to it: float64, as long as series.
 
@@ -29,7 +30,7 @@ def roll(
     window outside 1 (return) or 2 to 2520, and on beta without a benchmark.
     """
     check_roll(window, what, benchmark)
-    periods = get_periods(interval)
+    periods = periods_per_year or get_periods(interval, series)
     if not len(series):
         return np.empty(0)
     with np.errstate(all="ignore"):

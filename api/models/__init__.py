@@ -19,6 +19,7 @@ from api.models.figures import (
 )
 from api.models.instruments import Instrument, InstrumentsPage, InstrumentsQuery
 from api.models.many import (
+    CovarianceQuery,
     LatestQuery,
     ManyBar,
     ManyBarsPage,
@@ -62,6 +63,7 @@ __all__ = [
     "BarColumns",
     "BarsPage",
     "BarsQuery",
+    "CovarianceQuery",
     "Coverage",
     "CoverageRow",
     "CoveragesPage",

@@ -32,8 +32,19 @@ Benchmark = Field(
 )
 
 
+Periods = Field(
+    None,
+    ge=1,
+    le=1000,
+    description="Bars in a year, for annual figures. Unless given: of days 365 for 24/7, 260 for"
+    " 24/5, 252 for all others; 52 weeks, 12 months, 4 quarters.",
+    examples=[252],
+)
+
+
 class StatisticsQuery(FigureQuery):
     risk_free: float = RiskFree
+    periods: int | None = Periods
     benchmark: str | None = Benchmark
     explain: bool = Field(
         False, description="Say of each figure its formula, source and n.", examples=[False]
@@ -46,6 +57,7 @@ class RollingQuery(FigureQuery):
         "volatility", description="The figure; beta wants a benchmark.", examples=["volatility"]
     )
     risk_free: float = RiskFree
+    periods: int | None = Periods
     benchmark: str | None = Benchmark
 
 
@@ -74,6 +86,10 @@ class Statistics(BaseModel):
     symbol: str
     interval: Interval
     adjustment: Adjustment
+    periods: int = Field(
+        description="Bars in a year, of which annual figures are made; beside a benchmark alpha"
+        " and tracking error are made of the days both trade on (see explain)."
+    )
     count: int
     first: str | None
     last: str | None
@@ -90,7 +106,7 @@ class Statistics(BaseModel):
     mean_volume: float | None
     total_return: float | None = Field(description="Last close / first close - 1.")
     cagr: float | None = Field(description="Compound annual growth rate, a year of 365.25 days.")
-    annual_volatility: float | None = Field(description="Std of daily returns × √252.")
+    annual_volatility: float | None = Field(description="Std of returns × √periods.")
     max_drawdown: float | None = Field(description="Deepest fall from a peak, 0 or negative.")
     peak_date: str | None
     trough_date: str | None
@@ -126,6 +142,7 @@ class FiguresPage(BaseModel):
     symbol: str
     interval: Interval
     adjustment: Adjustment
+    periods: int | None = Field(None, description="Only of rolling: bars in a year.")
     count: int
     next: None
     data: list[dict[str, Any]]

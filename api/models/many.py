@@ -47,6 +47,16 @@ class MatrixQuery(FigureQuery):
     )
 
 
+class CovarianceQuery(MatrixQuery):
+    periods: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Bars in a year: covariance is × so many, annual; of a bar unless given.",
+        examples=[252],
+    )
+
+
 class ScreenQuery(RangeQuery):
     sort: Literal[ScreenColumn, FallingColumn] = Field(
         "-total_return",
@@ -86,6 +96,7 @@ class ManyBarsPage(BaseModel):
 class MatrixAnswer(BaseModel):
     interval: Interval
     adjustment: Adjustment
+    periods: int | None = Field(None, description="Only of covariance, where asked for.")
     unknown: list[str]
     symbols: list[str]
     count: int = Field(description="Returns on days that all symbols have.")

@@ -1,11 +1,21 @@
 """What there is, in all and one by one; and what a name that is unknown may have meant."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.errors import Problem
 from api.queries.rows import Cursor, Rows, read_rows
 
-Catalog = dict[str, tuple[str, bool]]
+
+class Entry(NamedTuple):
+    """What has to be known of a symbol before its bars are read."""
+
+    basis: str
+    has_actions: bool
+    bars: int
+    exchange: str | None
+
+
+Catalog = dict[str, Entry]
 INSTRUMENT = """
 SELECT symbol, strftime(first, '%Y-%m-%d') AS first, strftime(last, '%Y-%m-%d') AS last, bars,
        last_close, source, basis, exchange FROM market.instruments"""
@@ -48,12 +58,12 @@ def find_nearest(cursor: Cursor, symbol: str) -> list[str]:
 
 
 def read_catalog(cursor: Cursor) -> Catalog:
-    """symbol → (basis, whether it has corporate actions), of all instruments."""
+    """symbol → its entry, of all instruments."""
     cursor.execute(
-        """SELECT symbol, basis, symbol IN (SELECT symbol FROM market.corporate_actions)
-        FROM market.instruments"""
+        """SELECT symbol, basis, symbol IN (SELECT symbol FROM market.corporate_actions), bars,
+        exchange FROM market.instruments"""
     )
-    return {symbol: (basis, has_actions) for symbol, basis, has_actions in cursor.fetchall()}
+    return {symbol: Entry(*values) for symbol, *values in cursor.fetchall()}
 
 
 def read_totals(cursor: Cursor) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
 from api.figures.indicators import compute_indicators, parse_indicators
 from api.figures.performance import measure_performance
-from api.figures.returns import compute_returns
+from api.figures.returns import compute_returns, get_periods
 from api.figures.rolling import roll
 from api.formats import JSON, wrap_rows
 from api.holdings import derive_series
@@ -53,7 +53,7 @@ async def read_statistics(
     benchmark = await take_benchmark(store, query.benchmark, query)
     if benchmark is not None:
         benchmark = slice_days(benchmark, query.start, query.end)
-    asked = (series, benchmark, query.interval, query.risk_free)
+    asked = (series, benchmark, query.interval, query.risk_free, query.periods)
     answer = build_statistics(*asked)
     if query.explain:
         days = (query.start, query.end)
@@ -78,9 +78,14 @@ async def read_rolling(
         raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
     series = await take_series(store, symbol, query)
     benchmark = await take_benchmark(store, query.benchmark, query)
-    asked = (query.window, query.what, benchmark, query.risk_free, query.interval)
+    periods = query.periods or get_periods(query.interval, series)
+    asked = (query.window, query.what, benchmark, query.risk_free, query.interval, periods)
     return await answer_columns(
-        series, query, store.max_rows, lambda: {query.what: roll(series, *asked)}
+        series,
+        query,
+        store.max_rows,
+        lambda: {query.what: roll(series, *asked)},
+        {"periods": periods},
     )
 
 
@@ -150,9 +155,14 @@ async def take_benchmark(store: Store, symbol: str | None, query: FigureQuery) -
 
 
 def build_statistics(
-    series: Series, benchmark: Series | None = None, interval: str = "1d", risk_free: float = 0.0
+    series: Series,
+    benchmark: Series | None = None,
+    interval: str = "1d",
+    risk_free: float = 0.0,
+    periods: int | None = None,
 ) -> dict[str, Any]:
-    return {**describe(series), **measure_performance(series, benchmark, interval, risk_free)}
+    figures = measure_performance(series, benchmark, interval, risk_free, periods)
+    return {**describe(series), "periods": periods or get_periods(interval, series), **figures}
 
 
 def describe(series: Series) -> dict[str, Any]:
@@ -165,9 +175,13 @@ def check_size(rows: int, most: int) -> None:
 
 
 async def answer_columns(
-    series: Series, query: FigureQuery, most: int, compute: Callable[[], dict[str, Floats]]
+    series: Series,
+    query: FigureQuery,
+    most: int,
+    compute: Callable[[], dict[str, Floats]],
+    told: dict[str, Any] | None = None,
 ) -> Response:
-    """Columns over a whole series, cut to the range that was asked for.
+    """Columns over a whole series, cut to the range that was asked for; `told` goes along.
 
     In a thread: wide windows take many times as long as an answer may hold up others.
     """
@@ -175,9 +189,8 @@ async def answer_columns(
     check_size(last - first, most)
     columns = await anyio.to_thread.run_sync(compute)
     cut = {name: column[first:last] for name, column in columns.items()}
-    return answer_rows(
-        {**describe(series), "count": last - first}, {"timestamp": series.days[first:last], **cut}
-    )
+    description = {**describe(series), **(told or {}), "count": last - first}
+    return answer_rows(description, {"timestamp": series.days[first:last], **cut})
 
 
 def answer_rows(description: dict[str, Any], columns: dict[str, Any]) -> Response:

@@ -15,6 +15,7 @@ from api.figures.comparison import compute_matrices
 from api.formats import Page
 from api.holdings import Holding, derive_series
 from api.models import (
+    CovarianceQuery,
     LatestQuery,
     ManyBarsPage,
     ManyQuery,
@@ -104,9 +105,9 @@ async def read_correlation(query: Annotated[MatrixQuery, InQuery()], store: Stor
     summary="Covariance of returns",
     responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
 )
-async def read_covariance(query: Annotated[MatrixQuery, InQuery()], store: StoreOf) -> Response:
-    """Of the returns of a bar (ddof 1, not annual), on the days that all symbols have."""
-    return await answer_matrix(store, query, "correlation")
+async def read_covariance(query: Annotated[CovarianceQuery, InQuery()], store: StoreOf) -> Response:
+    """Of the returns of a bar (ddof 1), on the days that all symbols have; annual by `periods`."""
+    return await answer_matrix(store, query, "correlation", query.periods)
 
 
 @router.get(
@@ -186,13 +187,16 @@ def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], 
     return tuple(page), None
 
 
-async def answer_matrix(store: Store, query: MatrixQuery, left_out: str) -> Response:
+async def answer_matrix(
+    store: Store, query: MatrixQuery, left_out: str, periods: int | None = None
+) -> Response:
     check_range(query.start, query.end)
     known, unknown = await part_known(store, query.symbols)
     found = await asyncio.gather(*(store.take(name) for name in known))
     matrices = await anyio.to_thread.run_sync(
-        lambda: compute_matrices(derive_parts(found, query), query.kind)
+        lambda: compute_matrices(derive_parts(found, query), query.kind, periods)
     )
     matrices.pop(left_out)
-    told = {"interval": query.interval, "adjustment": query.adjustment, "unknown": unknown}
-    return answer_json({**told, **matrices})
+    told = {"interval": query.interval, "adjustment": query.adjustment}
+    annual = {"periods": periods} if periods else {}
+    return answer_json({**told, **annual, "unknown": unknown, **matrices})
