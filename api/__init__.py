@@ -19,6 +19,7 @@ memory       what a worker keeps, bounded in bytes
 errors       one error body, made by one function
 models       parameters and answers by resource, as the documentation shows them
 queries      the only SQL, one function a question
+run_records  records of runs in data/runs/: those that published nothing stand nowhere else
 series       one symbol's columns: slice, adjust, cut into pages
 resample     daily bars to weeks, months, quarters and years
 figures      pure functions of series: performance, rolling figures, indicators

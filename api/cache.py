@@ -49,7 +49,8 @@ class AnswerCache:
     It also gives each request its snapshot (scope["state"]["snapshot"]), and turns HEAD into GET.
     `passing` tells the requests that go by it. `shortcut` may make the JSON answer to (snapshot,
     path, query) at once, before routing; None: it cannot. `fingerprint` is what the bytes of an
-    answer depend on beside snapshot and request.
+    answer depend on beside snapshot and request. Paths that begin with `states[0]` depend on what
+    `states[1]` describes too.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class AnswerCache:
         passing: Passing,
         shortcut: Shortcut,
         fingerprint: str,
+        states: tuple[str, Callable[[], str]],
     ) -> None:
         self.app = app
         self.backend = backend
@@ -67,6 +69,7 @@ class AnswerCache:
         self.passing = passing
         self.shortcut = shortcut
         self.fingerprint = fingerprint
+        self.states = states
         self.once: Once[Answer] = Once()
         self.quiet_until = 0.0
 
@@ -199,6 +202,9 @@ class AnswerCache:
         path = scope.get("raw_path") or scope["path"].encode()
         root, query = scope.get("root_path", ""), scope["query_string"]
         asked = f"{root} {path.decode('latin-1')}?{query.decode('latin-1')} {media} {coding}"
+        beginning, describe = self.states
+        if get_route_path(scope).startswith(beginning):
+            asked = f"{asked} {describe()}"
         return f"{generation} {self.fingerprint} {asked}"
 
 

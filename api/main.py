@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+from functools import partial
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -31,6 +32,7 @@ from api.routes import (
     runs,
     udf,
 )
+from api.run_records import describe_folder
 from api.settings import ApiSettings, SettingsError, read_settings
 from api.shortcut import build_shortcut
 
@@ -98,6 +100,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         Passing(app),
         build_shortcut(app.state.holdings, settings.max_rows),
         build_fingerprint(settings),
+        ("/etl/runs", partial(describe_folder, settings.runs_dir)),
     )
     if settings.cors_origins:
         app.front = Cors(

@@ -555,7 +555,7 @@ def test_runs_go_on_after_any_id(client: httpx.Client, after: str, count: int) -
     assert read_json(client, f"/etl/runs?after={after}")["count"] == count
 
 
-def test_failed_and_killed_runs_are_listed_from_the_next_publication_on(data_dir: Path) -> None:
+def test_failed_and_killed_runs_are_stored_by_the_next_publication(data_dir: Path) -> None:
     assert call_stage(transform.main, "--input", data_dir / "inbox" / "nowhere.csv") == 1
     failed = read_record(data_dir)["run_id"]
     killed = "20200101T000000Z-abcdef"

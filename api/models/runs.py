@@ -23,7 +23,7 @@ class RunSummary(BaseModel):
     run_id: str
     started_at: str
     finished_at: str | None
-    status: Literal["ok", "failed", "killed"]
+    status: Literal["ok", "failed", "killed", "running"]
     source: str | None
     calls: int = Field(description="Calls spent at the vendor.")
     received: int

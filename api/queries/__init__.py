@@ -22,7 +22,7 @@ from api.queries.quality import (
     read_revisions,
 )
 from api.queries.rows import Cursor, Rows
-from api.queries.runs import read_run, read_run_symbols, read_runs
+from api.queries.runs import read_run, read_run_ids, read_run_symbols, read_runs
 from api.queries.screening import screen
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "read_notes",
     "read_revisions",
     "read_run",
+    "read_run_ids",
     "read_run_symbols",
     "read_runs",
     "read_series",

@@ -1,15 +1,22 @@
 """/etl/runs: what each run fetched, and what became of every row."""
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
+from api.errors import NoDatabase
 from api.models import ListQuery, Run, RunsPage, RunsQuery
-from api.routes import StoreOf, answer_json, answer_list, count_on, cut_rows, name_last
+from api.routes import Store, StoreOf, answer_json, count_on, cut_rows, name_last
+from api.run_records import RunRecord, read_unstored
 
 router = APIRouter(tags=["runs"])
+
+# The store's cursor, None where there is no store, and the records that tell more than it.
+Question = Callable[[queries.Cursor | None, Mapping[str, RunRecord]], Mapping[str, Any]]
 
 RunId = Annotated[
     str,
@@ -28,17 +35,15 @@ RunId = Annotated[
 async def list_runs(
     request: Request, query: Annotated[RunsQuery, InQuery()], store: StoreOf
 ) -> Response:
-    """The runs that this publication knows of, newest first; a failed one too.
+    """All runs, newest first: also those that failed, or are under way, and published nothing."""
+    limit = store.check_limit(query.limit)
 
-    A run that published nothing is listed from the next publication on; /health has the last one.
-    """
-    return await answer_list(
-        request,
-        store,
-        query.limit,
-        lambda c, limit: queries.read_runs(c, query.after, limit),
-        name_last("run_id"),
-    )
+    def question(cursor: queries.Cursor | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+        rows = queries.read_runs(cursor, records, query.after, limit + 1)
+        page, following = cut_rows(request, rows, limit, name_last("run_id"))
+        return {"count": len(page), "next": following, "data": page}
+
+    return answer_json(await ask_runs(store, question))
 
 
 @router.get(
@@ -50,10 +55,29 @@ async def read_run(
     """Per symbol: received = inserted + revised + unchanged + stale + rejected + out of range."""
     limit = store.check_limit(query.limit)
 
-    def question(cursor: queries.Cursor) -> Response:
-        run = queries.read_run(cursor, run_id)
-        rows = queries.read_run_symbols(cursor, run_id, query.after, limit + 1)
+    def question(cursor: queries.Cursor | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+        run = queries.read_run(cursor, records, run_id)
+        rows = queries.read_run_symbols(cursor, records, run_id, query.after, limit + 1)
         page, following = cut_rows(request, rows, limit, count_on(query.after))
-        return answer_json({**run, "next": following, "symbols": page})
+        return {**run, "next": following, "symbols": page}
 
-    return await store.ask(question)
+    return answer_json(await ask_runs(store, question))
+
+
+async def ask_runs(store: Store, question: Question) -> Mapping[str, Any]:
+    """The answer to a question about runs; NoDatabase where there is neither store nor record.
+
+    It depends on the folder of records beside the snapshot: the cache has both in its key.
+    """
+    folder = store.settings.runs_dir
+
+    def ask(cursor: queries.Cursor) -> Mapping[str, Any]:
+        return question(cursor, read_unstored(folder, queries.read_run_ids(cursor)))
+
+    try:
+        return await store.database.ask(store.require_snapshot(), ask)
+    except NoDatabase:  # a first run that failed left its record all the same
+        records = await anyio.to_thread.run_sync(read_unstored, folder, ())
+        if not records:
+            raise
+        return question(None, records)
