@@ -8,6 +8,7 @@ Numbers only grow, whatever the clock does.
 
 import gzip
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -25,19 +26,25 @@ MALFORMED = "malformed"
 DATA = "data"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One archived answer. `content`: the date of its last bar, "data" or "malformed"."""
 
-    path: Path
+    folder: str  # of the symbol
+    name: str
+    symbol: str
     number: int
-    fetched_at: datetime
+    stamp: str
     function: str
     content: str
 
     @property
-    def symbol(self) -> str:
-        return unquote(self.path.parent.name)
+    def path(self) -> Path:
+        return Path(self.folder, self.name)
+
+    @property
+    def fetched_at(self) -> datetime:
+        return read_stamp(self.stamp)
 
     @property
     def last_bar(self) -> date | None:
@@ -49,18 +56,34 @@ class Entry:
 
 
 class Archive:
-    """`latest`: (symbol, function) → its newest answer with data; `answered`: of any kind."""
+    """`latest`: (symbol, function) → its newest answer with data; `answered`: of any kind.
+
+    The names of all answers are read once, when it is opened.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.entries: dict[str, list[Entry]] = {}  # by folder, oldest first
         self.latest: dict[tuple[str, str], Entry] = {}
         self.answered: dict[tuple[str, str], Entry] = {}
         self.last_number = 0
         self.lock = threading.Lock()
-        for entry in self.list_entries():
-            self.index(entry)
+        self.unfinished: list[Path] = []
+        for found in list_folder(str(folder)):
+            if found.is_dir():
+                self.read_names(found)
+
+    def read_names(self, folder: "os.DirEntry[str]") -> None:
+        """Index the answers of one symbol, oldest first."""
+        symbol = unquote(folder.name)
+        for file in list_folder(folder.path):
+            if entry := read_name(folder.path, file.name, symbol):
+                self.index(entry)
+            elif file.name.endswith(".next"):
+                self.unfinished.append(Path(file.path))
 
     def index(self, entry: Entry) -> None:
+        self.entries.setdefault(entry.folder, []).append(entry)
         self.last_number = max(self.last_number, entry.number)
         key = (entry.symbol, entry.function)
         for table in (self.latest, self.answered):
@@ -71,14 +94,14 @@ class Archive:
 
     def list_entries(self, after: int = 0, up_to: float = float("inf")) -> Iterator[Entry]:
         """The answers numbered from after + 1 to up_to, symbol by symbol, oldest first."""
-        for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-            if folder.is_dir():
-                entries = (read_name(path) for path in sorted(folder.iterdir()))
-                yield from (e for e in entries if e and after < e.number <= up_to)
+        with self.lock:
+            folders = sorted(self.entries.items())
+        for _, entries in folders:
+            yield from [e for e in entries if after < e.number <= up_to]
 
     def sweep(self) -> None:
         """Take away what a killed run left half written. Only for who holds the lock."""
-        for path in self.folder.glob("*/*.next"):
+        for path in self.unfinished:
             path.unlink(missing_ok=True)
 
     def add(
@@ -93,10 +116,10 @@ class Archive:
             folder.mkdir(parents=True, exist_ok=True)
             flush_to_disk(folder.parent)
         stamp = fetched_at.astimezone(UTC).strftime(STAMP)
-        path = folder / f"{number:09d}.{stamp}.{function}.{content}.json.gz"
-        with write_whole(path) as next_path:
+        name = f"{number:09d}.{stamp}.{function}.{content}.json.gz"
+        with write_whole(folder / name) as next_path:
             next_path.write_bytes(gzip.compress(body, 6, mtime=0))
-        entry = Entry(path, number, fetched_at, function, content)
+        entry = Entry(str(folder), name, symbol, number, stamp, function, content)
         with self.lock:
             self.index(entry)
         return entry
@@ -115,18 +138,31 @@ def name_folder(symbol: str) -> str:
     return re.sub(r"^\.", "%2E", escaped)
 
 
-def read_name(path: Path) -> Entry | None:
+def list_folder(folder: str) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def read_name(folder: str, name: str, symbol: str) -> Entry | None:
     """What a file's name tells; None for a file that is none of ours, or was never finished."""
-    match = NAME.fullmatch(path.name)
+    match = NAME.fullmatch(name)
     if not match:
         return None
     number, stamp, function, content = match.groups()
+    entry = Entry(folder, name, symbol, int(number), stamp, function, content)
     try:
-        fetched_at = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
-        entry = Entry(path, int(number), fetched_at, function, content)
-        return entry if entry.last_bar or not content[:1].isdigit() else None
+        is_whole = read_stamp(stamp) and (entry.last_bar or not content[:1].isdigit())
     except ValueError:
         return None
+    return entry if is_whole else None
+
+
+def read_stamp(stamp: str) -> datetime:
+    """The instant in a file's name; strptime takes 20 times as long."""
+    return datetime.fromisoformat(f"{stamp[:15]}.{stamp[15:21]}+00:00")
 
 
 def find_loaded_number(runs_dir: Path) -> int:

@@ -142,7 +142,7 @@ class Budget:
         elif what in REFUSALS:
             self.refused[subject_of(line)] = line
             self.failed.pop(subject, None)
-            if what == InvalidKey.kind:
+            if what in (InvalidKey.kind, PremiumOnly.kind):
                 self.take_back(subject)
         elif what == FAILED:
             asked_at = parse_instant(line.get("asked_at")) or at
@@ -205,9 +205,10 @@ class Budget:
             if subject in self.refused:
                 line = self.refused[subject]
                 error = REFUSALS[line["what"]]
+                said = str(line.get("said", "")).partition(": ")[2] or error.kind
                 return error(
                     f"{call.label}: not asked again since the answer of {line['at']:%Y-%m-%d}"
-                    f" ({line.get('said', error.kind)}); --retry asks again"
+                    f" ({said}); --retry asks again"
                 )
         return None
 

@@ -1,6 +1,8 @@
 """The vendor's calls, counted across runs: none too many, whatever happens to clock or process."""
 
 import json
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,68 @@ def test_a_quota_answer_closes_the_day_where_no_number_is_set(tmp_path: Path) ->
     assert budget.left_today(NOON) is None
     budget.learn(call_for("IBM"), QuotaSpent("enough"), NOON)
     assert open_ledger(tmp_path, per_day=0).left_today(NOON) == 0
+
+
+def count_steps(work: Callable[[], object]) -> int:
+    """Lines of Python that the work runs: what it costs, whatever else the machine does."""
+    steps = 0
+
+    def trace(frame: Any, event: str, arg: object) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def test_a_call_costs_the_same_however_many_were_made_on_that_day(tmp_path: Path) -> None:
+    line = {"at": NOON.isoformat(), "what": "call", "symbol": "X", "function": "TIME_SERIES_DAILY"}
+    steps = []
+    for count in (10, 10_000):
+        path = tmp_path / str(count) / "calls.jsonl"
+        path.parent.mkdir()
+        path.write_bytes((json.dumps(line) + "\n").encode() * count)
+        budget = open_ledger(path.parent, per_day=20_000)
+        budget.spend(call_for("IBM"), NOON)
+        steps.append(count_steps(lambda budget=budget: budget.spend(call_for("IBM"), NOON)))
+        assert budget.left_today(NOON) == 20_000 - count - 2
+    assert steps[1] < steps[0] * 1.5
+
+
+def test_two_runs_at_once_spend_no_call_twice(tmp_path: Path) -> None:
+    budgets = [open_ledger(tmp_path), open_ledger(tmp_path)]
+    made = [0, 0]
+    for number in range(60):
+        try:
+            budgets[number % 2].spend(call_for(f"S{number}"), NOON)
+            made[number % 2] += 1
+        except NotAsked:
+            continue
+    assert (sum(made), made) == (25, [13, 12])
+    assert [budget.made for budget in budgets] == made
+    assert open_ledger(tmp_path).count_today(NOON) == 25
+
+
+def test_what_another_run_learns_is_known_before_the_next_call(tmp_path: Path) -> None:
+    one, other = open_ledger(tmp_path), open_ledger(tmp_path)
+    one.spend(call_for("IBM"), NOON)
+    other.learn(call_for("IBM"), QuotaSpent("enough"), NOON)
+    with pytest.raises(NotAsked):
+        one.spend(call_for("IBM"), NOON)
+
+
+def test_a_torn_end_that_another_run_left_hides_no_call(tmp_path: Path) -> None:
+    budget = spend(tmp_path, 2, NOON)
+    with (tmp_path / "calls.jsonl").open("ab") as file:
+        file.write(b'{"at": "2026-11-20T17:00')
+    budget.spend(call_for("IBM"), NOON)
+    assert open_ledger(tmp_path).count_today(NOON) >= 3
 
 
 @hypothesis_settings(deadline=None, max_examples=30)

@@ -1,6 +1,10 @@
 """One bad answer costs its own call, no other symbol waits for it; what was not asked is said."""
 
 import json
+import os
+import subprocess
+import sys
+import termios
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +14,11 @@ import pytest
 
 from etl.archive import Archive
 from etl.budget import Budget, Limits
+from etl.extract import main
 from etl.forecast import describe_plan
 from etl.plan import Plan, find_session, make_plan
 from etl.settings import Settings
-from tests.extraction import KEY, raw_symbols, run_extract, set_day, settings_for
+from tests.extraction import KEY, ROOT, raw_symbols, run_extract, set_day, settings_for
 from tests.vendor import (
     SAYS,
     FakeClock,
@@ -360,6 +365,116 @@ def test_a_quota_answer_of_before_midnight_leaves_the_new_day_open(tmp_path: Pat
         assert vendor.symbols == ["A", "B", "C"]
         assert open_ledger(settings).left_today(midnight + timedelta(hours=1)) == 23
         assert open_ledger(settings).left_today(midnight - timedelta(seconds=1)) == 23
+
+
+class InterruptedClock(FakeClock):
+    """Ctrl-C at the third wait."""
+
+    waits = 0
+
+    def sleep(self, seconds: float) -> None:
+        self.waits += 1
+        if self.waits == 3:
+            raise KeyboardInterrupt
+        super().sleep(seconds)
+
+
+def test_a_run_that_the_keyboard_stops_has_its_calls_in_its_record(tmp_path: Path) -> None:
+    clock = InterruptedClock(friday_evening())
+    with open_vendor(clock=clock) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS=EIGHT)
+        with pytest.raises(KeyboardInterrupt):
+            run_extract(settings, clock)
+        record = newest_record(settings)
+        assert record["status"] == "failed"
+        assert record["calls"] == len(vendor.requests) == 3
+
+
+def test_full_history_on_a_free_key_says_what_is_free_and_asks_nothing_more(tmp_path: Path) -> None:
+    clock = FakeClock(friday_evening())
+    with open_vendor(clock=clock) as vendor:
+        settings = settings_for(
+            tmp_path, vendor, SYMBOLS="A,B,C", AV_OUTPUTSIZE="full", CORPORATE_ACTIONS_DAYS=30
+        )
+        for _ in range(2):
+            error = str(run_extract(settings, clock))
+            assert error.startswith("extract: nothing came; premium only: A: ")
+            assert "AV_OUTPUTSIZE=compact is free" in error
+        assert [(r.symbol, r.function) for r in vendor.requests] == [("A", BARS)]
+
+
+def test_raw_data_that_were_moved_away_are_no_error_where_nothing_new_came(tmp_path: Path) -> None:
+    clock = FakeClock(friday_evening())
+    with open_vendor(clock=clock) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS="A", CORPORATE_ACTIONS_DAYS=30)
+        run_extract(settings, clock)
+        finish_load(settings)
+        settings.raw_path.unlink()
+        set_day(clock, friday_evening() + timedelta(hours=1))
+        assert run_extract(settings, clock) is None
+
+
+def finish_load(settings: Settings) -> None:
+    for path in settings.runs_dir.glob("*.json"):
+        record = json.loads(path.read_text())
+        record["stages"]["load"] = {"status": "ok"}
+        path.write_text(json.dumps(record))
+
+
+def use_as_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch, **given: str) -> None:
+    named = {
+        "DATA_DIR": str(settings.data_dir),
+        "SOURCE": "alpha_vantage",
+        "AV_API_KEY": KEY,
+        "AV_BASE_URL": settings.av_base_url,
+        "SYMBOLS": ",".join(settings.symbols or ()),
+        "CORPORATE_ACTIONS_DAYS": "0",
+        "AV_CALLS_PER_SECOND": "0",
+        **given,
+    }
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("names", ["A,B,C", "A,B"], ids=["one comes", "nothing comes"])
+def test_each_failure_is_printed_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    names: str,
+) -> None:
+    with open_vendor(per_second=0, scripts={"A": b"<html>"}, unknown=("B",)) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS=names)
+        use_as_environment(settings, monkeypatch)
+        main([])
+    printed = capsys.readouterr().err
+    assert printed.count("unavailable: A: the vendor answered HTML, not JSON") == 1
+    assert printed.count("unknown symbol: B: check its spelling") == 1
+    assert printed.count("answered HTML") == 1
+
+
+def test_the_progress_bar_names_the_symbol_and_the_calls_that_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (40, 200))
+    with open_vendor(per_second=0, scripts={"A": b"{}"}) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS="A,B,C", AV_CALLS_PER_DAY=9)
+        use_as_environment(settings, monkeypatch, AV_CALLS_PER_DAY="9")
+        command = [sys.executable, "-m", "etl.extract"]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=theirs, stdout=theirs)
+        os.close(theirs)
+        shown = b"".join(iter(lambda: read_terminal(ours), b"")).decode()
+        assert process.wait() == 0, shown
+    os.close(ours)
+    assert "C, 6 calls left today, 1 failed" in shown
+
+
+def read_terminal(handle: int) -> bytes:
+    try:
+        return os.read(handle, 65_536)
+    except OSError:  # the other end is closed: how Linux says the end
+        return b""
 
 
 def test_key_is_no_part_of_what_the_plan_shows(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ ACTION_FIELDS = {
 }
 GET_A_KEY = "a free key is given at https://www.alphavantage.co/support/#api-key; put it in .env"
 TOO_FAST = "lower AV_CALLS_PER_SECOND, and let no other program use the key"
+FREE_BARS = "AV_OUTPUTSIZE=compact is free; full history needs a premium key"
+FREE_ACTIONS = "it needs a premium key; CORPORATE_ACTIONS_DAYS=0 stops asking"
 SPOKEN = ("error message", "information", "note", "message", "error", "detail")
 
 # Wordings since 2017, read in this order: the message of a burst also names the daily quota, and
@@ -47,11 +49,7 @@ WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
         Throttled,
         TOO_FAST,
     ),
-    (
-        r"premium (endpoint|feature)",
-        PremiumOnly,
-        "AV_OUTPUTSIZE=compact is free; full history needs a premium key",
-    ),
+    (r"premium (endpoint|feature)", PremiumOnly, FREE_BARS),
     (
         r"per day|\bdaily\b|rate limit",
         QuotaSpent,
@@ -70,6 +68,8 @@ def check_answer(status: int, body: bytes, symbol: str, function: str, key: str 
     message = redact(find_message(answer), key)
     for pattern, error, remedy in WORDINGS:
         if re.search(pattern, message, re.IGNORECASE):
+            if error is PremiumOnly and function != BARS:
+                remedy = FREE_ACTIONS
             raise error(f"{symbol}: {remedy} (the vendor said: {message[:SHOWN]})")
     raise explain_silence(status, body, symbol, message[:SHOWN])
 
