@@ -26,6 +26,7 @@ def describe_plan(settings: Settings, plan: Plan, budget: Budget, now: datetime)
     yield describe_budget(settings, budget, now)
     yield from describe_calls(plan.order[: budget.left_today(now)])
     yield forecast(settings, plan, budget, now)
+    yield describe_actions(settings, plan)
     if due := len(plan.action_calls):
         left = budget.left_today(now)
         is_short = left is not None and len(plan.order) > left
@@ -83,6 +84,18 @@ def describe_calls(asked: list[ReasonedCall]) -> Iterator[str]:
 def name_some(symbols: list[str]) -> str:
     more = len(symbols) - NAMED
     return ", ".join(symbols[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def describe_actions(settings: Settings, plan: Plan) -> str:
+    """Since when splits and dividends are known, and of which symbols they are not."""
+    known = [at for at in plan.actions_known_at.values() if at]
+    never = [symbol for symbol, at in plan.actions_known_at.items() if not at]
+    of = tell(len(plan.actions_known_at), "symbol")
+    said = f"splits and dividends: known of {len(known):,} of {of}"
+    since = f" (all asked on {min(known):%Y-%m-%d} or later)" if known else ""
+    rest = f"; never asked: {name_some(never)}" if never else ""
+    off = "" if settings.corporate_actions_days else "; CORPORATE_ACTIONS_DAYS=0 asks for none"
+    return said + since + rest + off
 
 
 def describe_ruled_out(plan: Plan) -> Iterator[str]:

@@ -36,8 +36,8 @@ class Plan:
     """What there is to ask, in order, each with its reason; and what is not to be asked.
 
     sessions: of each exchange the last closed session; None: its calendar does not say.
-    waiting: symbols whose vendor may not have that session yet. failed: calls that failed today,
-    and when they may be asked again.
+    waiting: symbols whose vendor may not have that session yet. failed: calls that failed today.
+    actions_known_at: since when the splits and dividends of a symbol are known; None: never asked.
     """
 
     sessions: dict[str | None, date | None] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class Plan:
     up_to_date: int = 0
     waiting: dict[str, datetime] = field(default_factory=dict)
     failed: list[tuple[Call, SourceError]] = field(default_factory=list)
+    actions_known_at: dict[str, datetime | None] = field(default_factory=dict)
 
     def list_calls(self) -> list[Call]:
         return [call for call, _ in self.order]
@@ -71,6 +72,7 @@ def make_plan(
             plan.waiting[call.symbol] = wait_until
         else:
             plan.calls.append((call, describe_failure(budget, call) or reason))
+    plan.actions_known_at = {s: find_actions_known(s, archive) for s in settings.symbols or ()}
     plan.action_calls = list(list_action_calls(settings, plan, archive, budget, now))
     plan.order = put_in_order(plan, archive, budget, now)
     return plan
@@ -172,6 +174,13 @@ def list_action_calls(
         if is_due and not is_ruled_out(plan, call, budget, now):
             asked = f"asked {entry.fetched_at:%Y-%m-%d}" if entry else "never asked"
             yield call, describe_failure(budget, call) or asked
+
+
+def find_actions_known(symbol: str, archive: Archive) -> datetime | None:
+    """The instant of the older of the last answers about splits and about dividends."""
+    entries = [archive.latest.get((symbol, function)) for function in ACTIONS]
+    instants = [entry.fetched_at for entry in entries if entry]
+    return min(instants) if len(instants) == len(ACTIONS) else None
 
 
 def put_in_order(plan: Plan, archive: Archive, budget: Budget, now: datetime) -> list[ReasonedCall]:

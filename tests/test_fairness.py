@@ -117,7 +117,7 @@ def test_a_failure_of_today_is_asked_again_by_retry_and_after_the_vendors_midnig
         )
         run_extract(settings, clock)
         assert vendor.symbols == ["A", "B", "A", "A"]
-        assert show_plan(settings, clock.now()).endswith("\nall are up to date")
+        assert "\nall are up to date\n" in show_plan(settings, clock.now())
 
 
 @pytest.mark.parametrize("script", [reply(b"", 503), hang_up], ids=["503", "hangs up"])
@@ -334,8 +334,29 @@ def test_the_plan_counts_and_names_in_groups(tmp_path: Path) -> None:
     assert "  bars      has 2026-11-20: A, B, C, D\n" in shown
     assert "  bars      never fetched: N00, N01" in shown
     assert "N09 and 3 more\n" in shown
-    assert len(shown.splitlines()) <= 9
+    assert len(shown.splitlines()) <= 10
     assert "34 calls for splits and dividends are due" in shown
+
+
+def test_the_plan_says_since_when_splits_and_dividends_are_known(tmp_path: Path) -> None:
+    clock = FakeClock(friday_evening())
+    with open_vendor(clock=clock) as vendor:
+        settings = settings_for(
+            tmp_path, vendor, SYMBOLS="A,B", CORPORATE_ACTIONS_DAYS=30, AV_CALLS_PER_DAY=5
+        )
+        never = "splits and dividends: known of 0 of 2 symbols; never asked: A, B\n"
+        assert never in show_plan(settings, clock.now())
+        run_extract(settings, clock)
+        half = "known of 1 of 2 symbols (all asked on 2026-11-20 or later); never asked: B\n"
+        assert half in show_plan(settings, clock.now())
+        set_day(clock, friday_evening() + DAY)
+        run_extract(settings, clock)
+        shown = show_plan(settings, clock.now())
+        assert shown.endswith("known of 2 of 2 symbols (all asked on 2026-11-20 or later)")
+        off = settings_for(tmp_path, vendor, SYMBOLS="A,B,C")
+        assert "never asked: C; CORPORATE_ACTIONS_DAYS=0 asks for none" in (
+            show_plan(off, clock.now())
+        )
 
 
 @pytest.mark.parametrize(
