@@ -7,6 +7,7 @@ settings     every setting of the API, declared once
 main         the application factory and `python -m api.main`
 database     opens the published file read-only, once a version: a snapshot
 gate         headers read once and bounded, Host, CORS, what keeps a browser careful
+room         how much may be in the making at once
 workers      blocking work in threads, its waiting and its running bounded
 cache        finished answers as bytes, looked up before routing
 passing      which routes the cache passes by

@@ -22,8 +22,9 @@ from api.errors import NoDatabase, build_problem
 from api.formats import FORMATS, choose_format, get_type
 from api.gate import SECURITY, Head, get_head, secure
 from api.memory import Answer, AnswerBackend, RawHeaders
-from api.once import Once
+from api.once import Flight, Once
 from api.passing import Passing
+from api.room import Hold, Room
 
 log = logging.getLogger("api")
 
@@ -50,7 +51,7 @@ class AnswerCache:
     `passing` tells the requests that go by it. `shortcut` may make the JSON answer to (snapshot,
     path, query) at once, before routing; None: it cannot. `fingerprint` is what the bytes of an
     answer depend on beside snapshot and request. Paths that begin with `states[0]` depend on what
-    `states[1]` describes too.
+    `states[1]` describes too. `room` is for what is in the making.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class AnswerCache:
         shortcut: Shortcut,
         fingerprint: str,
         states: tuple[str, Callable[[], str]],
+        room: Room,
     ) -> None:
         self.app = app
         self.backend = backend
@@ -70,6 +72,7 @@ class AnswerCache:
         self.shortcut = shortcut
         self.fingerprint = fingerprint
         self.states = states
+        self.room = room
         self.once: Once[Answer] = Once()
         self.quiet_until = 0.0
 
@@ -103,16 +106,20 @@ class AnswerCache:
         x_cache = X_MISS if answer is None else X_HIT
         if answer is None and (media, coding) == ("json", "identity"):
             answer = await self.cut_short(snapshot, scope, key)
-        if answer is None:
-            answer = await self.share(scope, key, receive, (media, coding))
-        if answer is None:  # the client is gone
-            return None
-        if is_conditional and answer.status == 200:
-            etag = build_etag(snapshot.generation, key)
-            if not may_match(head, etag):
-                return await send_answer(send, refuse_match(snapshot.generation), x_cache)
-            if head.get(b"if-none-match", b"").strip() == b"*":
-                return await self.send_unchanged(send, snapshot.generation, key)
+        if answer is not None:
+            return await self.finish(scope, send, key, answer, x_cache)
+        return await self.share(scope, receive, send, key, (media, coding))
+
+    async def finish(
+        self, scope: Scope, send: Send, key: str, answer: Answer, x_cache: tuple[bytes, bytes]
+    ) -> None:
+        """Send the answer, or say that its precondition does not hold."""
+        head, generation = get_head(scope), scope["state"]["snapshot"].generation
+        is_found = answer.status == 200
+        if is_found and b"if-match" in head and not may_match(head, build_etag(generation, key)):
+            return await send_answer(send, refuse_match(generation), x_cache)
+        if is_found and head.get(b"if-none-match", b"").strip() == b"*":
+            return await self.send_unchanged(send, generation, key)
         return await send_answer(send, answer, x_cache)
 
     def has_unchanged(self, head: Head, generation: str, key: str) -> bool:
@@ -138,17 +145,19 @@ class AnswerCache:
             log.warning("the store of answers fails: each is made anew", exc_info=True)
 
     async def share(
-        self, scope: Scope, key: str, receive: Receive, wanted: tuple[str, str]
-    ) -> Answer | None:
-        """The answer made once for all who ask for it now; None when this client went away.
+        self, scope: Scope, receive: Receive, send: Send, key: str, wanted: tuple[str, str]
+    ) -> None:
+        """Make the answer once for all who ask for it now, and send it to this one.
 
-        A client that goes away takes no other along; when all have gone, the work ends.
+        A client that goes away takes no other along; when all have gone, the work ends. Its memory
+        counts until the last has it.
         """
-        flight = self.once.join(key, lambda: self.compute(scope, key, wanted))
+        flight = self.once.join(key, lambda flight: self.compute(scope, key, wanted, flight))
         gone = asyncio.create_task(wait_until_gone(receive))
         try:
             await asyncio.wait((flight.task, gone), return_when=asyncio.FIRST_COMPLETED)
-            return flight.task.result() if flight.task.done() else None
+            if flight.task.done():
+                await self.finish(scope, send, key, flight.task.result(), X_MISS)
         finally:
             gone.cancel()
             flight.leave()
@@ -179,14 +188,17 @@ class AnswerCache:
             self.report_backend()
         return answer
 
-    async def compute(self, scope: Scope, key: str, wanted: tuple[str, str]) -> Answer:
+    async def compute(
+        self, scope: Scope, key: str, wanted: tuple[str, str], flight: Flight[Answer]
+    ) -> Answer:
         """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
-        (media, coding), snapshot = wanted, scope["state"]["snapshot"]
-        made = None
+        (media, coding), snapshot, made = wanted, scope["state"]["snapshot"], None
+        hold = Hold(self.room)
+        flight.on_left = hold.release
         if media == "json" and coding != "identity":  # else it was asked already
             made = await self.ask_shortcut(snapshot, scope)
         if made is None:
-            answer = await collect(self.app, build_scope(scope, media))
+            answer = await collect(self.app, build_scope(scope, media, hold))
             headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
             if answer.status != 200:
                 common = [*headers, *build_headers(snapshot.generation)]
@@ -208,7 +220,7 @@ class AnswerCache:
         return f"{generation} {self.fingerprint} {asked}"
 
 
-def build_scope(scope: Scope, media: str) -> Scope:
+def build_scope(scope: Scope, media: str, hold: Hold) -> Scope:
     """The request of a key: nothing is in it that two requests of one key may differ in."""
     kept = ("path", "raw_path", "query_string", "root_path", "asgi")
     accept = get_type(FORMATS[media]) if media in FORMATS else "none/none"
@@ -216,7 +228,7 @@ def build_scope(scope: Scope, media: str) -> Scope:
         **{name: scope[name] for name in kept if name in scope},
         **{"type": "http", "method": "GET", "http_version": "1.1", "scheme": "http"},
         "headers": [(b"accept", accept.encode())],
-        "state": {"snapshot": scope["state"]["snapshot"]},
+        "state": {"snapshot": scope["state"]["snapshot"], "hold": hold},
     }
 
 

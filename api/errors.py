@@ -25,6 +25,9 @@ log = logging.getLogger("api")
 
 IT = re.compile(r"^(Input|String)\b")  # what a message of pydantic begins with
 
+LONGEST_WORD, LONGEST_DETAIL = 80, 800
+LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+
 MEDIA_TYPE = "application/problem+json"
 OUR_FAULT = "Something went wrong here; the server's log says what."
 
@@ -74,6 +77,19 @@ class QueryTimeout(Problem):
         super().__init__(503, detail, {"Retry-After": "1"})
 
 
+def shorten(value: Any) -> Any:
+    """A text with its long words cut, and then itself; and so the texts of a list or a dict.
+
+    What is quoted was sent by the client, who knows it, and may be as long as an address.
+    """
+    if isinstance(value, str):
+        text = LONG_WORD.sub(lambda word: f"{word[0][:LONGEST_WORD]}…", value)
+        return text if len(text) <= LONGEST_DETAIL else f"{text[:LONGEST_DETAIL]}…"
+    if isinstance(value, Mapping):
+        return {name: shorten(each) for name, each in value.items()}
+    return [shorten(each) for each in value] if isinstance(value, list) else value
+
+
 def build_problem(
     status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
@@ -82,8 +98,8 @@ def build_problem(
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
-        **members,
+        "detail": shorten(detail),
+        **shorten(members),
     }
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
 
@@ -125,8 +141,8 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 def describe_invalid(request: Request, item: Mapping[str, Any]) -> dict[str, Any]:
     """One bad parameter: its name, what was got, and a message that says what is possible."""
     location: Sequence[Any] = item["loc"]
-    name = str(location[-1]) if len(location) > 1 else "request"
-    got = str(item.get("input", ""))[:80]
+    name = str(location[-1])[:LONGEST_WORD] if len(location) > 1 else "request"
+    got = str(item.get("input", ""))[:LONGEST_WORD]
     if item["type"] == "extra_forbidden":
         possible = ", ".join(list_parameters(request)) or "none here"
         message = f"unknown parameter {name}: possible are {possible}"

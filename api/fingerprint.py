@@ -26,7 +26,14 @@ ENCODERS = (
 NOT_SHAPING = frozenset(
     {
         *("data_dir", "log_level", "access_log", "api_host", "api_port", "api_workers"),
-        *("cache_max_mb", "db_memory_mb", "query_timeout", "cors_origins", "allowed_hosts"),
+        *(
+            "cache_max_mb",
+            "db_memory_mb",
+            "work_max_mb",
+            "query_timeout",
+            "cors_origins",
+            "allowed_hosts",
+        ),
     }
 )
 

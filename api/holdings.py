@@ -6,28 +6,34 @@ range is a slice of bytes.
 """
 
 import asyncio
-import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from api import queries
-from api.database import Database, Snapshot
+from api.database import CORES, Database, Snapshot
 from api.memory import Memory
+from api.once import Once
 from api.resample import resample
 from api.series import Days, Dividend, Series, Split, adjust, weigh_columns
 from api.texts import Prepared, index_rows, write_bars
 from api.turns import Turns
+from api.workers import Job, Workers
+
+T = TypeVar("T")
+
+FIGURES_PATIENCE = 30.0  # seconds to wait for a thread
 
 # The text of a bar takes twice the memory of its columns, so only what is in much use is worth it:
 # a symbol of which each bar was encoded so often.
 ROUNDS_TO_PREPARE = 4
 
-# Symbols that are read at once: beyond the number of cores each costs twice the time, for the
-# threads wait for each other.
-READERS = os.cpu_count() or 1
+# Symbols that one question reads: each has the whole time limit, and lets others in between.
+READ_AT_ONCE = 8
 
 # A symbol of so many days with so large a share of weekends trades on all days: there 2 of 7 are.
 LEAST_DAYS, LEAST_WEEKEND = 30, 0.2
@@ -53,8 +59,8 @@ class Holdings:
     def __init__(self, memory: Memory, database: Database) -> None:
         self.memory = memory
         self.database = database
-        self.under_way: dict[tuple[str, str], asyncio.Task[Holding]] = {}
-        self.reading = asyncio.Semaphore(READERS)
+        self.once: Once[Holding] = Once()
+        self.workers = Workers(CORES, "figures", FIGURES_PATIENCE)
         self.turns = Turns()
         self.preparing: set[asyncio.Task[None]] = set()
         self.catalog: tuple[str, queries.Catalog] | None = None
@@ -80,22 +86,52 @@ class Holdings:
         if held is not None:
             return held
         key = (snapshot.generation, name)
-        task = self.under_way.get(key)
-        if task is None:
-            task = asyncio.create_task(self.read(snapshot, name))
-            self.under_way[key] = task
-            task.add_done_callback(lambda _: self.under_way.pop(key, None))
-        return await asyncio.shield(task)
+        return await self.once.get(key, lambda _: self.read(snapshot, name))
 
     async def read(self, snapshot: Snapshot, symbol: str) -> Holding:
-        def question(cursor: queries.Cursor) -> Holding:
-            return read_holding(cursor, symbol, self.read_catalog(snapshot, cursor))
+        return (await self.read_some(snapshot, [symbol], None))[0]
 
-        async with self.reading:
-            held = await self.database.ask(snapshot, question)
-        held.generation = snapshot.generation
-        self.keep(held)
-        return held
+    async def take_many(
+        self, snapshot: Snapshot | None, symbols: Sequence[str], as_of: datetime | None = None
+    ) -> list[Holding]:
+        """The holdings of stored symbols, in the order given; or as they were known at `as_of`.
+
+        Some at a time in one question: a question a symbol would wait for a thread each time.
+        """
+        snapshot = snapshot or self.database.take_snapshot()
+        names = [symbol.strip().upper() for symbol in symbols]
+        held = {} if as_of else {n: each for n in names if (each := self.find(snapshot, n))}
+        missing = [name for name in names if name not in held]
+        for first in range(0, len(missing), READ_AT_ONCE):
+            some = missing[first : first + READ_AT_ONCE]
+            held |= zip(some, await self.read_some(snapshot, some, as_of), strict=True)
+        return [held[name] for name in names]
+
+    async def read_some(
+        self, snapshot: Snapshot, symbols: Sequence[str], as_of: datetime | None
+    ) -> list[Holding]:
+        """Read in one question; as they are now, they are kept."""
+
+        def question(cursor: queries.Cursor) -> list[Holding]:
+            catalog = self.read_catalog(snapshot, cursor)
+            return [read_holding(cursor, symbol, catalog, as_of) for symbol in symbols]
+
+        found = await self.database.ask(snapshot, question)
+        for held in found if as_of is None else ():
+            held.generation = snapshot.generation
+            self.keep(held)
+        return found
+
+    def count_bars(self, snapshot: Snapshot, symbols: Sequence[str]) -> int:
+        """The bars of stored symbols, as far as the catalog was read."""
+        catalog = self.catalog
+        if catalog is None or catalog[0] != snapshot.generation:
+            return 0
+        return sum(catalog[1][name].bars for name in symbols if name in catalog[1])
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Arithmetic on many rows, in a thread; no more at once than there are cores."""
+        return await self.workers.run(Job(work, lambda: None, float("inf")))
 
     def read_catalog(self, snapshot: Snapshot, cursor: queries.Cursor) -> queries.Catalog:
         """What is known of all symbols, read once a generation; two threads may both read it."""

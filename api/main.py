@@ -19,6 +19,7 @@ from api.holdings import Holdings
 from api.memory import Memory, MemoryBackend
 from api.passing import Passing
 from api.ranges import cut_range
+from api.room import Room
 from api.routes import (
     bars,
     dashboard,
@@ -36,6 +37,8 @@ from api.run_records import describe_folder
 from api.settings import ApiSettings, SettingsError, read_settings
 from api.shortcut import build_shortcut
 
+# Seconds that a thread may hold the interpreter against the event loop; Python's own is 0.005.
+SWITCH_INTERVAL = 0.001
 # Of CACHE_MAX_MB; the rest lies between the bytes that are counted and those of the process.
 COUNTED = 15 / 16
 EXPOSED = [
@@ -71,6 +74,7 @@ class Service(FastAPI):
 
 def create_app(settings: ApiSettings | None = None) -> Service:
     """An app of its own database and cache; nothing is opened before the first request."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     settings = settings or read_settings(ApiSettings)
     app = Service(
         title="Market Data Service",
@@ -101,6 +105,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         build_shortcut(app.state.holdings, settings.max_rows),
         build_fingerprint(settings),
         ("/etl/runs", partial(describe_folder, settings.runs_dir)),
+        Room(settings.work_max_mb * 2**20),
     )
     if settings.cors_origins:
         app.front = Cors(

@@ -8,34 +8,46 @@ T = TypeVar("T")
 
 
 class Flight(Generic[T]):
-    """One thing in the making; `join` it, and `leave` it when it is no longer waited for."""
+    """One thing in the making; `join` it, and `leave` it when it is no longer of use.
 
-    def __init__(self, once: "Once[T]", key: Hashable, task: asyncio.Task[T]) -> None:
-        self.once, self.key, self.task = once, key, task
+    on_left: called when the last has left.
+    """
+
+    task: asyncio.Task[T]
+
+    def __init__(self, once: "Once[T]", key: Hashable) -> None:
+        self.once, self.key = once, key
         self.waiting = 0
+        self.on_left: Callable[[], None] = lambda: None
 
     def leave(self) -> None:
         self.waiting -= 1
-        if not self.waiting and not self.task.done():
+        if self.waiting:
+            return
+        if not self.task.done():
             self.once.forget(self)
             self.task.cancel()
+        self.on_left()
+
+
+Make = Callable[[Flight[T]], Coroutine[Any, Any, T]]
 
 
 class Once(Generic[T]):
     def __init__(self) -> None:
         self.under_way: dict[Hashable, Flight[T]] = {}
 
-    def join(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> Flight[T]:
+    def join(self, key: Hashable, make: Make[T]) -> Flight[T]:
         """The flight of `key`, begun if there is none. Whoever joins must leave."""
         flight = self.under_way.get(key)
         if flight is None:
-            flight = Flight(self, key, asyncio.create_task(make()))
-            self.under_way[key] = flight
+            flight = self.under_way[key] = Flight(self, key)
+            flight.task = asyncio.create_task(make(flight))
             flight.task.add_done_callback(lambda _: self.forget(flight))
         flight.waiting += 1
         return flight
 
-    async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def get(self, key: Hashable, make: Make[T]) -> T:
         flight = self.join(key, make)
         try:
             return await asyncio.shield(flight.task)

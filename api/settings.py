@@ -45,6 +45,9 @@ class ApiSettings(Shared):
     db_memory_mb: int = declare(
         "DB_MEMORY_MB", "256", "memory of the API's DuckDB, a worker", to_integer(32)
     )
+    work_max_mb: int = declare(
+        "WORK_MAX_MB", "48", "memory for answers in the making, a worker", to_integer(1)
+    )
     max_rows: int = declare(
         "MAX_ROWS", "50000", "most rows of one answer, and the default limit", to_integer(1)
     )

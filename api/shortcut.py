@@ -21,6 +21,7 @@ from api.texts import encode_rows, slice_rows
 
 HEADERS: RawHeaders = [(b"content-type", JSON.encode())]
 PATH = "/instruments/"
+SLICED_AT_ONCE = 6_000  # rows of prepared text; more wait for room, in the route
 LONGEST_SYMBOL = 32  # as models.Symbol
 Days = tuple[date | None, date | None]
 
@@ -31,7 +32,7 @@ def build_shortcut(holdings: Holdings, max_rows: int) -> Shortcut:
     def answer_bars(held: Holding, days: Days) -> bytes | None:
         first, last = find_range(held.series, *days)
         prepared = holdings.find_rows(held)
-        if last - first > (max_rows if prepared else min(max_rows, ROWS_AT_ONCE)):
+        if last - first > min(max_rows, SLICED_AT_ONCE if prepared else ROWS_AT_ONCE):
             return None
         if prepared:
             rows = slice_rows(prepared, first, last)

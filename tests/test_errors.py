@@ -203,6 +203,41 @@ def test_a_refusal_says_what_is_possible(
     assert detail in body["detail"]
 
 
+LONG = "Q" * 30_000
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{BARS}?{LONG}=1",
+        f"{BARS}?{'W%20' * 10_000}=1",
+        f"{BARS}?{LONG}=1&{LONG}=2",
+        f"{BARS}?limit={LONG}",
+        f"{BARS}?start={LONG}",
+        f"{BARS}?as_of={LONG}",
+        f"{BARS}?fields={LONG}",
+        f"{BARS}?format={LONG}",
+        f"{BARS}?interval={LONG}",
+        f"/instruments/{LONG}",
+        f"/instruments?after={LONG}",
+        f"/ohlcv?symbols={LONG},{LONG}",
+        f"/ohlcv?symbols=AAPL&after={LONG}",
+        f"/screen?sort={LONG}",
+        f"{BARS.replace('ohlcv', 'indicators')}?names={LONG}",
+        f"/etl/runs/{LONG}",
+        f"/udf/history?symbol={LONG}&resolution=1D&from=1&to=2",
+        f"/udf/history?symbol=AAPL&resolution={LONG}&from=1&to=2",
+        f"/{LONG}",
+    ],
+    ids=lambda url: url.replace(LONG, "LONG")[:40],
+)
+def test_a_refusal_gives_back_little_of_what_was_sent(client: httpx.Client, url: str) -> None:
+    answer = client.get(url)
+    assert answer.status_code in (200, 404, 406, 422)
+    assert len(answer.content) < 3_000
+    assert answer.text.count("Q" * 81) == 0
+
+
 def test_an_unknown_symbol_names_the_nearest(client: httpx.Client) -> None:
     assert client.get("/instruments/APPL").json()["nearest"] == ["AAPL"]
     assert client.get("/instruments/IBN").json()["nearest"][0] == "IBM"

@@ -22,13 +22,15 @@ from api.figures.indicators import compute_indicators, parse_indicators
 from api.figures.performance import measure_performance
 from api.figures.returns import PERIODS_PER_YEAR, compute_returns
 from api.figures.rolling import roll
+from api.main import create_app
 from api.models import FigureQuery
 from api.resample import resample
+from api.routes import Store
 from api.routes.figures import answer_columns
 from api.series import Series, adjust, slice_days
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
-from tests.server import read_json, serve, walk_pages
+from tests.server import make_settings, read_json, serve, walk_pages
 
 AAPL = "/instruments/AAPL"
 DAYS = "start=2004-03-05&end=2008-10-10"
@@ -425,12 +427,15 @@ def test_more_rows_than_max_rows_are_refused(sample_dir: Path, path: str) -> Non
         assert client.get(f"{AAPL}/{path}?start=2013-01-01").status_code == 200
 
 
-def test_too_many_rows_are_refused_before_any_is_reckoned(stored: Stored) -> None:
+def test_too_many_rows_are_refused_before_any_is_reckoned(stored: Stored, tmp_path: Path) -> None:
+    state = create_app(make_settings(tmp_path, MAX_ROWS=100)).state
+    store = Store(state.settings, state.database, state.holdings, None)
+
     def fail() -> dict[str, Any]:
         raise AssertionError("it was reckoned")
 
     with pytest.raises(Problem, match="3270 rows are more than 100"):
-        asyncio.run(answer_columns(stored["AAPL"], FigureQuery(), 100, fail))
+        asyncio.run(answer_columns(store, stored["AAPL"], FigureQuery(), 1, fail))
 
 
 # The screen.

@@ -1,8 +1,8 @@
 """Thin: declare typed parameters, call, return. One module a resource."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
@@ -13,6 +13,7 @@ from api.errors import Problem
 from api.formats import JSON, encode_json
 from api.holdings import Holding, Holdings
 from api.queries import Cursor, Rows
+from api.room import BAR_BYTES, ROW_BYTES, Hold
 from api.settings import ApiSettings
 
 T = TypeVar("T")
@@ -32,6 +33,12 @@ class Store:
     database: Database
     holdings: Holdings
     snapshot: Snapshot | None
+    hold: Hold | None = None
+
+    async def reserve(self, need: int) -> None:
+        """Wait until there is room to make an answer that needs so many bytes."""
+        if self.hold is not None:
+            await self.hold.take(need)
 
     async def ask(self, question: Question[T], is_wide: bool = False) -> T:
         """The answer of the database, as `Database.ask` gives it."""
@@ -40,6 +47,15 @@ class Store:
     async def take(self, symbol: str) -> Holding:
         """The holding of a symbol, in any case. 404 Problem."""
         return await self.holdings.take(self.snapshot, symbol)
+
+    async def take_many(
+        self, symbols: Sequence[str], as_of: datetime | None = None
+    ) -> list[Holding]:
+        """The holdings of stored symbols, once there is room for them."""
+        snapshot = self.require_snapshot()
+        bars = self.holdings.count_bars(snapshot, symbols)
+        await self.reserve(bars * BAR_BYTES + min(bars, self.max_rows) * ROW_BYTES)
+        return await self.holdings.take_many(snapshot, symbols, as_of)
 
     def require_snapshot(self) -> Snapshot:
         """The snapshot, or the one there is by now: NoDatabase if there still is none."""
@@ -60,7 +76,8 @@ async def get_store(request: Request) -> Store:
     """One dependency for all that a route reads from: each one costs a part of an answer."""
     state = request.app.state
     snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
-    return Store(state.settings, state.database, state.holdings, snapshot)
+    hold: Hold | None = getattr(request.state, "hold", None)
+    return Store(state.settings, state.database, state.holdings, snapshot, hold)
 
 
 StoreOf = Annotated[Store, Depends(get_store)]

@@ -13,6 +13,7 @@ from api.errors import Problem
 from api.formats import JSON, Format, Page, build_headers, choose_format, encode_header, encode_json
 from api.holdings import Holding, derive_series, read_holding
 from api.models import BarsPage, BarsQuery, PageQuery, Symbol
+from api.room import ROW_BYTES
 from api.routes import Store, StoreOf, check_range, move_on
 from api.series import Series, cut_page, keep_bars, select_fields, slice_days
 
@@ -113,6 +114,7 @@ async def answer_page(
     store: Store, page: Page, chosen: Format, told: dict[str, object] | None = None
 ) -> Response:
     """A page in a format; `told` goes into a JSON answer, and into X- headers of the others."""
+    await store.reserve(len(page) * ROW_BYTES)
     if len(page) <= ROWS_AT_ONCE:
         body = chosen.encode(page)
     elif chosen.is_text:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
@@ -29,11 +28,15 @@ from api.models import (
     StatisticsQuery,
     Symbol,
 )
+from api.room import CELL_BYTES
 from api.routes import Store, StoreOf, answer_json, check_range
 from api.series import Floats, Series, find_range, slice_days
-from api.texts import encode_rows
+from api.texts import write_rows
 
 router = APIRouter(tags=["figures"])
+
+ROWS_AT_ONCE = 500  # more rows are encoded in turns with other requests
+CELLS_A_ROW = 10  # figures of one answer: so many times MAX_ROWS
 
 
 @router.get(
@@ -81,9 +84,10 @@ async def read_rolling(
     periods = query.periods or get_periods(query.interval, series)
     asked = (query.window, query.what, benchmark, query.risk_free, query.interval, periods)
     return await answer_columns(
+        store,
         series,
         query,
-        store.max_rows,
+        1,
         lambda: {query.what: roll(series, *asked)},
         {"periods": periods},
     )
@@ -107,7 +111,7 @@ async def read_indicators(
         raise Problem(422, str(error)) from None
     series = await take_series(store, symbol, query)
     return await answer_columns(
-        series, query, store.max_rows, lambda: compute_indicators(series, specs)
+        store, series, query, len(specs), lambda: compute_indicators(series, specs)
     )
 
 
@@ -124,7 +128,7 @@ async def read_returns(
     part = slice_days(series, query.start, query.end)
     check_size(len(part), store.max_rows)
     columns = {"timestamp": part.days[1:], "return": compute_returns(part, query.kind)}
-    return answer_rows({**describe(part), "count": max(0, len(part) - 1)}, columns)
+    return await answer_rows(store, {**describe(part), "count": max(0, len(part) - 1)}, columns)
 
 
 @router.get(
@@ -174,25 +178,45 @@ def check_size(rows: int, most: int) -> None:
         raise Problem(422, f"{rows} rows are more than {most} (MAX_ROWS): ask for a shorter range")
 
 
+def check_cells(rows: int, columns: int, most_rows: int) -> None:
+    most = CELLS_A_ROW * most_rows
+    if rows * columns > most:
+        raise Problem(
+            422,
+            f"{rows} rows of {columns} figures are more than {most} ({CELLS_A_ROW} x MAX_ROWS):"
+            " ask for a shorter range, or for fewer figures",
+        )
+
+
 async def answer_columns(
+    store: Store,
     series: Series,
     query: FigureQuery,
-    most: int,
+    count: int,
     compute: Callable[[], dict[str, Floats]],
     told: dict[str, Any] | None = None,
 ) -> Response:
-    """Columns over a whole series, cut to the range that was asked for; `told` goes along.
+    """`count` figures over a whole series, cut to the range that was asked for; `told` goes along.
 
     In a thread: wide windows take many times as long as an answer may hold up others.
     """
     first, last = find_range(series, query.start, query.end)
-    check_size(last - first, most)
-    columns = await anyio.to_thread.run_sync(compute)
+    check_size(last - first, store.max_rows)
+    check_cells(last - first, count, store.max_rows)
+    await store.reserve(len(series) * count * CELL_BYTES)
+    columns = await store.holdings.compute(compute)
     cut = {name: column[first:last] for name, column in columns.items()}
+    check_cells(last - first, len(cut), store.max_rows)
     description = {**describe(series), **(told or {}), "count": last - first}
-    return answer_rows(description, {"timestamp": series.days[first:last], **cut})
+    return await answer_rows(store, description, {"timestamp": series.days[first:last], **cut})
 
 
-def answer_rows(description: dict[str, Any], columns: dict[str, Any]) -> Response:
-    body = wrap_rows({**description, "next": None}, encode_rows(columns, "json"))
-    return Response(body, media_type=JSON)
+async def answer_rows(
+    store: Store, description: dict[str, Any], columns: dict[str, Any]
+) -> Response:
+    """Few rows at once; many piece by piece, in turns with other requests."""
+    rows = len(columns["timestamp"])
+    await store.reserve(rows * len(columns) * CELL_BYTES)
+    pieces = write_rows(columns, "json")
+    text = b"".join(pieces) if rows <= ROWS_AT_ONCE else await store.holdings.turns.join(pieces)
+    return Response(wrap_rows({**description, "next": None}, text), media_type=JSON)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
-import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
@@ -32,7 +31,6 @@ from api.routes.bars import (
     is_strict,
     leave_out_noted,
     read_format,
-    take_as_of,
     tell_view,
 )
 from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
@@ -57,8 +55,8 @@ async def read_many(
     limit, fields = check_page(store, query)
     chosen = read_format(request, query.format)
     known, unknown = await part_known(store, query.symbols)
-    found = await asyncio.gather(*(take_as_of(store, name, query.as_of) for name in known))
-    whole = await anyio.to_thread.run_sync(derive_parts, found, query)
+    found = await store.take_many(known, query.as_of)
+    whole = await store.holdings.compute(lambda: derive_parts(found, query))
     strict = (leave_out_noted(store, part) for part in whole)
     parts = await asyncio.gather(*strict) if is_strict(query) else whole
     left_out = sum(map(len, whole)) - sum(map(len, parts))
@@ -85,7 +83,7 @@ async def read_latest(
     """The newest daily bar of each symbol, as traded, in the order asked."""
     chosen = read_format(request, query.format)
     known, unknown = await part_known(store, query.symbols)
-    found = await asyncio.gather(*(store.take(name) for name in known))
+    found = await store.take_many(known)
     last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
     return await answer_page(store, Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
 
@@ -192,8 +190,8 @@ async def answer_matrix(
 ) -> Response:
     check_range(query.start, query.end)
     known, unknown = await part_known(store, query.symbols)
-    found = await asyncio.gather(*(store.take(name) for name in known))
-    matrices = await anyio.to_thread.run_sync(
+    found = await store.take_many(known)
+    matrices = await store.holdings.compute(
         lambda: compute_matrices(derive_parts(found, query), query.kind, periods)
     )
     matrices.pop(left_out)

@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import queries, udf
-from api.errors import OUR_FAULT, Problem, describe_invalid
+from api.errors import OUR_FAULT, Problem, describe_invalid, shorten
 from api.formats import JSON, encode_json
 from api.holdings import Holding, derive_series
 from api.passing import passes_cache
@@ -56,7 +56,7 @@ class UdfRoute(APIRoute):
 
 
 def answer_error(message: str, status: int = 200, headers: Any = None) -> Response:
-    return answer_udf({"s": "error", "errmsg": message}, status, headers)
+    return answer_udf({"s": "error", "errmsg": shorten(message)}, status, headers)
 
 
 def answer_udf(value: Any, status: int = 200, headers: Any = None) -> Response:
