@@ -10,7 +10,7 @@ import { drawLegend, drawQuote, emptyQuote } from "./legend.js";
 import { buildFalls, buildLines, rebaseAll } from "./lines.js";
 import { findInstruments, loadBars, loadCloses, loadIndicators, loadInstrument, loadRecord, loadStatistics, settle } from "./loading.js";
 import { listMarks, placeMarks } from "./marks.js";
-import { hideOverlay, showFault, showLoading, showMarks, showPartFault, showStatistics } from "./panels.js";
+import { hideOverlay, showActionsKnown, showFault, showLoading, showMarks, showPartFault, showStatistics } from "./panels.js";
 import { changeState, getState, isSame } from "./state.js";
 import { showTakeaway } from "./takeaway.js";
 
@@ -157,6 +157,7 @@ export class ChartView {
     showControls(state, this.shown);
     drawQuote(state, this.held, this.places);
     this.drawLegend(this.places[1]);
+    showActionsKnown(this.held.instrument?.actions_known_at);
     showTakeaway({ ...state, against: [...this.held.closes.keys()] }, this.shown, pages);
     if (recordFault) showPartFault("events", recordFault, () => this.load(getState()));
     else showMarks(marks, this.shown, state.hidden, (mark) => this.hands.point(mark));
@@ -196,10 +197,14 @@ export class ChartView {
     this.held = { ...NOTHING };
     this.shown = this.places = null;
     emptyQuote(getState());
-    for (const id of ["legend", "statistics", "statistics-of", "events", "events-of", "take"]) find(id).replaceChildren();
+    for (const id of ["legend", "statistics", "statistics-of", "events", "events-of", "actions-of", "take"]) find(id).replaceChildren();
     const ways = (fault.nearest ?? []).map((name) => ({ label: name, act: () => changeState({ symbol: name }) }));
     const retry = { label: "Retry", act: () => this.load(getState()) };
     showFault("error", fault.title ?? "Something went wrong", fault.detail ?? fault.message, [...ways, retry]);
+  }
+
+  get hasFailed() {
+    return this.stage.dataset.state === "error";
   }
 
   set(name) {

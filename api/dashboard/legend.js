@@ -28,8 +28,10 @@ function tellChange(change, label, title) {
   return make("span", { class: "change", title }, make("b", { class: kind }, writePercent(change, 2, true)), make("small", {}, ` ${label}`));
 }
 
-function describeInstrument({ exchange, calendar = exchange, source }, adjustment) {
-  return [calendar && `${calendar} calendar`, source, ADJUSTED[adjustment]].filter(Boolean).join(" · ");
+function describeInstrument({ exchange, calendar = exchange, source, actions_known_at: known }, adjustment) {
+  const isUnsure = adjustment !== "raw" && known === null;
+  const adjusted = isUnsure ? "not adjusted: splits and dividends were never asked for" : ADJUSTED[adjustment];
+  return [calendar ? `${calendar} calendar` : "calendar not known", source, adjusted].join(" · ");
 }
 
 /** Where there are no bars to tell of: the symbol that was asked for. */

@@ -59,6 +59,19 @@ export async function findInstruments(text, limit, signal) {
   return (await ask(buildUrl("instruments", { q: text.trim(), limit }), signal)).data;
 }
 
+/**
+ * The instrument of exactly this symbol, or undefined: a list with none in it, not a 404. Nothing that
+ * contains the symbol comes between it and the text it is asked for after.
+ */
+export async function findInstrument(symbol) {
+  const name = symbol.trim().toUpperCase();
+  if (!name || name.length > 31) return undefined;
+  const before = String.fromCodePoint(name.codePointAt(name.length - 1) - 1);
+  const after = `${name.slice(0, -1)}${before}~`;
+  const [found] = (await ask(buildUrl("instruments", { q: name, after, limit: 1 }))).data;
+  return found?.symbol === name ? found : undefined;
+}
+
 /** What the store says of a symbol's days, whole: notes, gaps, splits and dividends, revisions. */
 export async function loadRecord(symbol, signal) {
   const list = (resource) => askAll(buildUrl(buildPath(symbol, resource)), signal);

@@ -2,10 +2,12 @@
 
 import { ChartView } from "./chart_view.js";
 import { watchTheme } from "./colors.js";
+import { describeCondition } from "./condition.js";
 import { makeCombobox } from "./combobox.js";
 import { addCompared, buildControls } from "./controls.js";
 import { find, make } from "./elements.js";
 import { showHealth } from "./health_view.js";
+import { watchService } from "./poll.js";
 import { ask, buildUrl, noteGeneration, watchGeneration } from "./service.js";
 import { changeState, getState, isSame, watchState } from "./state.js";
 
@@ -36,16 +38,17 @@ function wireTabs() {
   });
 }
 
-/** How the store is, in the top line; asked again when the page is looked at. */
+/** How the store is, in the top line. */
 async function showStore() {
   const store = find("store");
   try {
-    const { status, generation, last, fault } = await ask(buildUrl("health"));
-    const dot = make("i", { class: `dot ${status}`, "aria-hidden": "true" });
-    const told = make("span", { class: "generation" }, ` · generation ${generation}`);
-    store.replaceChildren(dot, make("span", {}, `${status} · bars to ${last ?? "–"}`, told));
-    store.title = fault ?? "";
-    noteGeneration(generation);
+    const health = await ask(buildUrl("health"));
+    const { level, words } = describeCondition(health);
+    const dot = make("i", { class: `dot ${level}`, "aria-hidden": "true" });
+    const told = make("span", { class: "generation" }, ` · generation ${health.generation}`);
+    store.replaceChildren(dot, make("span", {}, words.join(" · "), told));
+    store.title = health.fault ?? words.join(", ");
+    noteGeneration(health.generation);
   } catch (fault) {
     store.replaceChildren(make("i", { class: "dot error", "aria-hidden": "true" }), fault.title ?? "No answer");
     store.title = fault.detail ?? "";
@@ -70,7 +73,12 @@ watchGeneration(() => {
   showStore();
 });
 document.addEventListener("keydown", focusSearch);
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && showStore());
 find("view-chart").addEventListener("submit", (event) => event.preventDefault());
 render(getState(), null);
 showStore();
+watchService(async () => {
+  await showStore();
+  // what could not be shown may be there now; the runs of the ETL are not of the generation
+  const { tab } = getState();
+  if (tab === "health" || view.hasFailed) render(getState(), null, true);
+});

@@ -3,7 +3,7 @@
 import { find, make, makeTable } from "./elements.js";
 import { TITLES } from "./marks.js";
 import { KINDS, changeState } from "./state.js";
-import { writeCount, writeNumber, writePercent, writePlural, writePrice, writeShort } from "./texts.js";
+import { writeCount, writeInstant, writeNumber, writePercent, writePlural, writePrice, writeShort } from "./texts.js";
 
 const MOST_LISTED = 200;
 
@@ -67,6 +67,12 @@ export function showMarks(marks, shown, hidden, point) {
   if (listed.length > MOST_LISTED) items.push(make("li", { class: "quiet" }, `and ${writeCount(listed.length - MOST_LISTED)} older: show fewer days`));
   const nothing = make("p", { class: "quiet" }, marks.length ? "None in the days shown." : "None: no split, dividend, note, gap or revision.");
   find("events").replaceChildren(items.length ? make("ul", { class: "events" }, items) : nothing);
+}
+
+/** Since when splits and dividends are known: `known` is an instant; null: they were never asked for. */
+export function showActionsKnown(known) {
+  const text = known === null ? "Splits and dividends were never asked for." : known && `Splits and dividends as of ${writeInstant(known)}.`;
+  find("actions-of").textContent = text ?? "";
 }
 
 export function describeMark({ day, kind, title, why }) {

@@ -72,6 +72,7 @@ def read_last_run(folder: Path) -> dict[str, Any] | None:
         return {
             "run_id": record["run_id"],
             "status": worst,
+            "failed": len(record["stages"].get("extract", {}).get("failures", {})),
             "stages": {name: stage["status"] for name, stage in record["stages"].items()},
             "finished_at": max(finished, default=None),
         }
