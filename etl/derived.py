@@ -79,6 +79,7 @@ def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:
 def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     """`symbol_exchanges` of the bars that come, and `sessions` of those exchanges, and of those of
     `new_actions`, over all their bars."""
+    default = sessions.check_exchange(default)
     symbols = [
         row[0] for row in connection.execute("SELECT DISTINCT symbol FROM incoming").fetchall()
     ]

@@ -156,6 +156,8 @@ FUTURES = read_words(
 )
 ICE_FUTURES = read_words("CC CT DX KC OJ SB")
 FUTURE_FORM = re.compile(r"([A-Z0-9]{1,8}?)(=F|\.F|\d?!)")
+# CLK20, ESZ2025: root, month and year.
+CONTRACT_FORM = re.compile(r"([A-Z0-9]{1,3})[FGHJKMNQUVXZ](\d{2}|20\d{2})")
 INDEX_FORM = re.compile(r"[\^$.].*|I:.*|.*\.(INDX|INDEX)")
 
 
@@ -186,6 +188,9 @@ def find_traded_at(symbol: str) -> str | None:
     future = FUTURE_FORM.fullmatch(symbol)
     if future and (future[2] != ".F" or future[1] in FUTURES | ICE_FUTURES):
         return "IEPA" if future[1] in ICE_FUTURES else "CMES"
+    contract = CONTRACT_FORM.fullmatch(symbol)
+    if contract and contract[1] in FUTURES:
+        return "CMES"
     if is_crypto(symbol.removesuffix("=X")):
         return "24/7"
     return "24/5" if symbol.endswith("=X") or is_currency_pair(symbol) else None
@@ -214,3 +219,19 @@ def find_listed_at(symbol: str, default: str | None) -> str | None:
     if not dot or suffix in CLASSES:
         return default
     return SUFFIXES.get(suffix)
+
+
+# Forms of what may trade at zero or below: futures, rates and yields, differences of two prices.
+CONTRACT = r"[A-Z0-9]{1,3}[FGHJKMNQUVXZ](\d{2}|20\d{2})"
+SIGNED_FORMS = "|".join(
+    (
+        r"[A-Z0-9]{1,8}(=F|\d?!)",
+        rf"({'|'.join(sorted(FUTURES | ICE_FUTURES))})\.F",
+        rf"{CONTRACT}(\.(CME|CBT|CBOT|CMX|NYM|NYB))?",
+        r"\^(IRX|FVX|TNX|TYX)",
+        r"\^?[A-Z]{2}\d{1,2}[YM]T?(=RR)?|\d{1,2}[A-Z]{2}Y\.B",  # US10Y, DE10YT=RR, 10DEY.B
+        r"DGS\d+|DTB\d+|DFII\d+|DFF|EFFR|SOFR|ESTR|EONIA|FEDFUNDS|EURIBOR\w*",
+        r"T\d+Y(\d+[YM]|IE|FF)|.*(SPREAD|SPRD).*",
+        rf"({CONTRACT}|[A-Z]{{1,3}}\d{{1,2}}|.+(=F|!))-({CONTRACT}|[A-Z]{{1,3}}\d{{1,2}}|.+(=F|!))",
+    )
+)

@@ -11,6 +11,7 @@ import duckdb
 
 from etl import stage
 from etl.errors import InputError
+from etl.quality import IS_REJECTED, IS_UNREADABLE_SYMBOL, REASON, REREAD, bind
 from etl.schema import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES
 from etl.settings import Settings
 from etl.uniqueness import find_unproven
@@ -40,7 +41,7 @@ def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: 
     connection.execute(
         f"CREATE TEMP VIEW incoming AS SELECT {', '.join(picked)} FROM {stage.scan(path)}"
     )
-    check_rows(connection, path)
+    check_rows(connection, settings, path)
 
 
 def check_types(columns: dict[str, str], path: Path) -> None:
@@ -55,13 +56,14 @@ def check_types(columns: dict[str, str], path: Path) -> None:
             )
 
 
-def check_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """NULL and doubled keys, and values that no store may hold."""
+def check_rows(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
+    """NULL and doubled keys, and rows that transform would reject."""
     counted = ", ".join(f"count(*) FILTER ({condition})" for _, condition in CLEAN_BREACHES)
     counts = connection.execute(f"SELECT {counted} FROM incoming").fetchall()[0]
     for (breach, _), count in zip(CLEAN_BREACHES, counts, strict=True):
         if count:
             raise InputError(f"{path}: {count} rows with {breach}: run it through etl.transform")
+    check_values(connection, settings, path)
     check_keys(connection, path)
     bases = connection.execute(
         "SELECT symbol FROM incoming GROUP BY symbol HAVING count(DISTINCT basis) > 1 LIMIT 1"
@@ -71,6 +73,40 @@ def check_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     mixed = "SELECT bool_or(source = 'sample') AND NOT bool_and(source = 'sample') FROM incoming"
     if connection.execute(mixed).fetchall()[0][0]:
         raise InputError(f"{path} mixes the sample with real bars: load the real ones alone")
+
+
+def check_values(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
+    """InputError where a rule of transform rejects a row."""
+    reread = ", ".join(f"{sql} AS {name}" for name, sql in REREAD.items())
+    rows = f"(SELECT *, {reread} FROM incoming)"
+    if not has_rejected(connection, settings, rows):
+        return
+    reasons = connection.execute(
+        bind(
+            f"""SELECT reason, count(*), arg_min(symbol, timestamp), min(timestamp)::DATE::VARCHAR
+            FROM (SELECT symbol, timestamp, {REASON} AS reason FROM {rows})
+            WHERE reason IS NOT NULL GROUP BY reason ORDER BY ALL""",
+            settings,
+        )
+    ).fetchall()
+    listed = "; ".join(
+        f"{count:,} rows with {reason} (the first: {symbol} {day})"
+        for reason, count, symbol, day in reasons
+    )
+    raise InputError(f"{path}: {listed}: run it through etl.transform, which keeps the rest")
+
+
+def has_rejected(connection: duckdb.DuckDBPyConnection, settings: Settings, rows: str) -> bool:
+    """Whether any row is rejected: cheaper than the reason of each. A symbol is looked at once."""
+    found = connection.execute(
+        bind(
+            f"""SELECT EXISTS (FROM (SELECT DISTINCT symbol FROM incoming)
+                               WHERE {IS_UNREADABLE_SYMBOL})
+            OR EXISTS (FROM {rows} WHERE {IS_REJECTED})""",
+            settings,
+        )
+    ).fetchall()
+    return bool(found[0][0])
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

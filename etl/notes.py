@@ -15,6 +15,8 @@ import duckdb
 
 from etl import breaks
 from etl.breaks import Rule
+from etl.exchanges import INDEX_FORM
+from etl.stage import quote
 
 CONTEXT = breaks.CONTEXT  # bars on each side that decide what is said of a bar
 AROUND = CONTEXT + breaks.REACH  # bars looked at on each side of a bar that stirs
@@ -40,7 +42,18 @@ ROW_RULES = (
         )
         for price in ("open", "close")
     ),
-    Rule("zero volume", "volume = 0", "'no share was traded'"),
+    # currencies and indices have no volume of their own: vendors write 0 on every bar
+    Rule(
+        "zero volume",
+        "volume = 0 AND exchange IS DISTINCT FROM '24/5'"
+        f" AND NOT regexp_full_match(symbol, {quote(INDEX_FORM.pattern)})",
+        "'nothing was traded'",
+    ),
+    Rule(
+        "not positive",
+        "low <= 0 OR open <= 0 OR close <= 0 OR high <= 0",
+        "format('the lowest price is {:.6g}', least(open, high, low, close))",
+    ),
 )
 
 STALE = Rule(

@@ -1,13 +1,19 @@
 """The rules by which a raw row becomes a bar, or is rejected with a reason.
 
-Everything here is SQL text over one raw file: TYPED says how each text is read, RULES which
-readings are refused. The first rule that holds names the reason. Suspicious but possible rows
-(a price spike, an open outside low to high) are no reason to reject and stay as they are.
+Everything here is SQL text over one file: TYPED says how each text is read, RULES which readings
+are refused. The first rule that holds names the reason. transform rejects such rows of a raw file,
+load refuses a clean file that holds any (REREAD). Suspicious but possible rows (a price spike, an
+open outside low to high) are no reason to reject and stay as they are.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from etl.exchanges import SIGNED_FORMS
 from etl.schema import PRICES
+from etl.settings import Settings
+from etl.stage import quote
 
 # What vendors and spreadsheets write where there is no value.
 NO_VALUE = "('', 'null', 'none', 'nan', 'na', 'n/a', '-')"
@@ -74,6 +80,19 @@ TYPED = {
 }
 
 
+def bind(condition: str, settings: Settings) -> str:
+    """The SQL of rules, with today's date and the symbols whose prices may be zero or below."""
+    patterns = "|".join((SIGNED_FORMS, *map(translate_pattern, settings.signed_symbols or ())))
+    return condition.replace("$today", f"DATE '{datetime.now(UTC):%Y-%m-%d}'").replace(
+        "$signed", f"regexp_full_match(symbol, {quote(patterns)})"
+    )
+
+
+def translate_pattern(pattern: str) -> str:
+    """The regular expression of a symbol in which * stands for anything."""
+    return ".*".join(re.escape(part) for part in pattern.split("*"))
+
+
 def first_if(condition: str, other: str) -> str:
     """SQL: both hold; `other` costs more, and AND would not be sure to look at it last."""
     return f"CASE WHEN {condition} THEN {other} END"
@@ -99,11 +118,11 @@ RULES = (
     ),
     Rule("time of day", "timestamp <> date_trunc('day', timestamp)"),
     # a day ahead: it is tomorrow already in the east
-    Rule("future date", "timestamp > $today::DATE + 1"),
+    Rule("future date", "timestamp > $today + 1"),
     Rule("missing price", over_prices(first_if("{p} IS NULL", is_absent("raw_{p}")))),
     Rule("unreadable number", over_prices("{p} IS NULL")),
     Rule("not finite", over_prices("NOT isfinite({p})")),
-    Rule("not positive", over_prices("{p} <= 0")),
+    Rule("not positive", first_if(over_prices("{p} <= 0"), "NOT $signed")),
     Rule("high below low", "high < low"),
     Rule(
         "unreadable number",
@@ -126,4 +145,13 @@ RULES = (
 )
 DUPLICATE = "duplicate"
 
+# Column of the typed row → SQL over a clean row, which has no text: absent where a value is NULL.
+REREAD = {
+    "volume_number": "volume::DOUBLE",
+    "exact_volume": "NULL::DECIMAL(38, 6)",
+    **{f"raw_{name}": "NULL::VARCHAR" for name in ("symbol", "timestamp", *PRICES, "volume")},
+}
+
 REASON = "CASE " + " ".join(f"WHEN {r.condition} THEN '{r.reason}'" for r in RULES) + " END"
+IS_UNREADABLE_SYMBOL = RULES[0].condition
+IS_REJECTED = " OR ".join(f"({rule.condition})" for rule in RULES[1:])

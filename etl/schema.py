@@ -31,18 +31,11 @@ CLEAN_TYPES = {
 }
 CLEAN_COLUMNS = tuple(CLEAN_TYPES)
 
-# What a clean file promises beyond its types: (what is wrong with a row, condition).
+# What a clean file promises beyond its types and the rules of etl.quality: (what is wrong with a
+# row, condition).
 CLEAN_BREACHES = (
     ("a NULL key", "timestamp IS NULL OR symbol IS NULL"),
-    (
-        "a symbol that is empty, padded or not upper case",
-        "symbol = '' OR symbol <> upper(trim(symbol))",
-    ),
-    ("a timestamp that is not midnight", "timestamp <> date_trunc('day', timestamp)"),
-    *(
-        (f"a {name} that is missing or not finite", f"{name} IS NULL OR NOT isfinite({name})")
-        for name in PRICES
-    ),
+    ("a symbol that is padded or not upper case", "symbol <> upper(trim(symbol))"),
 )
 
 # 2: digests of another arithmetic (etl.digests).

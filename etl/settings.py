@@ -229,6 +229,13 @@ class Settings(Shared):
         "calendar (MIC) of symbols whose form names none: its sessions are expected",
         str.upper,
     )
+    signed_symbols: tuple[str, ...] | None = declare(
+        "SIGNED_SYMBOLS",
+        "",
+        "symbols whose prices may be zero or below (* stands for anything), beside futures, rates"
+        " and spreads known by their form (CL=F, CLK20, ^IRX, US10Y)",
+        to_symbols,
+    )
     corporate_actions_days: int = declare(
         "CORPORATE_ACTIONS_DAYS",
         "30",

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from etl import stage, stage_files
 from etl.errors import EtlError, InputError
-from etl.quality import DUPLICATE, REASON, TYPED, read_date
+from etl.quality import DUPLICATE, REASON, TYPED, bind, read_date
 from etl.schema import CLEAN_COLUMNS, PRICES, RAW_ACTIONS, RAW_BARS
 from etl.settings import Settings, SettingsError
 from etl.uniqueness import find_unproven
@@ -124,9 +124,8 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
         for sign, day in (("<", settings.start_date), (">", settings.end_date))
         if day
     ]
-    today = f"DATE '{datetime.now(UTC):%Y-%m-%d}'"
     outside = f"CASE WHEN {' OR '.join(bounds)} THEN '{OUT_OF_RANGE}' END" if bounds else "NULL"
-    reason = f"coalesce({outside}, {REASON.replace('$today', today)})"
+    reason = f"coalesce({outside}, {bind(REASON, settings)})"
     kept = ", ".join(("place", *PROVENANCE))
     # renamed, not packed as one struct: each text that repeats is then read and cast once
     text = ", ".join(f"{name} AS raw_{name}" for name in TEXTS)

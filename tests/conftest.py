@@ -74,7 +74,8 @@ def make_bars(path: Path, bars: Sequence[Bar], **extra: str) -> Path:
 
 
 def make_row(symbol: str, day: str, close: float, volume: int | None = 1000) -> dict[str, Any]:
-    prices = {"open": close, "high": close + 1, "low": close - 1, "close": close}
+    low = close / 2 if 0 < close <= 1 else close - 1
+    prices = {"open": close, "high": close + 1, "low": low, "close": close}
     return {
         "timestamp": datetime.fromisoformat(day),
         "symbol": symbol,

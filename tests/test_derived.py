@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from etl import extract, load, transform, verify
+from etl.errors import InputError
 from etl.sessions import last_closed_session
 from tests.conftest import Bar, call_stage, make_bars, query_store, read_bars
 from tests.server import read_json, serve
@@ -23,6 +24,7 @@ from tests.stores import (
 
 CLOSED = "2020-05-08T20:00:00"  # of the session of that day in New York, in UTC
 AT_14_07 = "2020-05-08T18:07:03"
+LATER = "2024-06-03T12:00:00"
 NEXT_DAY = "2020-05-09T00:15:00"
 SEEN: Bar = ("IBM", "2020-05-08", 121.79, 2_538_547)
 FINAL: Bar = ("IBM", "2020-05-08", 122.99, 5_002_300)
@@ -110,9 +112,38 @@ def test_coverage_says_which_bars_are_provisional(data_dir: Path) -> None:
     assert said["provisional"] == ["2020-05-08"]
 
 
-# Gaps
+# Prices and volumes that mean something else elsewhere
 
-LATER = "2024-06-03T12:00:00"
+
+SIGNED = ["CL=F", "CLK20", "ZN=F", "NG.F", "^IRX", "US03M", "T10Y2Y", "CL1-CL2", "NYM-WTI.SPREAD"]
+SHARES = ["IBM", "BRK.B", "SAP.F", "^GSPC", "BTC-USD", "EURUSD", "7203.T", "005930"]
+
+
+def test_a_price_of_zero_or_below_is_kept_with_a_note_where_it_may_be_real(data_dir: Path) -> None:
+    load_answer(data_dir, LATER, *((symbol, "2020-04-20", -37.63) for symbol in SIGNED))
+    assert [row[:3] for row in read_notes(data_dir, "not positive")] == [
+        (symbol, "2020-04-20", "not positive") for symbol in sorted(SIGNED)
+    ]
+    for symbol in SHARES:
+        with pytest.raises(InputError, match="1 rows with not positive"):
+            load_answer(data_dir, LATER, (symbol, "2020-04-20", -0.01))
+
+
+def test_further_symbols_that_may_be_negative_can_be_named(data_dir: Path) -> None:
+    named = {"SIGNED_SYMBOLS": "CARRY,ARB.*"}
+    load_answer(data_dir, LATER, ("CARRY", "2024-01-02", -1.0), ("ARB.1", "2024-01-02", 0), **named)
+    with pytest.raises(InputError, match="ARBX"):
+        load_answer(data_dir, LATER, ("ARBX", "2024-01-02", -1.0), **named)
+
+
+def test_no_volume_is_noted_where_vendors_never_give_one(data_dir: Path) -> None:
+    symbols = ["EURUSD", "JPY=X", "^FTSE", "IBM", "BTC-USD", "OPAP.AT"]
+    load_answer(data_dir, LATER, *((symbol, "2024-01-02", 5.0, 0) for symbol in symbols))
+    noted = {row[0] for row in read_notes(data_dir, "zero volume")}
+    assert noted == {"IBM", "BTC-USD", "OPAP.AT"}
+
+
+# Gaps
 
 
 def load_days(data_dir: Path, *days: str, at: str = LATER, symbol: str = "X") -> None:

@@ -187,16 +187,38 @@ BREACHES: dict[str, tuple[Columns, str]] = {
         {"timestamp": pa.array([DAY, None], pa.timestamp("us"))},
         "1 rows with a NULL key",
     ),
-    "lower case": ({"symbol": pa.array(["A", "b"])}, "a symbol that is empty, padded or not upper"),
-    "padded": ({"symbol": pa.array(["A", "B "])}, "a symbol that is empty, padded or not upper"),
-    "empty symbol": ({"symbol": pa.array(["A", ""])}, "a symbol that is empty, padded or not"),
+    "lower case": ({"symbol": pa.array(["A", "b"])}, "a symbol that is padded or not upper"),
+    "padded": ({"symbol": pa.array(["A", "B "])}, "a symbol that is padded or not upper"),
+    "empty symbol": ({"symbol": pa.array(["A", ""])}, "1 rows with unreadable symbol"),
+    "a pair": ({"symbol": pa.array(["A", "BTC/USD"])}, "unreadable symbol (the first: BTC/USD"),
+    "a sentence": ({"symbol": pa.array(["A", "X" * 33])}, "1 rows with unreadable symbol"),
     "time of day": (
         {"timestamp": pa.array([DAY, DAY.replace(hour=16)], pa.timestamp("us"))},
-        "1 rows with a timestamp that is not midnight",
+        "1 rows with time of day (the first: B 2012-01-03)",
     ),
-    "null price": ({"low": pa.array([1.5, None])}, "1 rows with a low that is missing or not"),
-    "nan price": ({"close": pa.array([1.5, float("nan")])}, "1 rows with a close that is missing"),
-    "endless price": ({"high": pa.array([1.5, float("inf")])}, "1 rows with a high that is"),
+    "null price": ({"low": pa.array([1.5, None])}, "1 rows with missing price"),
+    "nan price": ({"close": pa.array([1.5, float("nan")])}, "1 rows with not finite"),
+    "no price": ({"low": pa.array([1.5, 0.0])}, "1 rows with not positive (the first: B "),
+    "negative": ({"open": pa.array([-1.5, -2.0])}, "2 rows with not positive (the first: "),
+    "high below low": ({"high": pa.array([1.5, 1.4])}, "1 rows with high below low"),
+    "negative volume": ({"volume": pa.array([7, -7], pa.int64())}, "1 rows with negative volume"),
+    **{
+        f"day {number}": (
+            {"timestamp": pa.array([0, number * 86_400_000_000], pa.timestamp("us"))},
+            f"1 rows with {reason} (the first: B ",
+        )
+        for number, reason in (
+            (47_000, "future date"),  # 2098
+            (6_580_000, "future date"),  # the year 19985
+            (-140_000, "unreadable date"),  # 1586
+            (-800_000, "unreadable date"),  # before Christ
+        )
+    },
+    "endless time": (
+        {"timestamp": pa.array([0, 2**63 - 1], pa.timestamp("us"))},
+        "1 rows with unreadable date (the first: B infinity)",
+    ),
+    "endless price": ({"high": pa.array([1.5, float("inf")])}, "1 rows with not finite"),
     "text price": ({"open": pa.array(["1.5", "1.5"])}, "column open is VARCHAR, wanted DOUBLE"),
     "float price": (
         {"open": pa.array([1.5, 1.5], pa.float32())},

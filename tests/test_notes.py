@@ -330,7 +330,9 @@ def test_prices_of_zero_or_less_are_left_to_other_rules() -> None:
     series = Series()
     series.prices[:, 40] = [-1, 1, -38, -37.63]
     series.prices[:, 41] = 0
-    assert set(judge(series)) <= {"close outside range", "open outside range"}
+    noted = judge(series)
+    assert noted.pop("not positive") == [40, 41]
+    assert set(noted) <= {"close outside range", "open outside range"}
 
 
 # --- real bars -------------------------------------------------------------------------------
