@@ -1,11 +1,12 @@
 """Serve the published bars. A request meets, in this order:
 
-    main → gate → cache (finished bytes, by generation) → routes → holdings → queries → database
+    protocol → main → gate → cache (finished bytes) → routes → holdings → queries → database
                                      series, resample, figures → formats → texts
 
 settings     every setting of the API, declared once
 main         the application factory and `python -m api.main`
 database     opens the published file read-only, once a version: a snapshot
+protocol     connections and heads bounded; head and body of an answer in one write
 gate         headers read once and bounded, Host, CORS, what keeps a browser careful
 room         how much may be in the making at once
 workers      blocking work in threads, its waiting and its running bounded

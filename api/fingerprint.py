@@ -33,6 +33,8 @@ NOT_SHAPING = frozenset(
             "query_timeout",
             "cors_origins",
             "allowed_hosts",
+            "head_timeout",
+            "client_connections",
         ),
     }
 )

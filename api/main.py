@@ -18,6 +18,7 @@ from api.gate import Cors, Hosts, build_hosts, check_head, read_head
 from api.holdings import Holdings
 from api.memory import Memory, MemoryBackend
 from api.passing import Passing
+from api.protocol import Protocol, build_connections, raise_descriptors
 from api.ranges import cut_range
 from api.room import Room
 from api.routes import (
@@ -87,6 +88,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     )
     app.hosts = build_hosts(settings.api_host, settings.allowed_hosts)
     app.state.settings = settings
+    app.state.connections = build_connections(settings.client_connections)
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
     )
@@ -134,6 +136,7 @@ def main() -> int:
         return 1
     address = f"http://{settings.api_host}:{settings.api_port}"
     print(f"Dashboard: {address}/\nDocumentation: {address}/docs", flush=True)
+    raise_descriptors()
     uvicorn.run(
         "api.main:create_app",
         factory=True,
@@ -144,6 +147,7 @@ def main() -> int:
         access_log=settings.access_log,
         server_header=False,
         ws="none",
+        http=Protocol,
     )
     return 0
 

@@ -57,6 +57,15 @@ class ApiSettings(Shared):
     cors_origins: tuple[str, ...] = declare(
         "CORS_ORIGINS", "", "web origins that may call, parted by commas; empty = off", to_origins
     )
+    head_timeout: float = declare(
+        "HEAD_TIMEOUT", "10", "seconds for the head of a request", to_number(0.01, " seconds")
+    )
+    client_connections: int = declare(
+        "CLIENT_CONNECTIONS",
+        "256",
+        "most open connections of one client, a worker; a new one takes the place of an idle one",
+        to_integer(1),
+    )
     allowed_hosts: tuple[str, ...] = declare(
         "ALLOWED_HOSTS",
         "",

@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
 from api.main import create_app
+from api.protocol import Protocol
 from api.settings import ApiSettings, list_settings, read_settings
 from etl.settings import PROJECT_ROOT
 from tests.conftest import clean_environ
@@ -63,7 +64,9 @@ def serve(data_dir: Path, **settings: object) -> Iterator[httpx.Client]:
 
 @contextmanager
 def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
-    server = uvicorn.Server(uvicorn.Config(app, ws="none", log_config=None, server_header=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, ws="none", http=Protocol, log_config=None, server_header=False)
+    )
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -1,0 +1,190 @@
+"""What comes over a connection is bounded, in bytes, seconds and number; answers are whole."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api import protocol
+from api.main import create_app
+from api.protocol import Connections, OneWrite, build_connections
+from tests.server import PATIENCE, make_settings, serve, serve_app, wait_until
+
+GET = b"GET /instruments/AAPL HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@contextmanager
+def dial(client: httpx.Client) -> Iterator[socket.socket]:
+    address = (client.base_url.host, client.base_url.port or 0)
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
+        yield connection
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything till the server hangs up."""
+    parts = []
+    while part := connection.recv(2**16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.fixture(scope="module")
+def client(sample_dir: Path) -> Iterator[httpx.Client]:
+    with serve(sample_dir) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def hasty(sample_dir: Path) -> Iterator[httpx.Client]:
+    """A client of a service that waits for a head a short time only."""
+    with serve(sample_dir, HEAD_TIMEOUT="0.05") as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def linger_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LINGER", 0.2)
+
+
+@pytest.mark.parametrize("begin", [GET + b"X-Long: ", b"GET /", GET])
+def test_a_head_without_end_is_refused_and_not_gathered(client: httpx.Client, begin: bytes) -> None:
+    piece = b"X-Many: 1\r\n" * 6_000 if begin == GET else b"x" * 2**16
+    with dial(client) as connection:
+        connection.sendall(begin)
+        for _ in range(64):
+            connection.sendall(piece)
+        answer = read_all(connection)
+    assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+    assert b"application/problem+json" in answer
+    assert b"nosniff" in answer
+
+
+def test_a_long_head_that_ends_is_refused_too(client: httpx.Client) -> None:
+    with dial(client) as connection:
+        connection.sendall(GET + b"X-Long: " + b"x" * 9_000 + b"\r\nConnection: close\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("begin", [b"G", GET, GET + b"X-Slow: a"])
+def test_a_head_that_does_not_come_in_time_is_408(hasty: httpx.Client, begin: bytes) -> None:
+    with dial(hasty) as connection:
+        connection.sendall(begin)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"did not come within 0.05 s" in answer
+
+
+def test_so_is_the_second_head_of_a_connection(hasty: httpx.Client) -> None:
+    with dial(hasty) as connection:
+        connection.sendall(GET + b"\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        connection.sendall(GET)
+        assert b"HTTP/1.1 408 " in read_all(connection)
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(hasty: httpx.Client) -> None:
+    with dial(hasty) as connection:
+        assert read_all(connection) == b""
+
+
+def test_what_is_no_http_is_a_problem_too(client: httpx.Client) -> None:
+    with dial(client) as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+
+
+def test_silent_connections_lock_nobody_out(sample_dir: Path) -> None:
+    with serve(sample_dir, CLIENT_CONNECTIONS=6) as client:
+        silent = []
+        address = (client.base_url.host, client.base_url.port or 0)
+        for number in range(40):
+            silent.append(socket.create_connection(address, timeout=PATIENCE))
+            if number % 2:
+                silent[-1].sendall(GET)  # begun, and never ended
+        assert client.get("/health").status_code == 200
+        assert read_all(silent[0]) == b""  # the oldest made room
+        for each in silent:
+            each.close()
+
+
+def test_a_client_whose_connections_are_all_busy_is_told_so(sample_dir: Path) -> None:
+    app, held = create_app(make_settings(sample_dir, CLIENT_CONNECTIONS=2)), threading.Event()
+    threads = app.state.database.quick.threads
+    with serve_app(app) as client:
+        client.get("/health")
+        client.close()
+        for _ in range(threads._max_workers):
+            threads.submit(held.wait, PATIENCE)
+        known: Connections = app.state.connections
+        wait_until(lambda: known.count == 0)
+        with dial(client) as one, dial(client) as two:
+            for number, each in enumerate((one, two)):
+                line = f"GET /instruments?limit={number + 1} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                each.sendall(line.encode())
+            wait_until(lambda: sum(not c.is_idle() for c in known.by_client["127.0.0.1"]) == 2)
+            with dial(client) as third:
+                answer = read_all(third)
+            held.set()
+            assert {each.recv(12) for each in (one, two)} == {b"HTTP/1.1 200"}
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in answer
+    assert b"Too many connections" in answer
+
+
+def test_no_client_may_have_more_connections_than_there_are_descriptors() -> None:
+    known = build_connections(10**9)
+    assert known.of_client == known.in_all < 10**9
+
+
+def test_pipelined_requests_and_answers_without_a_body_come_whole(client: httpx.Client) -> None:
+    etag = client.get("/instruments/AAPL").headers["etag"].encode()
+    head = GET.replace(b"GET", b"HEAD")
+    with dial(client) as connection:
+        connection.sendall(GET + b"\r\n" + head + b"\r\n")
+        connection.sendall(GET + b"If-None-Match: " + etag + b"\r\n\r\n")
+        connection.sendall(GET + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}")
+        connection.sendall(head + b"Connection: close\r\n\r\n")
+        answer = read_all(connection)
+    statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:] if part[:3] != b"100"]
+    assert statuses == [b"200", b"200", b"304", b"200", b"200"]
+    assert answer.count(b'{"symbol":"AAPL"') == 2
+
+
+class Recorder:
+    """What a transport was told to write."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.is_closing = lambda: False
+        self.get_extra_info = lambda name: None
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.written.append(b"closed")
+
+
+def test_head_and_first_piece_leave_in_one_write() -> None:
+    recorder = Recorder()
+    transport = OneWrite(recorder)  # type: ignore[arg-type]
+    head, open_head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"
+    for piece in (head, b"a", b"b"):
+        transport.write(piece)
+    transport.flush()
+    for piece in (b"HTTP/1.1 100 Continue\r\n\r\n", head):  # HEAD: no body follows
+        transport.write(piece)
+    transport.flush()
+    transport.write(open_head)  # a stream, whose first piece may come late
+    before = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert recorder.written == [head + b"a", b"b", before, head, open_head]
+    transport.flush()
+    transport.write(head)
+    transport.close()
+    assert recorder.written[-2:] == [head, b"closed"]
