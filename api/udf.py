@@ -71,6 +71,12 @@ VENUES = {
     "24/5": ("Etc/UTC", "0000-0000"),
 }
 ELSEWHERE = ("Etc/UTC", "24x7")
+# What people write in front of a symbol for the calendar that it has here.
+OTHER_NAMES = {
+    **dict.fromkeys(("NYSE", "NASDAQ", "AMEX", "ARCA", "BATS"), "XNYS"),
+    **{"LSE": "XLON", "TSX": "XTSE", "XETRA": "XETR", "TSE": "XTKS", "HKEX": "XHKG"},
+    **{"CRYPTO": "24/7", "FX": "24/5"},
+}
 
 LEAST_DECIMALS, MOST_DECIMALS = 2, 8
 PRECISION = 1e-7  # of a price: beyond it lies what single floats left behind
@@ -93,10 +99,10 @@ def build_config(exchanges: Iterable[str]) -> Row:
     }
 
 
-def read_symbol(text: str) -> str:
-    """AAPL of `aapl`, and of `XNYS:AAPL`: charts write the exchange in front."""
+def split_symbol(text: str) -> tuple[str, str]:
+    """Exchange and symbol of `xnys:aapl`, as charts write it; `aapl` alone names no exchange."""
     exchange, colon, symbol = text.strip().upper().partition(":")
-    return symbol if colon else exchange
+    return (OTHER_NAMES.get(exchange, exchange), symbol) if colon else ("", exchange)
 
 
 def build_symbol(listing: Row, series: Series) -> Row:

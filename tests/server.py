@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
+from urllib.parse import urljoin
 
 import httpx
 import uvicorn
@@ -128,14 +129,15 @@ def wait_until(is_ready: Callable[[], bool]) -> None:
 
 def walk_pages(client: httpx.Client, url: str) -> Iterator[dict[str, Any]]:
     """Every page from `url` on, by `next`."""
-    following: str | None = url
     asked: set[str] = set()
-    while following:
-        assert following not in asked, f"{following} leads to itself"
-        asked.add(following)
-        page = client.get(following).raise_for_status().json()
+    while url not in asked:
+        asked.add(url)
+        page = client.get(url).raise_for_status().json()
         yield page
-        following = page["next"]
+        if not page["next"]:
+            return
+        url = urljoin(url, page["next"])
+    raise AssertionError(f"{url} leads to itself")
 
 
 def read_json(client: httpx.Client, url: str) -> Any:

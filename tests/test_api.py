@@ -211,7 +211,7 @@ def test_pages_keep_to_the_range_and_the_adjustment(client: httpx.Client, order:
 def test_next_is_relative_and_the_link_header_says_the_same(client: httpx.Client, url: str) -> None:
     answer = client.get(url)
     following = answer.json()["next"]
-    assert following.startswith(url.partition("?")[0] + "?")
+    assert following.startswith("?")  # behind whatever a proxy has put in front of the path
     assert answer.headers["link"] == f'<{following}>; rel="next"'
     assert answer.links["next"]["url"] == following
 

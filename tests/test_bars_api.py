@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import duckdb
 import httpx
@@ -208,7 +209,7 @@ def test_an_unknown_format_is_422_and_says_what_there_is(client: httpx.Client) -
 def test_what_was_cut_off_is_said_in_every_format(client: httpx.Client, name: str) -> None:
     answer = client.get(f"{AAPL}?{RANGE}&format={name}&limit=200")
     following = answer.links["next"]["url"]
-    rest = client.get(following)
+    rest = client.get(urljoin(str(answer.url), following))
     assert rest.headers["content-type"] == TYPES[name]
     assert "link" not in rest.headers
     if TYPES[name] == "application/json":
@@ -374,7 +375,7 @@ def test_unknown_symbols_are_listed_and_not_fatal(client: httpx.Client) -> None:
         answer = read_json(client, f"{path}?{url}")
         assert answer["unknown"] == ["APPL", "ZZZ"]
         assert answer["symbols"] == ["IBM"]
-        told = client.get(f"{path}?{url}&format=csv").headers
+        told = client.get(f"{path}?{url}&format=csv&unknown=skip").headers
         assert (told["x-symbols"], told["x-unknown"]) == ("IBM", "APPL,ZZZ")
         assert "x-unknown" not in client.get(f"{path}?symbols=IBM&format=csv").headers
 
@@ -384,9 +385,68 @@ def test_unknown_symbols_are_listed_and_not_fatal(client: httpx.Client) -> None:
 def test_unknown_symbols_of_any_letters_fit_into_a_header(
     client: httpx.Client, path: str, name: str
 ) -> None:
-    answer = client.get(f"{path}?symbols=IBM,%CE%A9,A%0D%0AX-More:1,%00&format={name}")
+    answer = client.get(f"{path}?symbols=IBM,%CE%A9,A%0D%0AX-More:1,%00&format={name}&unknown=skip")
     assert answer.status_code == 200
     assert answer.headers["x-unknown"] == "%CE%A9,A%0D%0AX-MORE:1,%00"
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("path", ["/ohlcv", "/ohlcv/latest"])
+def test_a_table_without_a_symbol_that_was_asked_for_is_refused(
+    client: httpx.Client, path: str, name: str
+) -> None:
+    refused = client.get(f"{path}?symbols=IBM,APPL&format={name}")
+    assert refused.status_code == 404
+    assert (refused.json()["unknown"], "unknown=skip" in refused.text) == (["APPL"], True)
+    assert client.get(f"{path}?symbols=IBM,APPL&format={name}&unknown=skip").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/ohlcv", "/ohlcv/latest", "/statistics/correlation"])
+def test_unknown_symbols_are_an_error_where_that_is_asked_for(
+    client: httpx.Client, path: str
+) -> None:
+    refused = client.get(f"{path}?symbols=IBM,APPL,MSFT&unknown=error")
+    assert (refused.status_code, refused.json()["unknown"]) == (404, ["APPL"])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_table_is_never_cut_in_silence(sample_dir: Path, name: str) -> None:
+    with serve(sample_dir, MAX_ROWS=100) as client:
+        for url, rows in (
+            ("/ohlcv?symbols=AAPL,IBM&start=2012-09-25&end=2012-12-31", 132),
+            ("/instruments/IBM/ohlcv?start=2012-05-01&order=desc", 209),
+            ("/instruments/IBM/ohlcv?interval=1mo", 157),
+        ):
+            refused = client.get(f"{url}&format={name}")
+            assert refused.status_code == 422
+            detail = refused.json()["detail"]
+            assert f"{rows} rows are more than 100 (MAX_ROWS)" in detail
+            assert "limit=100" in detail
+            page = client.get(f"{url}&format={name}&limit=100")
+            assert page.headers["x-count"] == "100"
+            assert "link" in page.headers
+            assert client.get(url).json()["count"] == 100  # JSON has `next`
+        whole = client.get(f"/instruments/IBM/ohlcv?start=2012-12-03&format={name}")
+        assert (whole.status_code, "link" in whole.headers) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("/ohlcv/latest?symbols=AAPL,IBM,MSFT", "fewer symbols"),
+        ("/statistics/correlation?symbols=AAPL,IBM,MSFT", "fewer symbols"),
+        ("/statistics/covariance?symbols=AAPL,IBM,MSFT", "fewer symbols"),
+        ("/instruments/IBM/drawdowns?most=3", "most="),
+    ],
+)
+def test_no_answer_has_more_rows_than_the_setting_allows(
+    sample_dir: Path, url: str, remedy: str
+) -> None:
+    with serve(sample_dir, MAX_ROWS=2) as client:
+        refused = client.get(url)
+        assert (refused.status_code, "(MAX_ROWS)" in refused.text) == (422, True)
+        assert remedy in refused.json()["detail"]
+        assert client.get("/instruments/IBM/drawdowns").json()["count"] == 2
 
 
 @pytest.mark.parametrize("path", ["/ohlcv", "/ohlcv/latest", "/statistics/correlation"])

@@ -144,6 +144,7 @@ def test_every_parameter_has_a_description_and_an_example(schema: dict[str, Any]
             "benchmark",
             "explain",
             "kind",
+            "unknown",
             "periods",
         ),
         *("most", "sort", "min_volume", "min_dollar_volume", "min_price", "min_bars"),
@@ -161,14 +162,15 @@ def test_the_examples_of_parameters_work(client: httpx.Client, schema: dict[str,
         if parameter["in"] == "query":
             values = parameter["schema"].get("examples") or [parameter.get("example")]
             asked.setdefault(path, {})[parameter["name"]] = values[0]
-    assert len(asked) == 18
+    assert len(asked) == 19
     (run,) = read_json(client, "/etl/runs")["data"]
     for path, query in asked.items():
         url = path.replace("{symbol}", "AAPL").replace("{run_id}", run["run_id"])
         answer = client.get(url, params=query)
         assert answer.status_code == 200, answer.text
         has_rows = bool(answer.json().get("count", answer.json().get("symbols")))
-        assert has_rows or path.endswith(("/notes", "/revisions"))  # the sample has none
+        # the sample has none of these
+        assert has_rows or path.endswith(("/notes", "/revisions", "/coverage"))
 
 
 def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
@@ -181,7 +183,7 @@ def test_the_limit_that_is_set_is_the_limit_that_is_documented(sample_dir: Path)
     with serve(sample_dir, MAX_ROWS=123) as client:
         schema = read_json(client, "/openapi.json")
     limits = [p["schema"] for _, p in list_parameters(schema) if p["name"] == "limit"]
-    assert [(s["minimum"], s["maximum"], s["default"]) for s in limits] == [(1, 123, 123)] * 10
+    assert [(s["minimum"], s["maximum"], s["default"]) for s in limits] == [(1, 123, 123)] * 11
 
 
 def test_the_examples_are_real_answers(

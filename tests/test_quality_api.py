@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from api import models
+from api.queries.runs import hide_folders
 from etl import load, transform
 from etl.__main__ import main as run_etl
 from tests.conftest import Bar, call_stage, clean_environ, make_bars, read_record
@@ -163,7 +164,7 @@ def test_pages_of_a_run_give_each_symbol_once(sample_dir: Path, limit: int) -> N
 def test_next_stands_in_the_link_header_too(busy: httpx.Client, url: str) -> None:
     answer = busy.get(url)
     following = answer.json()["next"]
-    assert following.startswith(url + "&after=")
+    assert following.startswith(f"?{url.partition('?')[2]}&after=")
     assert answer.headers["link"] == f'<{following}>; rel="next"'
 
 
@@ -231,7 +232,32 @@ def test_coverage_accounts_for_every_session(client: httpx.Client) -> None:
         ],
         "notes": {"open outside range": 1, "provisional": 1},
         "provisional": ["2020-05-11"],
+        "next": None,
     }
+
+
+def test_gaps_come_in_pages_and_are_counted_whole(client: httpx.Client) -> None:
+    whole = read_json(client, f"{IBM}/coverage")
+    pages = list(walk_pages(client, f"{IBM}/coverage?limit=1"))
+    assert [gap for page in pages for gap in page["gaps"]] == whole["gaps"]
+    assert [day for page in pages for day in page["provisional"]] == whole["provisional"]
+    assert {page["sessions_expected"] for page in pages} == {8}
+    assert [len(page["gaps"]) for page in pages] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("/home/my user/in box/IBM.csv: no column close", "IBM.csv: no column close"),
+        ("cannot read '/Volumes/Old Disk/a b/c.parquet'", "cannot read 'c.parquet'"),
+        ("~/My Data/x.csv and /mnt/two words/y.csv differ", "x.csv and y.csv differ"),
+        ("C:/Users/Some One/z.csv: empty", "z.csv: empty"),
+        ("https://example.org/a b/c was asked", "https://example.org/a b/c was asked"),
+        ("3 of 4 and/or more; see docs/x", "3 of 4 and/or more; see docs/x"),
+    ],
+)
+def test_folders_are_hidden_also_where_their_names_hold_blanks(told: str, shown: str) -> None:
+    assert hide_folders({"failures": {told: [told]}}) == {"failures": {shown: [shown]}}
 
 
 def test_the_sample_lacks_no_session(sample_dir: Path) -> None:
@@ -506,7 +532,9 @@ def test_strict_pages_give_each_row_once(client: httpx.Client, limit: int, order
     pages = list(walk_pages(client, f"{url}&limit={limit}"))
     assert [bar for page in pages for bar in page["data"]] == read_json(client, url)["data"]
     assert len(pages) == -(-4 // limit)
-    assert pages[0]["left_out"] == 2
+    assert {page["left_out"] for page in pages} == {2}
+    many = walk_pages(client, f"/ohlcv?symbols=IBM&quality=strict&order={order}&limit={limit}")
+    assert {page["left_out"] for page in many} == {2}
 
 
 def test_a_symbol_whose_every_bar_has_a_note_is_strictly_empty(busy: httpx.Client) -> None:

@@ -148,6 +148,16 @@ def test_a_symbol_is_found_in_any_case_and_behind_an_exchange(
     assert ask_history(client, "aapl", countback=3) == ask_history(client, countback=3)
 
 
+@pytest.mark.parametrize("name", ["ZZZ:AAPL", "xlon:aapl", "24/7:AAPL", "LSE:AAPL", "AAPL:IBM"])
+def test_a_symbol_behind_an_exchange_that_is_not_its_own_is_unknown(
+    client: httpx.Client, name: str
+) -> None:
+    answer = read_json(client, f"/udf/symbols?symbol={name}")
+    assert (answer["s"], name.upper() in answer["errmsg"]) == ("error", True)
+    assert ask_history(client, name, countback=3)["s"] == "error"
+    assert read_json(client, f"/udf/search?query={name}") == []
+
+
 @pytest.mark.parametrize(
     ("symbol", "kind", "timezone", "session"),
     [

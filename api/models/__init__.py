@@ -4,7 +4,7 @@ Parameters are checked by these models; answers are built as plain values for sp
 hold them to these models.
 """
 
-from api.models.bars import Bar, BarColumns, BarsPage, BarsQuery, PageQuery
+from api.models.bars import Bar, BarColumns, BarsPage, BarsQuery, HistoryQuery, PageQuery
 from api.models.figures import (
     Drawdown,
     DrawdownsAnswer,
@@ -74,6 +74,7 @@ __all__ = [
     "FiguresPage",
     "Gap",
     "Health",
+    "HistoryQuery",
     "IndicatorsQuery",
     "Instrument",
     "InstrumentsPage",

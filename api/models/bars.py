@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.models.terms import Adjustment, FormatName, Instant, Interval, ViewQuery
+from api.models.terms import Adjustment, Day, FormatName, Instant, Interval, ViewQuery
 
 
 class PageQuery(ViewQuery):
@@ -33,7 +33,7 @@ class PageQuery(ViewQuery):
     )
 
 
-class BarsQuery(PageQuery):
+class HistoryQuery(PageQuery):
     as_of: Instant | None = Field(
         None,
         description="The bars as known at this instant: later arrivals and revisions undone.",
@@ -43,6 +43,14 @@ class BarsQuery(PageQuery):
         "all",
         description="strict leaves out the bars that have a note now, and says how many.",
         examples=["all"],
+    )
+
+
+class BarsQuery(HistoryQuery):
+    after: Day | None = Field(
+        None,
+        description="Go on after the bar of this day; `next` uses it.",
+        examples=["2012-01-03"],
     )
 
 

@@ -77,7 +77,9 @@ class ReturnsQuery(FigureQuery):
 
 
 class DrawdownsQuery(FigureQuery):
-    most: int = Field(5, ge=1, le=1000, description="So many, the deepest.", examples=[5])
+    most: int | None = Field(
+        None, ge=1, le=1000, description="So many, the deepest; 5 unless given.", examples=[5]
+    )
 
 
 class Statistics(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from api.models.bars import Bar, BarColumns, BarsQuery
+from api.models.bars import Bar, BarColumns, HistoryQuery
 from api.models.figures import FigureQuery
 from api.models.terms import Adjustment, FormatName, Interval, Query, RangeQuery
 
@@ -18,13 +18,22 @@ Floor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Symbols = Field(
     max_length=3400,
     json_schema_extra={"pattern": r"[^,\s\x1c-\x1f\x85]"},  # the route says more
-    description="Up to 100 symbols parted by commas; unknown ones are listed, not fatal.",
+    description="Up to 100 symbols parted by commas.",
     examples=["AAPL,MSFT"],
+)
+OnUnknown = Literal["error", "skip"] | None
+Unknown = Field(
+    None,
+    description="What unknown symbols are: error refuses the request; skip leaves them out. JSON"
+    " lists them and skips them unless told otherwise; a format that has no room for the list"
+    " (csv, ndjson, parquet, arrow) refuses.",
+    examples=["skip"],
 )
 
 
-class ManyQuery(BarsQuery):
+class ManyQuery(HistoryQuery):
     symbols: str = Symbols
+    unknown: OnUnknown = Unknown
     after: str | None = Field(
         None,
         max_length=64,
@@ -35,6 +44,7 @@ class ManyQuery(BarsQuery):
 
 class LatestQuery(Query):
     symbols: str = Symbols
+    unknown: OnUnknown = Unknown
     format: FormatName | None = Field(
         None, description="Format of the answer; stands above Accept.", examples=["json"]
     )
@@ -42,6 +52,7 @@ class LatestQuery(Query):
 
 class MatrixQuery(FigureQuery):
     symbols: str = Symbols
+    unknown: OnUnknown = Unknown
     kind: Literal["simple", "log"] = Field(
         "simple", description="Kind of returns.", examples=["simple"]
     )

@@ -26,6 +26,9 @@ class Coverage(BaseModel):
     gaps: list[Gap]
     notes: dict[str, int] = Field(description="Reason → bars that have such a note.")
     provisional: list[str] = Field(description="Bars fetched before their session had closed.")
+    next: str | None = Field(
+        description="Relative URL of the gaps and provisional bars after these; null at the end."
+    )
 
 
 class CoverageRow(BaseModel):

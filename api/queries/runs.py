@@ -10,8 +10,9 @@ from api.errors import Problem
 from api.queries.rows import INSTANT, Cursor, Rows, read_rows
 from api.run_records import RunRecord
 
-FOLDERS = re.compile(r"""(?<![\w:/.])/(?:[^/\s:'"]+/)+""")  # of an absolute path, not of a URL
 NEVER = 2**62  # microseconds: later than every run
+# The folders of an absolute path, not of a URL. A name of one may hold blanks, and not end in one.
+FOLDERS = re.compile(r"""(?<![\w:/.])(?:~|[A-Za-z]:)?/(?:[^/:'"\n]*[^/:'"\s]/)+""")
 RUN = f"""
 SELECT run_id, {INSTANT.format("started_at")} AS started_at,
        {INSTANT.format("finished_at")} AS finished_at, status, source, calls, received, inserted,
@@ -85,12 +86,16 @@ def read_run(
 
 def read_told(failures: str, stages: str) -> dict[str, Any]:
     told = {"failures": failures, "stages": stages}
-    return {name: orjson.loads(hide_folders(text)) for name, text in told.items()}
+    return {name: hide_folders(orjson.loads(text)) for name, text in told.items()}
 
 
-def hide_folders(text: str) -> str:
+def hide_folders(value: Any) -> Any:
     """Files by their names alone: no answer tells where they lie."""
-    return FOLDERS.sub("", text)
+    if isinstance(value, dict):
+        return {hide_folders(name): hide_folders(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [hide_folders(each) for each in value]
+    return FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 def read_run_symbols(

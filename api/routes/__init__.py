@@ -98,11 +98,17 @@ def check_range(start: date | None, end: date | None) -> None:
         raise Problem(422, f"start {start} is after end {end}: swap them")
 
 
+def check_size(rows: int, most: int, remedy: str = "ask for a shorter range") -> None:
+    if rows > most:
+        raise Problem(422, f"{rows} rows are more than {most} (MAX_ROWS): {remedy}")
+
+
 def move_on(request: Request, **changes: str) -> str:
-    """The request's own URL, relative, with some parameters set anew."""
-    query = urlencode({**request.query_params, **changes})
-    path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
-    return f"{path}?{query}"
+    """The request's own URL with some parameters set anew: a reference relative to it.
+
+    Without a path, so that it leads on behind every prefix that a proxy may put in front.
+    """
+    return f"?{urlencode({**request.query_params, **changes})}"
 
 
 def cut_rows(

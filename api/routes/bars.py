@@ -1,6 +1,6 @@
 """/instruments/{symbol}/ohlcv: a symbol's bars in any range, interval, adjustment and format."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 import anyio.to_thread
@@ -12,10 +12,10 @@ from api import docs, queries
 from api.errors import Problem
 from api.formats import JSON, Format, Page, build_headers, choose_format, encode_header, encode_json
 from api.holdings import Holding, derive_series, read_holding
-from api.models import BarsPage, BarsQuery, PageQuery, Symbol
+from api.models import BarsPage, BarsQuery, HistoryQuery, PageQuery, Symbol
 from api.room import ROW_BYTES
 from api.routes import Store, StoreOf, check_range, move_on
-from api.series import Series, cut_page, keep_bars, select_fields, slice_days
+from api.series import Series, cut_page, keep_bars, select_fields, slice_days, take_slice
 
 router = APIRouter(tags=["bars"])
 
@@ -41,16 +41,39 @@ async def read_ohlcv(
     series = derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
     series = slice_days(series, query.start, query.end)
     kept = await leave_out_noted(store, series) if is_strict(query) else series
-    part, following = cut_page(kept, limit, query.order)
-    side = "start" if query.order == "asc" else "end"
-    moved = move_on(request, **{side: str(following)}) if following else None
+    rest = pass_over(kept, query.after, query.order)
+    part, following = cut_page(rest, limit, query.order)
+    if following is not None:
+        check_whole(chosen, query, len(kept), store.max_rows)
+    moved = move_on(request, after=str(part.days[-1])) if following else None
     page = Page((part,), fields, moved)
     if is_plain(query) and query.as_of is None and query.quality == "all":
         store.holdings.count_encoded(held, len(part))
     return await answer_page(store, page, chosen, tell_view(query, len(series) - len(kept)))
 
 
-def check_page(store: Store, query: BarsQuery) -> tuple[int, tuple[str, ...]]:
+def pass_over(series: Series, after: date | None, order: str) -> Series:
+    """The bars that come after a day in an order, sorted as before."""
+    if after is None:
+        return series
+    day = np.datetime64(after)
+    if order == "desc":
+        return take_slice(series, slice(int(np.searchsorted(series.days, day))))
+    return take_slice(series, slice(int(np.searchsorted(series.days, day, "right")), None))
+
+
+def check_whole(chosen: Format, query: PageQuery, rows: int, most: int) -> None:
+    """Refuse to cut a table that has no room for `next`, unless a limit asked for a part."""
+    if chosen.is_file and query.limit is None:
+        raise Problem(
+            422,
+            f"{rows} rows are more than {most} (MAX_ROWS), and {chosen.name} cannot say that more"
+            f" follow: ask for fewer symbols or a shorter range, or for pages by limit={most},"
+            " whose Link header leads to the next",
+        )
+
+
+def check_page(store: Store, query: HistoryQuery) -> tuple[int, tuple[str, ...]]:
     """The rows of a page and the columns asked for; all that can be refused before bars are read
     is refused here."""
     check_range(query.start, query.end)
@@ -59,11 +82,11 @@ def check_page(store: Store, query: BarsQuery) -> tuple[int, tuple[str, ...]]:
     return store.check_limit(query.limit), read_fields(query.fields, query.interval)
 
 
-def is_strict(query: BarsQuery) -> bool:
+def is_strict(query: HistoryQuery) -> bool:
     return query.quality == "strict"
 
 
-def tell_view(query: BarsQuery, left_out: int) -> dict[str, object]:
+def tell_view(query: HistoryQuery, left_out: int) -> dict[str, object]:
     """What an answer says of the view that was asked for, where one was."""
     told: dict[str, object] = {}
     if query.as_of:

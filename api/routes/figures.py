@@ -29,12 +29,13 @@ from api.models import (
     Symbol,
 )
 from api.room import CELL_BYTES
-from api.routes import Store, StoreOf, answer_json, check_range
+from api.routes import Store, StoreOf, answer_json, check_range, check_size
 from api.series import Floats, Series, find_range, slice_days
 from api.texts import write_rows
 
 router = APIRouter(tags=["figures"])
 
+FEW = 5  # drawdowns, where no number is asked for
 ROWS_AT_ONCE = 500  # more rows are encoded in turns with other requests
 CELLS_A_ROW = 10  # figures of one answer: so many times MAX_ROWS
 
@@ -140,10 +141,17 @@ async def read_drawdowns(
     symbol: Symbol, query: Annotated[DrawdownsQuery, InQuery()], store: StoreOf
 ) -> Response:
     """Falls from a peak till its close is reached again, the deepest first."""
+    most = check_most(query.most, store.max_rows)
     series = await take_series(store, symbol, query)
     part = slice_days(series, query.start, query.end)
-    found = list_drawdowns(part.close, part.days, query.most)
+    found = list_drawdowns(part.close, part.days, most)
     return answer_json({**describe(part), "count": len(found), "next": None, "data": found})
+
+
+def check_most(most: int | None, max_rows: int) -> int:
+    """The number of drawdowns to give: `most`, or a few."""
+    check_size(most or 0, max_rows, "ask for fewer by most=")
+    return most or min(FEW, max_rows)
 
 
 async def take_series(store: Store, symbol: str, query: FigureQuery) -> Series:
@@ -171,11 +179,6 @@ def build_statistics(
 
 def describe(series: Series) -> dict[str, Any]:
     return {"symbol": series.symbol, "interval": series.interval, "adjustment": series.adjustment}
-
-
-def check_size(rows: int, most: int) -> None:
-    if rows > most:
-        raise Problem(422, f"{rows} rows are more than {most} (MAX_ROWS): ask for a shorter range")
 
 
 def check_cells(rows: int, columns: int, most_rows: int) -> None:

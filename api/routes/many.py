@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api import docs, queries
 from api.errors import Problem
 from api.figures.comparison import compute_matrices
-from api.formats import Page
+from api.formats import Format, Page
 from api.holdings import Holding, derive_series
 from api.models import (
     CovarianceQuery,
@@ -23,11 +24,22 @@ from api.models import (
     PageQuery,
     ScreenPage,
     ScreenQuery,
+    read_day,
 )
-from api.routes import Store, StoreOf, answer_json, answer_list, check_range, count_on, move_on
+from api.routes import (
+    Store,
+    StoreOf,
+    answer_json,
+    answer_list,
+    check_range,
+    check_size,
+    count_on,
+    move_on,
+)
 from api.routes.bars import (
     answer_page,
     check_page,
+    check_whole,
     is_strict,
     leave_out_noted,
     read_format,
@@ -38,6 +50,7 @@ from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
 router = APIRouter(tags=["several symbols"])
 
 MOST_SYMBOLS = 100
+FEWER = "ask for fewer symbols"
 
 
 @router.get(
@@ -48,13 +61,13 @@ MOST_SYMBOLS = 100
 async def read_many(
     request: Request, query: Annotated[ManyQuery, InQuery()], store: StoreOf
 ) -> Response:
-    """The bars of one symbol after the other, in the order asked. Unknown symbols are listed.
+    """The bars of one symbol after the other, in the order asked.
 
     `limit` counts rows over all symbols; `next` goes on after the last row.
     """
     limit, fields = check_page(store, query)
     chosen = read_format(request, query.format)
-    known, unknown = await part_known(store, query.symbols)
+    known, unknown = await part_known(store, query.symbols, must_know(query.unknown, chosen))
     found = await store.take_many(known, query.as_of)
     whole = await store.holdings.compute(lambda: derive_parts(found, query))
     strict = (leave_out_noted(store, part) for part in whole)
@@ -62,7 +75,9 @@ async def read_many(
     left_out = sum(map(len, whole)) - sum(map(len, parts))
     if query.order == "desc":
         parts = [reverse_bars(part) for part in parts]
-    page, following = cut_parts(pass_over(parts, query.after), limit)
+    page, following = cut_parts(pass_rows(parts, query.after), limit)
+    if following:
+        check_whole(chosen, query, sum(map(len, parts)), store.max_rows)
     moved = move_on(request, after=following) if following else None
     return await answer_page(
         store,
@@ -82,7 +97,8 @@ async def read_latest(
 ) -> Response:
     """The newest daily bar of each symbol, as traded, in the order asked."""
     chosen = read_format(request, query.format)
-    known, unknown = await part_known(store, query.symbols)
+    known, unknown = await part_known(store, query.symbols, must_know(query.unknown, chosen))
+    check_size(len(known), store.max_rows, FEWER)
     found = await store.take_many(known)
     last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
     return await answer_page(store, Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
@@ -139,8 +155,16 @@ def read_symbols(text: str) -> list[str]:
     return names
 
 
-async def part_known(store: Store, symbols: str) -> tuple[list[str], list[str]]:
-    """The known and the unknown of the symbols asked for. A 404 Problem if none is known."""
+def must_know(unknown: str | None, chosen: Format) -> bool:
+    """Whether an unknown symbol is an error: where asked for, and where the body cannot name it."""
+    return unknown == "error" or (unknown is None and chosen.is_file)
+
+
+async def part_known(store: Store, symbols: str, must_know: bool) -> tuple[list[str], list[str]]:
+    """The known and the unknown of the symbols asked for.
+
+    A 404 Problem if none is known, or one is not that must be.
+    """
     names = read_symbols(symbols)
     snapshot = store.require_snapshot()
     if all(store.holdings.knows(snapshot, name) for name in names):
@@ -149,6 +173,12 @@ async def part_known(store: Store, symbols: str) -> tuple[list[str], list[str]]:
     unknown = [name for name in names if name not in catalog]
     if len(unknown) == len(names):
         raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
+    if unknown and must_know:
+        raise Problem(
+            404,
+            f"Unknown symbols: {', '.join(unknown)[:200]}; unknown=skip leaves them out",
+            unknown=unknown,
+        )
     return [name for name in names if name in catalog], unknown
 
 
@@ -159,16 +189,30 @@ def derive_parts(found: Sequence[Holding], query: PageQuery | MatrixQuery) -> li
     return [slice_days(series, query.start, query.end) for series in whole]
 
 
-def pass_over(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
+def pass_rows(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
     """The bars behind the row that `after` names, as SYMBOL:2012-01-31."""
     if after is None:
         return parts
     symbol, _, day = after.rpartition(":")
     place = next((n for n, part in enumerate(parts) if part.symbol == symbol.upper()), None)
-    rows = [] if place is None else [n for n, d in enumerate(parts[place].days) if str(d) == day]
-    if place is None or not rows:
+    row = None if place is None else find_row(parts[place], day)
+    if place is None or row is None:
         raise Problem(422, f"after={after} is no row of this answer: take it from `next`")
-    return [take_slice(parts[place], slice(rows[0] + 1, None)), *parts[place + 1 :]]
+    return [take_slice(parts[place], slice(row + 1, None)), *parts[place + 1 :]]
+
+
+def find_row(series: Series, text: str) -> int | None:
+    """The row of a day, in bars of either order; None where there is none."""
+    try:
+        day = np.datetime64(read_day(text))
+    except ValueError:
+        return None
+    is_falling = len(series) > 1 and series.days[0] > series.days[-1]
+    days = series.days[::-1] if is_falling else series.days
+    place = int(np.searchsorted(days, day))
+    if place == len(days) or days[place] != day:
+        return None
+    return len(days) - 1 - place if is_falling else place
 
 
 def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], str | None]:
@@ -189,7 +233,8 @@ async def answer_matrix(
     store: Store, query: MatrixQuery, left_out: str, periods: int | None = None
 ) -> Response:
     check_range(query.start, query.end)
-    known, unknown = await part_known(store, query.symbols)
+    known, unknown = await part_known(store, query.symbols, query.unknown == "error")
+    check_size(len(known), store.max_rows, FEWER)
     found = await store.take_many(known)
     matrices = await store.holdings.compute(
         lambda: compute_matrices(derive_parts(found, query), query.kind, periods)

@@ -14,7 +14,6 @@ from api.models import (
     CoveragesPage,
     InstrumentsQuery,
     ListQuery,
-    NoQuery,
     NotesPage,
     RangeListQuery,
     RevisionsPage,
@@ -28,6 +27,7 @@ from api.routes import (
     check_range,
     count_on,
     cut_rows,
+    move_on,
     name_last,
 )
 
@@ -59,10 +59,19 @@ async def list_coverages(
     responses=docs.answers(Coverage, "coverage", 404, 422, 503),
 )
 async def read_coverage(
-    symbol: Symbol, query: Annotated[NoQuery, InQuery()], store: StoreOf
+    symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
 ) -> Response:
-    """Each session of the exchange from first to last bar is present, or a gap with its cause."""
-    return answer_json(await store.ask(lambda c: queries.read_coverage(c, symbol)))
+    """Each session of the exchange from first to last bar is present, or a gap with its cause.
+
+    Counts are of all; `limit` and `after` cut the lists of gaps and of provisional bars.
+    """
+    limit = store.check_limit(query.limit)
+    whole = await store.ask(lambda c: queries.read_coverage(c, symbol))
+    end = query.after + limit
+    lists = {name: whole[name][query.after : end] for name in ("gaps", "provisional")}
+    has_more = any(len(whole[name]) > end for name in lists)
+    following = move_on(request, after=str(end)) if has_more else None
+    return answer_json({**whole, **lists, "next": following})
 
 
 @router.get(

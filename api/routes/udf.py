@@ -110,8 +110,14 @@ async def read_symbol(query: Annotated[SymbolQuery, InQuery()], store: StoreOf) 
 async def search_symbols(query: Annotated[SearchQuery, InQuery()], store: StoreOf) -> Response:
     """Symbols that contain the query, those first that begin with it."""
     limit = min(query.limit, store.max_rows)
-    wanted = udf.read_symbol(query.query), query.type, query.exchange
-    found = await store.ask(lambda c: queries.search_listings(c, *wanted, limit))
+    exchange, symbol = udf.split_symbol(query.query)
+    whole = query.query.strip().upper()
+    found = await store.ask(
+        lambda c: (
+            queries.search_listings(c, symbol, query.type, query.exchange or exchange, limit)
+            or queries.search_listings(c, whole, query.type, query.exchange, limit)
+        )
+    )
     return answer_udf([udf.build_result(listing) for listing in found])
 
 
@@ -160,7 +166,14 @@ async def name_symbol(store: Store, text: str) -> str:
         return name
     snapshot = store.require_snapshot()
     catalog = await store.database.ask(snapshot, partial(store.holdings.read_catalog, snapshot))
-    return name if name in catalog else udf.read_symbol(name)
+    if name in catalog:
+        return name
+    exchange, symbol = udf.split_symbol(name)
+    if symbol in catalog:
+        is_listed = exchange in ("", catalog[symbol].exchange)
+    else:
+        is_listed = any(entry.exchange == exchange for entry in catalog.values())
+    return symbol if is_listed else name
 
 
 def check_range(query: RangeQuery) -> int:
