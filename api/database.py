@@ -17,6 +17,7 @@ import duckdb
 
 from api.errors import Damaged, NoDatabase, OutOfMemory, QueryTimeout
 from api.workers import Job, Workers
+from etl.schema import list_older_views
 
 log = logging.getLogger("api")
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 Question = Callable[[duckdb.DuckDBPyConnection], T]
 Identity = tuple[int, int, int, int]
 
-SCHEMA_VERSIONS = (1, 2)
+SCHEMA_VERSIONS = (1, 2, 3)
 NOT_YET = "There is no database yet: run `make etl`; this service finds it by itself."
 UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the log says why."
 DAMAGED = "The database is damaged: run `make load`, or `make rollback`; the log says where."
@@ -169,8 +170,6 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
     connection = duckdb.connect(":memory:", config=config)
     literal = "'" + str(path).replace("'", "''") + "'"
     connection.execute(f"ATTACH {literal} AS market (READ_ONLY)")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
     generation, version, published_at, blocks = connection.execute(
         """SELECT generation, schema_version, published_at,
             (SELECT total_blocks * block_size FROM pragma_database_size()
@@ -178,8 +177,22 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
     ).fetchall()[0]
     if version not in SCHEMA_VERSIONS:
         raise ValueError(f"its schema is {version}, this service reads {SCHEMA_VERSIONS}")
+    if version < 3:
+        show_as_of_today(connection, literal)
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
     # DuckDB opens a file that is cut short, and fails where it meets a missing block; the larger of
     # two sizes, for the file may have been replaced meanwhile
     if HEADER_BYTES + blocks > max(size, path.stat().st_size):
         raise ValueError("it is cut short: a copy that was not finished?")
     return Snapshot(connection, generation, published_at)
+
+
+def show_as_of_today(connection: duckdb.DuckDBPyConnection, literal: str) -> None:
+    """Attach a file of an older schema under another name; `market` are views of it that have
+    today's tables."""
+    connection.execute("DETACH market")
+    connection.execute(f"ATTACH {literal} AS older (READ_ONLY)")
+    connection.execute("CREATE SCHEMA market")
+    for statement in list_older_views("market", "older"):
+        connection.execute(statement)

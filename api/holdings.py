@@ -203,16 +203,15 @@ def read_holding(
     entry = catalog.get(symbol)
     if entry is None:
         raise queries.build_unknown(cursor, symbol)
-    splits, dividends = queries.read_adjusting(cursor, symbol) if entry.has_actions else ([], [])
+    splits: list[Split] = []
+    dividends: list[Dividend] = []
+    if entry.has_actions:
+        splits, dividends = queries.read_adjusting(cursor, symbol, as_of)
     if as_of is None:
         series = queries.read_series(cursor, symbol, entry.basis)
-        return Holding(name_calendar(series, entry.exchange), splits, dividends)
-    series = queries.read_series_as_of(cursor, symbol, entry.basis, as_of)
-    return Holding(
-        name_calendar(series, entry.exchange),
-        [split for split in splits if split[0] <= as_of.date()],
-        [paid for paid in dividends if paid[0] <= as_of.date()],
-    )
+    else:
+        series = queries.read_series_as_of(cursor, symbol, entry.basis, as_of)
+    return Holding(name_calendar(series, entry.exchange), splits, dividends)
 
 
 def name_calendar(series: Series, exchange: str | None) -> Series:

@@ -18,9 +18,9 @@ import orjson
 Rows = list[dict[str, Any]]
 
 FILE_NAME = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{6})\.json", re.ASCII)  # as the ETL makes them
-OUTCOMES = ("inserted", "revised", "unchanged", "stale", "rejected", "out_of_range")
+OUTCOMES = ("inserted", "revised", "unchanged", "stale", "superseded", "rejected", "out_of_range")
 COUNTS = ("received", *OUTCOMES)
-SYMBOL_COUNTS = (*COUNTS[:6], "duplicates", "out_of_range")
+SYMBOL_COUNTS = (*COUNTS[:7], "duplicates", "out_of_range")
 KEPT = 256  # records that were read already
 
 

@@ -1,7 +1,8 @@
 """The fate of every row: run records (data/runs/) as tables etl_runs and etl_run_symbols.
 
-Per run and symbol: received = inserted + revised + unchanged + stale + rejected + out of range,
-duplicates being among the rejected. `make verify` recomputes all of it.
+Per run and symbol: received = inserted + revised + unchanged + stale + superseded + rejected + out
+of range, duplicates being among the rejected. Superseded is a row that comes together with a newer
+answer of the same bar. `make verify` recomputes all of it.
 """
 
 import json
@@ -12,30 +13,50 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-FATES = ("inserted", "revised", "unchanged", "stale", "rejected", "out_of_range")
+from etl import history
+
+LOADED = ("inserted", "revised", "unchanged", "stale", "superseded")
+FATES = (*LOADED, "rejected", "out_of_range")
 COUNTS = ("received", *FATES)
-SYMBOL_COUNTS = (
-    *("received", "inserted", "revised", "unchanged", "stale"),
-    *("rejected", "duplicates", "out_of_range"),
-)
+SYMBOL_COUNTS = ("received", *LOADED, "rejected", "duplicates", "out_of_range")
 
 Record = dict[str, Any]
 
 
 def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
-    """What became of the incoming rows of each symbol: inserted, revised, unchanged, stale."""
+    """What became of the incoming rows of each symbol, by comparison with what was published: of
+    a bar's newest row. The others are superseded."""
     rows = connection.execute(
-        """SELECT symbol, coalesce(inserted, 0), coalesce(revised, 0),
-                  came - coalesce(differ, 0),
-                  coalesce(differ, 0) - coalesce(inserted, 0) - coalesce(revised, 0)
-        FROM (SELECT symbol, count(*) AS came FROM incoming GROUP BY symbol)
-        LEFT JOIN (SELECT symbol, count(*) AS differ FROM differing GROUP BY symbol) USING (symbol)
+        f"""SELECT symbol, coalesce(inserted, 0), coalesce(revised, 0),
+                  bars - coalesce(inserted, 0) - coalesce(differ, 0),
+                  coalesce(differ, 0) - coalesce(revised, 0), came - bars
+        FROM ({count_incoming(connection)})
         LEFT JOIN (SELECT symbol, count(*) FILTER (is_new) AS inserted,
-                          count(*) FILTER (NOT is_new) AS revised
-                   FROM changes GROUP BY symbol) USING (symbol) ORDER BY symbol"""
+                          count(*) FILTER (NOT is_new AND differs) AS differ,
+                          count(*) FILTER (NOT is_new AND differs AND {history.counts()}) AS revised
+                   FROM newest GROUP BY symbol) USING (symbol) ORDER BY symbol"""
     ).fetchall()
-    names = ("inserted", "revised", "unchanged", "stale")
-    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+    return {row[0]: dict(zip(LOADED, row[1:], strict=True)) for row in rows}
+
+
+def count_incoming(connection: duckdb.DuckDBPyConnection) -> str:
+    """SQL: symbol, rows (came) and bars that they are of. Leaves `newest`: of `compared`, the
+    newest row of each bar."""
+    several = connection.execute(
+        """SELECT symbol FROM incoming GROUP BY symbol
+        HAVING min(fetched_at) <> max(fetched_at) LIMIT 1"""
+    ).fetchall()
+    if not several:
+        connection.execute("CREATE TEMP VIEW newest AS FROM compared")
+        return "SELECT symbol, count(*) AS came, count(*) AS bars FROM incoming GROUP BY symbol"
+    connection.execute(
+        """CREATE TEMP TABLE newest AS
+        SELECT c.* FROM compared c JOIN (
+            SELECT symbol, timestamp, max(fetched_at) AS fetched_at FROM incoming GROUP BY ALL)
+        USING (symbol, timestamp, fetched_at)"""
+    )
+    return """SELECT symbol, sum(came)::BIGINT AS came, count(*) AS bars FROM (
+        SELECT symbol, timestamp, count(*) AS came FROM incoming GROUP BY ALL) GROUP BY symbol"""
 
 
 def add_digests(connection: duckdb.DuckDBPyConnection, symbols: dict[str, Record]) -> None:

@@ -1,8 +1,8 @@
 """Instruments, gaps and provisional bars: what follows from the bars, kept in step with each load.
 
 Only what changed is looked at, so the work grows with the changes and not
-with the store. Works on the temp relations of load: `incoming`, `changes`, the published
-file as `store`, and `next`, the version under construction, with the changes in it.
+with the store. Works on the temp relations of a round (see rounds), and on `next`, the version
+under construction, with the changes in it.
 """
 
 from datetime import date
@@ -12,7 +12,7 @@ import duckdb
 from etl import sessions
 from etl.digests import BAR_DIGEST
 from etl.exchanges import find_exchange
-from etl.neighbourhood import NOT_FINAL
+from etl.neighbourhood import NOT_FINAL, retire_notes
 
 # So many closed sessions after the last bar are said to be not yet published; after more the
 # vendor has ended the series.
@@ -22,7 +22,7 @@ NO_DAY = date(2000, 1, 1)  # where nothing comes, no session is asked for
 
 def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
-        f"""CREATE TEMP VIEW moved AS
+        f"""CREATE OR REPLACE TEMP VIEW moved AS
         SELECT symbol, timestamp, close, is_new, source, basis, {BAR_DIGEST} AS digest FROM changes
         UNION ALL
         SELECT symbol, NULL, NULL, false, NULL, NULL, {BAR_DIGEST} FROM (
@@ -30,10 +30,11 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
                    old_close AS close, old_volume AS volume FROM changes WHERE NOT is_new)"""
     )
     connection.execute(
-        """INSERT INTO next.instruments
-        SELECT symbol, min(timestamp), max(timestamp), count(*) FILTER (is_new),
-               arg_max(close, timestamp), any_value(source), any_value(basis),
-               any_value(exchange), bit_xor(digest)
+        """INSERT INTO next.instruments BY NAME
+        SELECT symbol, min(timestamp) AS first, max(timestamp) AS last,
+               count(*) FILTER (is_new) AS bars, arg_max(close, timestamp) AS last_close,
+               any_value(source) AS source, any_value(basis) AS basis,
+               any_value(exchange) AS exchange, bit_xor(digest) AS digest
         FROM moved LEFT JOIN symbol_exchanges USING (symbol) GROUP BY symbol ORDER BY symbol
         ON CONFLICT (symbol) DO UPDATE SET
             first = least(first, excluded.first), last = greatest(last, excluded.last),
@@ -41,6 +42,11 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
             exchange = excluded.exchange, digest = xor(digest, excluded.digest),
             last_close = CASE WHEN excluded.last >= last THEN excluded.last_close
                               ELSE last_close END"""
+    )
+    connection.execute(
+        """UPDATE next.instruments i SET seen_at = greatest(i.seen_at, a.seen_at)
+        FROM (SELECT symbol, max(fetched_at) AS seen_at FROM arriving GROUP BY symbol) a
+        WHERE a.symbol = i.symbol"""
     )
 
 
@@ -56,8 +62,8 @@ def mend_instruments(connection: duckdb.DuckDBPyConnection) -> None:
         "DELETE FROM next.instruments WHERE symbol NOT IN (SELECT symbol FROM found)"
     )
     connection.execute(
-        """INSERT INTO next.instruments
-        SELECT symbol, first, last, bars, last_close, 'files', 'raw', 'XNYS', digest FROM found
+        """INSERT INTO next.instruments BY NAME
+        SELECT *, 'files' AS source, 'raw' AS basis, 'XNYS' AS exchange FROM found
         ON CONFLICT (symbol) DO UPDATE SET first = excluded.first, last = excluded.last,
             bars = excluded.bars, last_close = excluded.last_close, digest = excluded.digest"""
     )
@@ -69,7 +75,7 @@ def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:
         """DELETE FROM next.gaps g WHERE EXISTS (
             FROM next.ohlcv_data b WHERE b.symbol = g.symbol AND b.timestamp = g.session)"""
     )
-    for table in ("bar_notes", "ohlcv_revisions"):
+    for table in ("bar_notes", "bar_note_revisions", "ohlcv_revisions"):
         connection.execute(
             f"""DELETE FROM next.{table} t WHERE NOT EXISTS (
                 FROM next.ohlcv_data b WHERE b.symbol = t.symbol AND b.timestamp = t.timestamp)"""
@@ -78,8 +84,12 @@ def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:
 
 def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     """`symbol_exchanges` of the bars that come, and `sessions` of those exchanges, and of those of
-    `new_actions`, over all their bars."""
+    the symbols that only actions come of, over all their bars."""
     default = sessions.check_exchange(default)
+    connection.execute(
+        """CREATE TEMP VIEW told AS SELECT symbol FROM incoming_actions
+        UNION SELECT symbol FROM incoming_lists"""
+    )
     symbols = [
         row[0] for row in connection.execute("SELECT DISTINCT symbol FROM incoming").fetchall()
     ]
@@ -90,7 +100,7 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
         {"symbols": [p[0] for p in pairs], "exchanges": [p[1] for p in pairs]},
     )
     stored = connection.execute(
-        "SELECT DISTINCT exchange FROM store.instruments SEMI JOIN new_actions USING (symbol)"
+        "SELECT DISTINCT exchange FROM store.instruments SEMI JOIN told USING (symbol)"
     ).fetchall()
     first, last = find_span(connection)
     names = {p[1] for p in pairs} | {row[0] for row in stored}
@@ -100,29 +110,35 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:
     """First and last day of all bars, stored and incoming, of the incoming symbols, and of those
-    with new actions alone: their notes are judged anew too."""
+    with actions alone: their notes may have to change too."""
     first, last = connection.execute(
         """SELECT min(first), max(last) FROM (
             SELECT min(timestamp) AS first, max(timestamp) AS last FROM incoming
             UNION ALL SELECT min(first), max(last) FROM store.instruments
-            WHERE symbol IN (SELECT symbol FROM incoming UNION SELECT symbol FROM new_actions))"""
+            WHERE symbol IN (SELECT symbol FROM incoming UNION SELECT symbol FROM told))"""
     ).fetchall()[0]
     return (first.date(), last.date()) if first else (NO_DAY, NO_DAY)
 
 
 def write_provisional(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
-    """Note bars fetched before their session closed, until a later answer settles them."""
+    """Note bars fetched before their session closed, until a later answer says the same."""
     connection.execute(
-        f"""DELETE FROM next.bar_notes n WHERE reason = '{NOT_FINAL}' AND (
-            EXISTS (FROM changes c WHERE c.symbol = n.symbol AND c.timestamp = n.timestamp)
-            OR EXISTS (FROM settled s WHERE s.symbol = n.symbol AND s.timestamp = n.timestamp))"""
+        f"""CREATE OR REPLACE TEMP TABLE finished AS
+        SELECT n.rowid AS place FROM next.bar_notes n JOIN arriving a USING (symbol, timestamp)
+        LEFT JOIN symbol_exchanges USING (symbol)
+        LEFT JOIN sessions s ON s.exchange = symbol_exchanges.exchange
+             AND s.session = timestamp::DATE
+        WHERE n.reason = '{NOT_FINAL}' AND (a.differs OR a.fetched_at >= s.close)"""
     )
+    retire_notes(connection, "SELECT place FROM finished", run_id)
     connection.execute(
         f"""INSERT INTO next.bar_notes
         SELECT symbol, timestamp, '{NOT_FINAL}',
-               format('fetched at {{}} UTC, before the close at {{}}', fetched_at, close_at), $run
-        FROM (SELECT c.symbol, c.timestamp, c.fetched_at, s.close AS close_at
+               format('fetched at {{}} UTC, before the close at {{}}', fetched_at, close_at), $run,
+               since
+        FROM (SELECT c.symbol, c.timestamp, c.fetched_at, s.close AS close_at, since
               FROM changes c JOIN symbol_exchanges USING (symbol)
+              JOIN round_instants USING (symbol)
               JOIN sessions s ON s.exchange = symbol_exchanges.exchange
                    AND s.session = c.timestamp::DATE AND c.fetched_at < s.close)
         ORDER BY symbol, timestamp""",
@@ -130,27 +146,14 @@ def write_provisional(connection: duckdb.DuckDBPyConnection, run_id: str) -> Non
     )
 
 
-def find_settled(connection: duckdb.DuckDBPyConnection) -> int:
-    """`settled`: provisional bars that a later answer holds unchanged. Returns how many."""
-    connection.execute(
-        f"""CREATE TEMP TABLE settled AS
-        SELECT symbol, timestamp FROM store.bar_notes n
-        JOIN incoming i USING (symbol, timestamp) JOIN symbol_exchanges USING (symbol)
-        JOIN sessions s ON s.exchange = symbol_exchanges.exchange
-             AND s.session = timestamp::DATE AND i.fetched_at >= s.close
-        ANTI JOIN differing d USING (symbol, timestamp) WHERE n.reason = '{NOT_FINAL}'"""
-    )
-    return len(connection.execute("FROM settled").fetchall())
-
-
 def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
     """Sessions without a bar: those newly within first to last, and the last few not yet there."""
     connection.execute(
-        """CREATE TEMP TABLE reached AS
-        SELECT symbol, n.exchange, s.first AS old_first, s.last AS old_last, n.first, n.last,
-               i.seen_at
-        FROM (SELECT symbol, max(fetched_at) AS seen_at FROM incoming GROUP BY symbol) i
-        JOIN next.instruments n USING (symbol) LEFT JOIN store.instruments s USING (symbol)"""
+        """CREATE OR REPLACE TEMP TABLE reached AS
+        SELECT symbol, n.exchange, b.first AS old_first, b.last AS old_last, n.first, n.last,
+               n.seen_at
+        FROM (SELECT DISTINCT symbol FROM arriving)
+        JOIN next.instruments n USING (symbol) LEFT JOIN before b USING (symbol)"""
     )
     connection.execute(
         """DELETE FROM next.gaps g WHERE
@@ -179,7 +182,7 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(
         """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (
-            FROM rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
+            FROM round_rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
     )
 
 
@@ -190,14 +193,14 @@ def find_short(connection: duckdb.DuckDBPyConnection) -> None:
     The bars of such a span are all among the changes, for nothing was stored there.
     """
     connection.execute(
-        """CREATE TEMP TABLE opened AS
+        """CREATE OR REPLACE TEMP TABLE opened AS
         SELECT symbol, exchange, first AS after, last AS before FROM reached
         WHERE old_first IS NULL
         UNION ALL SELECT symbol, exchange, first, old_first FROM reached WHERE first < old_first
         UNION ALL SELECT symbol, exchange, old_last, last FROM reached WHERE last > old_last"""
     )
     connection.execute(
-        """CREATE TEMP TABLE short AS
+        """CREATE OR REPLACE TEMP TABLE short AS
         SELECT symbol, exchange, after, before FROM (
             SELECT symbol, exchange, after, before, count(*) AS sessions
             FROM opened o JOIN sessions s USING (exchange)

@@ -48,6 +48,7 @@ OF_BAR = {
         " coalesce(volume::VARCHAR, '')))"
     ),
     2: mix(KEYS),
+    3: mix(KEYS),
 }
 BAR_DIGEST = OF_BAR[SCHEMA_VERSION]
 
@@ -58,7 +59,7 @@ def renew(connection: duckdb.DuckDBPyConnection) -> None:
     Those of its runs cannot be made again, for they are of bars as they were: they become NULL.
     """
     version = connection.execute("SELECT max(schema_version) FROM next.generation").fetchall()[0][0]
-    if version is None or version == SCHEMA_VERSION:
+    if version is None or OF_BAR[version] == BAR_DIGEST:
         return
     connection.execute(
         f"""UPDATE next.instruments i SET digest = b.digest FROM (

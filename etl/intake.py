@@ -1,7 +1,8 @@
 """What load takes in: clean bars that keep the contract, and what came beside them.
 
-Refuses, never repairs. Leaves temp views: `incoming` (bars with provenance), `incoming_actions`,
-`rejected` (symbol, timestamp of rows that transform refused).
+Refuses, never repairs. Leaves temp views: `incoming` (bars with provenance; an answer has a key
+once), `incoming_actions`, `incoming_lists` (answers that hold all of a symbol's actions of a kind),
+`incoming_answers` (of the archive), `rejected` (symbol, timestamp of rows that transform refused).
 """
 
 from datetime import UTC, datetime
@@ -17,10 +18,15 @@ from etl.settings import Settings
 from etl.uniqueness import find_unproven
 
 NO_ACTIONS = (
-    "SELECT '' AS symbol, DATE '2000-01-01' AS ex_date, '' AS kind, 0.0 AS value, '' AS source"
+    "SELECT '' AS symbol, DATE '2000-01-01' AS ex_date, '' AS kind, 0.0 AS value, '' AS source,"
+    " TIMESTAMP '2000-01-01' AS fetched_at, DATE '2000-01-01' AS last LIMIT 0"
+)
+NO_REJECTED = (
+    "SELECT '' AS symbol, TIMESTAMP '2000-01-01' AS session, TIMESTAMP '2000-01-01' AS fetched_at"
     " LIMIT 0"
 )
-NO_REJECTED = "SELECT '' AS symbol, TIMESTAMP '2000-01-01' AS session LIMIT 0"
+# A list without days is of all time.
+ALWAYS = ("DATE '0001-01-01'", "DATE '9999-12-31'")
 
 
 def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
@@ -114,7 +120,7 @@ def check_keys(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     doubled = connection.execute(
         "SELECT symbol, strftime(timestamp, '%Y-%m-%d'), count(*)"
         " FROM incoming SEMI JOIN unproven USING (symbol)"
-        " GROUP BY symbol, timestamp HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+        " GROUP BY symbol, timestamp, fetched_at HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
     ).fetchall()
     if doubled:
         symbol, day, count = doubled[0]
@@ -122,19 +128,32 @@ def check_keys(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def read_beside(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
-    """`incoming_actions` and `rejected`: what transform wrote together with these very bars."""
+    """What transform wrote together with these very bars: actions, lists, answers, `rejected`."""
     is_own = path.resolve() == settings.clean_path.resolve()
     run_id = stage.read_run_id(path) if is_own else None
     actions = scan_beside(settings.clean_actions_path, run_id, NO_ACTIONS)
     connection.execute(
         f"""CREATE TEMP VIEW incoming_actions AS
         SELECT symbol, ex_date, kind, CASE kind WHEN 'split' THEN value END AS ratio,
-               CASE kind WHEN 'dividend' THEN value END AS amount, source FROM ({actions})"""
+               CASE kind WHEN 'dividend' THEN value END AS amount, source, fetched_at
+        FROM ({actions}) WHERE kind IN ('split', 'dividend')"""
+    )
+    connection.execute(
+        f"""CREATE TEMP VIEW incoming_lists AS
+        SELECT DISTINCT symbol, CASE kind WHEN 'splits' THEN 'split' ELSE 'dividend' END AS kind,
+               coalesce(ex_date, {ALWAYS[0]}) AS first, coalesce(last, {ALWAYS[1]}) AS last,
+               fetched_at
+        FROM ({actions}) WHERE kind IN ('splits', 'dividends')"""
+    )
+    connection.execute(
+        f"""CREATE TEMP VIEW incoming_answers AS
+        SELECT DISTINCT source, value::BIGINT AS number, fetched_at
+        FROM ({actions}) WHERE kind = 'answer'"""
     )
     rejected = scan_beside(settings.rejected_path, run_id, NO_REJECTED)
     connection.execute(
         f"""CREATE TEMP VIEW rejected AS
-        SELECT upper(trim(symbol)) AS symbol, session AS timestamp FROM ({rejected})
+        SELECT upper(trim(symbol)) AS symbol, session AS timestamp, fetched_at FROM ({rejected})
         WHERE session IS NOT NULL"""
     )
 

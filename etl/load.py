@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from etl import accounts, derived, history, next_version, publish, stage, stage_files
+from etl import accounts, actions, derived, next_version, publish, rounds, stage, stage_files
 from etl.errors import StoreError
 from etl.intake import read_beside, read_input
 from etl.next_version import Store
@@ -51,14 +51,13 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
         read_beside(connection, settings, path)
         store = open_store(connection, database)
         check_basis(connection)
-        find_changes(connection, database, store)
-        is_needed = has_rows(connection, "changes", "new_actions")
+        rounds.compare_bars(connection, store.is_fresh)
+        is_needed = has_news(connection)
         with next_version.begin(database, store, is_needed):
             derived.view_sessions(connection, settings.exchange)
-            derived.find_settled(connection)
             record["symbols"] = accounts.count_by_symbol(connection)
             record.update(sum_fates(record["symbols"]))
-        if is_needed or has_rows(connection, "settled"):
+        if is_needed:
             next_version.publish_next(connection, settings, database, run, store)
         report(record)
 
@@ -72,21 +71,22 @@ def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
         publish.attach_store(connection, path, "store")
         if not gives_way(connection):
             return describe_store(connection, publish.identify(path))
-        connection.execute("DETACH store")
+        publish.detach_store(connection, "store")
     connection.execute("ATTACH ':memory:' AS store")
-    next_version.create_tables(connection, "store")
+    publish.create_tables(connection, "store")
     return Store(is_fresh=True)
 
 
 def describe_store(
     connection: duckdb.DuckDBPyConnection, identity: tuple[tuple[int, int] | None, ...]
 ) -> Store:
-    bars, listed, unsorted = connection.execute(
+    bars, listed, unsorted, version = connection.execute(
         """SELECT (SELECT count(*) FROM store.ohlcv_data),
-                  (SELECT coalesce(sum(bars), 0) FROM store.instruments), unsorted_rows
+                  (SELECT coalesce(sum(bars), 0) FROM store.instruments), unsorted_rows,
+                  schema_version
         FROM store.generation"""
     ).fetchall()[0]
-    return Store(False, bars, unsorted, bars != listed, identity)
+    return Store(False, bars, unsorted, bars != listed, version < 3, identity)
 
 
 def gives_way(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -122,40 +122,24 @@ def check_basis(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def find_changes(connection: duckdb.DuckDBPyConnection, database: Path, store: Store) -> None:
-    """`changes` (bars to write) and `new_actions`; see history."""
-    if store.is_fresh:
-        # nothing to compare with: views spare the memory of a copy
-        old = ", ".join(f"NULL AS old_{name}" for name in history.VALUES)
-        connection.execute(
-            f"CREATE TEMP VIEW differing AS SELECT *, true AS is_new, {old} FROM incoming"
-        )
-        connection.execute(
-            "CREATE TEMP VIEW changes AS SELECT *, NULL::TIMESTAMP AS known_from FROM differing"
-        )
-    else:
-        history.view_confirmations(connection, database)
-        history.find_changes(connection)
-        history.save_confirmations(connection, database)
-    columns = "symbol, ex_date, kind, ratio, amount"
-    connection.execute(
-        f"""CREATE TEMP TABLE new_actions AS SELECT {columns} FROM incoming_actions
-        EXCEPT SELECT {columns} FROM store.corporate_actions"""
+def has_news(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether anything comes that the store does not know yet, be it that an answer was taken."""
+    news = (
+        "FROM pending",
+        actions.compare("incoming_actions", "store"),
+        actions.find_newer_lists("incoming_lists", "store"),
+        "FROM incoming_answers EXCEPT FROM store.answers",
     )
-
-
-def has_rows(connection: duckdb.DuckDBPyConnection, *relations: str) -> bool:
-    some = " OR ".join(f"EXISTS (FROM {name})" for name in relations)
-    return bool(publish.read_one(connection, f"SELECT {some}"))
+    return any(connection.execute(f"FROM ({query}) LIMIT 1").fetchall() for query in news)
 
 
 def sum_fates(symbols: dict[str, dict[str, int]]) -> dict[str, int]:
-    names = ("inserted", "revised", "unchanged", "stale")
-    return {name: sum(fates[name] for fates in symbols.values()) for name in names}
+    return {name: sum(fates[name] for fates in symbols.values()) for name in accounts.LOADED}
 
 
 def report(record: dict[str, Any]) -> None:
-    names = ("inserted", "revised", "unchanged", *(("stale",) if record["stale"] else ()))
+    some = (name for name in ("stale", "superseded") if record[name])
+    names = ("inserted", "revised", "unchanged", *some)
     counts = ", ".join(f"{record[name]:,} {name}" for name in names)
     generation = record.get("generation")
     log.info("load: %s; %s", counts, f"published as {generation}" if generation else NOTHING_NEW)

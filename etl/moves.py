@@ -72,15 +72,10 @@ FROM splits s ASOF JOIN (
     WHERE symbol IN (SELECT symbol FROM splits)) b
 ON s.symbol = b.symbol AND s.ex_at <= b.timestamp GROUP BY ALL"""
 
-# Inserted bars lie in the run's arrivals; revised ones have a revision of the run.
 CAME = """
 CREATE OR REPLACE TEMP VIEW came AS
-SELECT b.symbol, b.timestamp FROM store.ohlcv_data b JOIN store.ohlcv_arrivals a
-ON a.symbol = b.symbol AND b.timestamp BETWEEN a.first AND a.last WHERE a.run_id = {run_id}
-UNION ALL SELECT symbol, timestamp FROM store.ohlcv_revisions WHERE run_id = {run_id}"""
-SYMBOLS = """
-SELECT symbol FROM store.ohlcv_arrivals WHERE run_id = {run_id}
-UNION SELECT symbol FROM store.ohlcv_revisions WHERE run_id = {run_id}"""
+SELECT symbol, timestamp FROM store.ohlcv_known WHERE run_id = {run_id}"""
+SYMBOLS = "SELECT DISTINCT symbol FROM store.ohlcv_known WHERE run_id = {run_id}"
 
 LARGEST = """
 WITH stepped AS (

@@ -21,25 +21,26 @@ CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bool) -> None:
     """Judge the bars around the changes anew; notes that hold as before keep their run_id."""
     connection.execute(
-        """CREATE TEMP VIEW all_bars AS
+        """CREATE OR REPLACE TEMP VIEW all_bars AS
         SELECT b.*, i.basis, i.exchange FROM next.ohlcv_data b JOIN next.instruments i
         USING (symbol)"""
     )
     connection.execute(
-        """CREATE TEMP TABLE splits AS
+        """CREATE OR REPLACE TEMP TABLE splits AS
         SELECT symbol, ex_date, ratio FROM next.corporate_actions WHERE kind = 'split'"""
     )
     if is_whole:
         notes.find_notes(connection, "all_bars", "splits", "sessions")
-        connection.execute("CREATE TEMP VIEW fresh_notes AS FROM notes")
+        connection.execute("CREATE OR REPLACE TEMP TABLE fresh_notes AS FROM notes")
     else:
         measure_areas(connection)
         read_neighbourhood(connection)
         notes.find_notes(connection, "neighbourhood", "splits", "sessions")
-        replace_notes(connection)
+        replace_notes(connection, run_id)
     connection.execute(
         """INSERT INTO next.bar_notes
-        SELECT symbol, timestamp, reason, detail, ? FROM fresh_notes
+        SELECT symbol, timestamp, reason, detail, ?, since
+        FROM fresh_notes JOIN round_instants USING (symbol)
         ORDER BY symbol, timestamp, reason""",
         [run_id],
     )
@@ -51,7 +52,7 @@ def measure_areas(connection: duckdb.DuckDBPyConnection) -> None:
     Days bound the bars that are looked at; a symbol too sparse for that is looked at whole.
     """
     connection.execute(
-        f"""CREATE TEMP TABLE spans AS
+        f"""CREATE OR REPLACE TEMP TABLE spans AS
         SELECT symbol, min(day) AS changed_from, max(day) AS changed_to,
                min(day) - INTERVAL {CONTEXT_DAYS} DAY AS start,
                max(day) + INTERVAL {CONTEXT_DAYS} DAY AS stop, false AS is_sparse
@@ -60,7 +61,7 @@ def measure_areas(connection: duckdb.DuckDBPyConnection) -> None:
         SEMI JOIN next.instruments USING (symbol) GROUP BY symbol"""
     )
     days = bound(connection, "SELECT min(start), max(stop) FROM spans")
-    connection.execute(f"CREATE TEMP TABLE reaches AS {list_nearest(days)}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE reaches AS {list_nearest(days)}")
     connection.execute(
         f"""UPDATE spans s SET is_sparse = true, start = i.first, stop = i.last
         FROM reaches r, next.instruments i
@@ -73,7 +74,7 @@ def measure_areas(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(f"INSERT INTO reaches {list_nearest('is_sparse')}")
     connection.execute(
-        f"""CREATE TEMP TABLE areas AS
+        f"""CREATE OR REPLACE TEMP TABLE areas AS
         SELECT symbol, coalesce(before[-1], changed_from) AS from_at,
                coalesce(after[-1], changed_to) AS to_at,
                coalesce(before[{CONTEXT}], from_at) AS first,
@@ -106,7 +107,7 @@ def read_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
     condition = "SELECT min(from_at), max(to_at) FROM areas WHERE "
     days = bound(connection, condition + "NOT is_sparse")
     connection.execute(
-        f"""CREATE TEMP TABLE neighbourhood AS
+        f"""CREATE OR REPLACE TEMP TABLE neighbourhood AS
         SELECT b.* FROM (FROM all_bars WHERE {days}) b JOIN areas a
         ON a.symbol = b.symbol AND b.timestamp BETWEEN a.from_at AND a.to_at AND NOT is_sparse
         UNION ALL SELECT b.* FROM all_bars b JOIN areas a
@@ -114,21 +115,34 @@ def read_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def replace_notes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Delete the notes of the bars to judge that hold no more; `fresh_notes` are those to add."""
+def replace_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """Retire the notes of the bars to judge that hold no more; `fresh_notes` are those to add."""
     days = bound(connection, "SELECT min(first), max(last) FROM areas")
     connection.execute(
-        f"""CREATE TEMP TABLE old_notes AS
+        f"""CREATE OR REPLACE TEMP TABLE old_notes AS
         SELECT o.rowid AS place, symbol, timestamp, reason, detail
         FROM (SELECT rowid, * FROM next.bar_notes WHERE {days} AND reason <> '{NOT_FINAL}') o
         JOIN areas a USING (symbol) WHERE timestamp BETWEEN first AND last"""
     )
     connection.execute(
-        """CREATE TEMP TABLE fresh_notes AS
+        """CREATE OR REPLACE TEMP TABLE fresh_notes AS
         SELECT symbol, timestamp, reason, detail FROM notes JOIN areas USING (symbol)
         ANTI JOIN old_notes USING (symbol, timestamp, reason, detail)
         WHERE timestamp BETWEEN first AND last"""
     )
     gone = "SELECT place FROM old_notes ANTI JOIN notes USING (symbol, timestamp, reason, detail)"
-    if connection.execute(f"{gone} LIMIT 1").fetchall():
-        connection.execute(f"DELETE FROM next.bar_notes WHERE rowid IN ({gone})")
+    retire_notes(connection, gone, run_id)
+
+
+def retire_notes(connection: duckdb.DuckDBPyConnection, places: str, run_id: str) -> None:
+    """Move notes that hold no more, by their rowids, to those that were known once."""
+    if not connection.execute(f"{places} LIMIT 1").fetchall():
+        return
+    connection.execute(
+        f"""INSERT INTO next.bar_note_revisions
+        SELECT symbol, timestamp, reason, detail, known_from, since, $run
+        FROM next.bar_notes n JOIN round_instants USING (symbol)
+        WHERE n.rowid IN ({places}) AND known_from < since ORDER BY ALL""",
+        {"run": run_id},
+    )
+    connection.execute(f"DELETE FROM next.bar_notes WHERE rowid IN ({places})")

@@ -1,7 +1,7 @@
 """Build the next version of the store beside the published one, check it, publish it.
 
-Works on the temp relations of load: `incoming`, `changes`, `new_actions`, `settled`, and the
-published file as `store`. It is the copy that is written to, never the published file.
+Works on the temp relations of load (see rounds), and the published file as `store`. It is the copy
+that is written to, never the published file.
 """
 
 import logging
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import duckdb
 
-from etl import accounts, derived, digests, history, neighbourhood, publish, stage
+from etl import accounts, actions, derived, digests, history, neighbourhood, publish, rounds, stage
 from etl.errors import StoreError
-from etl.schema import CLEAN_COLUMNS, TABLES
+from etl.schema import CLEAN_COLUMNS
 from etl.settings import Settings
 
 log = logging.getLogger("etl")
@@ -21,9 +21,6 @@ log = logging.getLogger("etl")
 # Behind so many unsorted rows the table is written out in order again (see DESIGN.md).
 UNSORTED_SHARE = 0.005
 SMALL_STORE = 500_000
-
-# The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
-STORAGE_VERSION = "v1.2.0"
 
 INSERT = f"""
 INSERT INTO next.ohlcv_data ({", ".join(CLEAN_COLUMNS)})
@@ -38,24 +35,21 @@ class Store:
     """What was published before this load.
 
     is_fresh: nothing, or the sample, which gives way. is_touched: another program wrote into it.
+    is_older: it is of an older schema.
     """
 
     is_fresh: bool
     bars: int = 0
     unsorted: int = 0
     is_touched: bool = False
+    is_older: bool = False
     identity: tuple[tuple[int, int] | None, ...] = ()
-
-
-def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    for table, ddl in TABLES.items():
-        connection.execute(ddl.replace(f"TABLE {table}", f"TABLE {name}.{table}"))
 
 
 def begin(path: Path, store: Store, is_needed: bool) -> AbstractContextManager[None]:
     """Copy the published file, if it is to be, while the block looks further at what comes."""
     publish.discard(publish.next_of(path))  # of a run that died
-    if store.is_fresh or not is_needed:
+    if store.is_fresh or store.is_older or not is_needed:
         return nullcontext()
     return publish.copy_meanwhile(path, publish.next_of(path))
 
@@ -76,13 +70,12 @@ def publish_next(
     if is_touched:
         log.warning("load: another program changed the database; its changes are kept")
         derived.mend_instruments(connection)
-        history.mend_arrivals(connection, run.run_id)
-    write_changes(connection, run.run_id, store)
+        history.mend_known(connection, run.run_id)
+    unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
     if is_touched:
         derived.drop_contradicted(connection)
     bars = store.bars + record["inserted"]
-    unsorted = 0 if store.is_fresh else store.unsorted + record["inserted"] + record["revised"]
-    connection.execute("DETACH store")
+    publish.detach_store(connection, "store")
     allowed = 0 if bars < SMALL_STORE else bars * UNSORTED_SHARE
     if unsorted > allowed or not is_readable_by_all(connection):
         rewrite_sorted(connection, path)
@@ -96,28 +89,22 @@ def publish_next(
     if not store.is_fresh and publish.identify(path) != store.identity:
         raise StoreError(f"{path} was changed by another program meanwhile: run load again")
     publish.finish_next(connection, next_path, path)
-    if store.is_fresh:
-        history.forget_confirmations(path)
 
 
 def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store) -> Path:
     """`next`: a copy of the published file to work on, or an empty one."""
     next_path = publish.next_of(path)
-    if not store.is_fresh and not next_path.exists():
+    is_copied = not (store.is_fresh or store.is_older)
+    if is_copied and not next_path.exists():
         publish.copy_store(path, next_path)
-    if store.is_fresh:
-        attach_new(connection, next_path, "next")
-    else:
+    if is_copied:
         connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
+    else:
+        publish.attach_new(connection, next_path, "next")
+    if store.is_older:
+        log.info("load: the database is of an older schema: written anew, with its history")
+        publish.copy_tables(connection, "store", "next")
     return next_path
-
-
-def attach_new(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
-    """An empty file with all tables. The version is that of a file's first page: for good."""
-    connection.execute(
-        f"ATTACH {stage.quote(path)} AS {name} (STORAGE_VERSION '{STORAGE_VERSION}')"
-    )
-    create_tables(connection, name)
 
 
 def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -125,24 +112,37 @@ def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
     found = connection.execute(
         "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'next'"
     ).fetchall()
-    return bool(found) and str(found[0][0]).startswith(STORAGE_VERSION)
+    return bool(found) and str(found[0][0]).startswith(publish.STORAGE_VERSION)
 
 
-def write_changes(connection: duckdb.DuckDBPyConnection, run_id: str, store: Store) -> None:
-    # several threads keep the order of a plain INSERT, but not of one with ON CONFLICT
-    connection.execute(INSERT if store.is_fresh else UPSERT)
+def write_rounds(connection: duckdb.DuckDBPyConnection, run_id: str, store: Store) -> int:
+    """All that comes, one answer of a symbol after the other. Returns how many bars were written
+    behind the sorted ones."""
+    count = rounds.number_rounds(connection)
+    unsorted = 0
+    for number in range(1, count + 1):
+        rounds.open_round(connection, number, count)
+        is_first = store.is_fresh and number == 1
+        if not is_first:
+            unsorted += publish.read_one(connection, "SELECT count(*) FROM changes")
+        write_round(connection, run_id, is_first)
     connection.execute(
-        """INSERT INTO next.corporate_actions
-        SELECT symbol, ex_date, kind, ratio, amount, source FROM incoming_actions ORDER BY ALL
-        ON CONFLICT (symbol, ex_date, kind) DO UPDATE SET
-            ratio = excluded.ratio, amount = excluded.amount, source = excluded.source"""
+        "INSERT INTO next.answers FROM incoming_answers EXCEPT FROM next.answers ORDER BY ALL"
     )
-    history.write_arrivals(connection, run_id)  # looks at the instruments as they were
+    return unsorted
+
+
+def write_round(connection: duckdb.DuckDBPyConnection, run_id: str, is_first: bool) -> None:
+    # several threads keep the order of a plain INSERT, but not of one with ON CONFLICT
+    connection.execute(INSERT if is_first else UPSERT)
+    history.write_known(connection, run_id)
+    actions.write_actions(connection, run_id)
     derived.write_instruments(connection)
-    if not store.is_fresh:
+    actions.tell_instruments(connection)
+    if not is_first:
         history.write_revisions(connection, run_id)
     derived.write_gaps(connection)
-    neighbourhood.write_notes(connection, run_id, store.is_fresh)
+    neighbourhood.write_notes(connection, run_id, is_first)
     derived.write_provisional(connection, run_id)
 
 
@@ -150,10 +150,8 @@ def rewrite_sorted(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Replace `next` by the same tables written out in order: what makes reads of a symbol fast."""
     next_path, sorted_path = publish.next_of(path), publish.sorted_of(path)
     publish.discard(sorted_path)
-    attach_new(connection, sorted_path, "sorted")
-    for table in TABLES:
-        order = "symbol, timestamp" if table == "ohlcv_data" else "ALL"
-        connection.execute(f"INSERT INTO sorted.{table} BY NAME FROM next.{table} ORDER BY {order}")
+    publish.attach_new(connection, sorted_path, "sorted")
+    publish.copy_tables(connection, "next", "sorted")
     connection.execute("CHECKPOINT sorted")
     connection.execute("DETACH next")
     connection.execute("DETACH sorted")

@@ -18,9 +18,11 @@ from typing import Any
 import duckdb
 
 from etl.errors import StoreError
-from etl.schema import SCHEMA_VERSION, TABLES
+from etl.schema import OLDER_TABLES, SCHEMA_VERSION, TABLES, list_older_views
 from etl.stage import flush_to_disk, format_instant, quote, write_whole
 
+# The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
+STORAGE_VERSION = "v1.2.0"
 HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
 
 
@@ -42,7 +44,10 @@ def sorted_of(path: Path) -> Path:
 
 
 def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
-    """Attach a published file READ_ONLY. StoreError if it is damaged, foreign or open elsewhere."""
+    """Attach a published file READ_ONLY, with the tables of today, whatever its schema is.
+
+    StoreError if it is damaged, foreign or open elsewhere.
+    """
     if is_wal_older(path):
         set_wal_aside(path)
     try:
@@ -50,20 +55,45 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
     except duckdb.Error as error:
         set_stray_wal_aside(path, error)
         attach_again(connection, path, name)
+    version = check_tables(connection, path, name)
+    if version < 3:
+        connection.execute(f"DETACH {name}")
+        attach(connection, path, older_of(name))
+        connection.execute(f"ATTACH ':memory:' AS {name}")
+        for view in list_older_views(name, older_of(name)):
+            connection.execute(view)
+
+
+def older_of(name: str) -> str:
+    """The name under which a file of an older schema is attached, behind views of today."""
+    return f"{name}_older"
+
+
+def detach_store(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    connection.execute(f"DETACH {name}")
+    connection.execute(f"DETACH DATABASE IF EXISTS {older_of(name)}")
+
+
+def check_tables(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> int:
+    """The schema of an attached file; StoreError if it is no store, or of a newer version."""
     found = {
         row[0]
         for row in connection.execute(
             f"SELECT table_name FROM duckdb_tables() WHERE database_name = {quote(name)}"
         ).fetchall()
     }
-    if missing := TABLES.keys() - found:
+    version = 0
+    if "generation" in found:
+        version = read_one(connection, f"SELECT max(schema_version) FROM {name}.generation")
+        if version is None or version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{path} was written by a newer version (schema {version}): update this one"
+            )
+    older = (OLDER_TABLES.keys() - {"ohlcv_known"}) | {"ohlcv_arrivals"}
+    if missing := (TABLES.keys() if version in (0, SCHEMA_VERSION) else older) - found:
         lacks = ", ".join(sorted(missing))
         raise StoreError(f"{path} is no store of this service (it has no {lacks}): move it away")
-    version = read_one(connection, f"SELECT max(schema_version) FROM {name}.generation")
-    if version is None or version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer version (schema {version}): update this one"
-        )
+    return int(version)
 
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
@@ -106,6 +136,26 @@ def attach_again(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
             f"{path} is damaged or no DuckDB file: move it away"
             + (f", and copy {previous.name} in its place" if previous.exists() else "")
         ) from None
+
+
+def attach_new(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """An empty file with all tables. The version is that of a file's first page: for good."""
+    connection.execute(f"ATTACH {quote(path)} AS {name} (STORAGE_VERSION '{STORAGE_VERSION}')")
+    create_tables(connection, name)
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    for table, ddl in TABLES.items():
+        connection.execute(ddl.replace(f"TABLE {table}", f"TABLE {name}.{table}"))
+
+
+def copy_tables(connection: duckdb.DuckDBPyConnection, source: str, target: str) -> None:
+    """All rows of all tables, in order: what makes reads of a symbol fast."""
+    for table in TABLES:
+        order = "symbol, timestamp" if table in ("ohlcv_data", "ohlcv_known") else "ALL"
+        connection.execute(
+            f"INSERT INTO {target}.{table} BY NAME FROM {source}.{table} ORDER BY {order}"
+        )
 
 
 def read_one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:

@@ -33,6 +33,7 @@ FATE_NAMES = {
     "revised": "revised",
     "unchanged": "unchanged",
     "stale": "stale",
+    "superseded": "superseded",
     "rejected": "rejected",
     "out_of_range": "out of range",
     "undecided": "without a fate",
@@ -85,7 +86,15 @@ def describe_run(run: findings.LastRun) -> Facts:
     totals = {name: sum(row[name] for row in symbols) for name in ("received", *FATES, "undecided")}
     shown = symbols
     if len(symbols) > FATES_SHOWN:
-        unusual = ("undecided", "rejected", "revised", "stale", "out_of_range", "inserted")
+        unusual = (
+            "undecided",
+            "rejected",
+            "revised",
+            "stale",
+            "superseded",
+            "out_of_range",
+            "inserted",
+        )
         shown = sorted(symbols, key=lambda row: [-row[name] for name in unusual])[:FATES_SHOWN]
     return {
         "totals": totals,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl import accounts, digests, history, publish, stage
+from etl import accounts, digests, publish, stage
 from etl.errors import StoreError
 from etl.settings import Settings
 
@@ -47,7 +47,6 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
         unsorted = publish.read_one(connection, "SELECT unsorted_rows FROM next.generation")
         publish.write_generation(connection, generation, run.run_id, unsorted)
         accounts.write_rollback(connection, run.as_finished())
-        history.forget_confirmations(path)
         publish.finish_next(connection, publish.next_of(path), path)
     log.info("rollback: what was %s is published as %s", was, generation)
 
@@ -57,18 +56,24 @@ def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: P
     next_path = publish.next_of(path)
     publish.discard(next_path)
     publish.attach_store(connection, previous, "previous")
-    was: str = publish.read_one(connection, "SELECT generation FROM previous.generation")
-    connection.execute("DETACH previous")
-    publish.copy_store(previous, next_path)
-    connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
+    was, version = connection.execute(
+        "SELECT generation, schema_version FROM previous.generation"
+    ).fetchall()[0]
+    if version < 3:
+        publish.attach_new(connection, next_path, "next")
+        publish.copy_tables(connection, "previous", "next")
+    publish.detach_store(connection, "previous")
+    if version >= 3:
+        publish.copy_store(previous, next_path)
+        connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
     if is_readable(connection, path):
         for table in ("etl_run_symbols", "etl_runs"):
             connection.execute(
-                f"INSERT INTO next.{table} FROM store.{table}"
+                f"INSERT INTO next.{table} BY NAME FROM store.{table}"
                 " WHERE run_id NOT IN (SELECT run_id FROM next.etl_runs) ORDER BY ALL"
             )
-        connection.execute("DETACH store")
-    return was
+        publish.detach_store(connection, "store")
+    return str(was)
 
 
 def is_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:

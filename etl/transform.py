@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from etl import stage, stage_files
+from etl.clean_actions import type_actions
 from etl.errors import EtlError, InputError
-from etl.quality import DUPLICATE, REASON, TYPED, bind, read_date
-from etl.schema import CLEAN_COLUMNS, PRICES, RAW_ACTIONS, RAW_BARS
+from etl.quality import DUPLICATE, REASON, TYPED, bind
+from etl.schema import CLEAN_COLUMNS, PRICES, RAW_BARS
 from etl.settings import Settings, SettingsError
 from etl.uniqueness import find_unproven
 
@@ -68,7 +68,9 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
         publish_bars(connection, settings, path, run)
         # actions belong to the bars that they came with, and to no other file
         has_actions = stage.read_run_id(settings.raw_actions_path) == run.run_id
-        record["actions"] = publish_actions(connection, settings, run, has_actions)
+        actions_path = settings.raw_actions_path if has_actions else None
+        record["actions"] = type_actions(connection, actions_path)
+        copy_whole(connection, "FROM good_actions", settings.clean_actions_path, run)
         stage_files.record_files(
             record, settings.clean_path, settings.rejected_path, settings.clean_actions_path
         )
@@ -141,20 +143,22 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
 
 
 def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
-    """`judged`: `typed`, with all rows of a key rejected but the latest fetched.
+    """`judged`: `typed`, with all rows of a key but one rejected, where they are of one answer.
 
-    Rows fetched at the same time are told apart by content, so that any order gives one table.
+    They are told apart by content, so that any order gives one table. Rows of several answers,
+    fetched at different instants, stay: load takes them one after the other.
     """
     find_unproven(connection, "SELECT symbol, timestamp FROM typed WHERE reason IS NULL")
     content = ", ".join(f"{name} DESC NULLS LAST" for name in (*PRICES, "volume", *PROVENANCE))
     connection.execute(
         f"""CREATE TEMP TABLE duplicates AS
         SELECT place FROM typed
-        JOIN (SELECT symbol, timestamp FROM typed SEMI JOIN unproven USING (symbol)
-              WHERE reason IS NULL GROUP BY ALL HAVING count(*) > 1) USING (symbol, timestamp)
+        JOIN (SELECT symbol, timestamp, fetched_at FROM typed SEMI JOIN unproven USING (symbol)
+              WHERE reason IS NULL GROUP BY ALL HAVING count(*) > 1)
+             USING (symbol, timestamp, fetched_at)
         WHERE reason IS NULL
         QUALIFY row_number() OVER (
-            PARTITION BY symbol, timestamp ORDER BY fetched_at DESC, {content}) > 1"""
+            PARTITION BY symbol, timestamp, fetched_at ORDER BY {content}) > 1"""
     )
     connection.execute(
         f"""CREATE TEMP VIEW judged AS SELECT * REPLACE (
@@ -194,7 +198,7 @@ def publish_bars(
     clean = ", ".join((*CLEAN_COLUMNS, *PROVENANCE))
     copy_whole(
         connection,
-        f"SELECT {clean} FROM judged WHERE reason IS NULL ORDER BY symbol, timestamp",
+        f"SELECT {clean} FROM judged WHERE reason IS NULL ORDER BY symbol, timestamp, fetched_at",
         settings.clean_path,
         run,
     )
@@ -216,37 +220,6 @@ def copy_whole(
             f"COPY ({select}) TO {stage.quote(next_path)} (FORMAT parquet, COMPRESSION zstd,"
             f" KV_METADATA {{run_id: {stage.quote(run.run_id)}}})"
         )
-
-
-def publish_actions(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, run: stage.Run, has_actions: bool
-) -> int:
-    """Type the corporate actions that came with the raw bars; returns how many are good."""
-    view_actions(connection, settings.raw_actions_path if has_actions else None)
-    is_bad = "symbol = '' OR ex_date IS NULL OR NOT coalesce(isfinite(value) AND value > 0, false)"
-    for row in connection.execute(f"SELECT text FROM actions WHERE {is_bad}").fetchall():
-        log.warning("transform: left out a corporate action that cannot be read: %s", row[0])
-    latest = (
-        f"SELECT symbol, ex_date, kind, value, source, fetched_at, run_id FROM actions"
-        f" WHERE NOT ({is_bad}) QUALIFY row_number() OVER (PARTITION BY symbol, ex_date, kind"
-        f" ORDER BY fetched_at DESC, value DESC, source) = 1 ORDER BY symbol, ex_date, kind"
-    )
-    copy_whole(connection, latest, settings.clean_actions_path, run)
-    return int(pq.read_metadata(settings.clean_actions_path).num_rows)
-
-
-def view_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
-    """`actions`: typed, with the row as it came in `text`; empty without a path."""
-    if path:
-        connection.execute(f"CREATE TEMP VIEW raw_actions AS SELECT * FROM {stage.scan(path)}")
-    else:
-        connection.register("raw_actions", RAW_ACTIONS.empty_table())
-    connection.execute(
-        f"""CREATE TEMP TABLE actions AS
-        SELECT upper(trim(symbol)) AS symbol, ({read_date("ex_date")})::DATE AS ex_date, kind,
-               try_cast(value AS DOUBLE) AS value, source, fetched_at, run_id,
-               concat_ws(' ', symbol, ex_date, kind, value) AS text FROM raw_actions"""
-    )
 
 
 def report(record: dict[str, Any]) -> None:

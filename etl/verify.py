@@ -73,12 +73,64 @@ CHECKS = (
         WHERE format('{{:016x}}', i.digest) <> s.digest""",
     ),
     (
-        "each bar lies in one arrival",
-        """SELECT symbol, sum(bars) FROM (
-            SELECT b.symbol, b.timestamp, count(a.symbol) AS bars FROM store.ohlcv_data b
-            LEFT JOIN store.ohlcv_arrivals a
-            ON a.symbol = b.symbol AND b.timestamp BETWEEN a.first AND a.last
-            GROUP BY ALL HAVING count(a.symbol) <> 1) GROUP BY symbol""",
+        "each bar has one row that says since when it is known",
+        """SELECT symbol, timestamp FROM (
+            SELECT symbol, timestamp, 1 AS bars, 0 AS known FROM store.ohlcv_data
+            UNION ALL SELECT symbol, timestamp, 0, 1 FROM store.ohlcv_known
+            WHERE known_from <= known_at)
+        GROUP BY ALL HAVING sum(bars) <> 1 OR sum(known) <> 1""",
+    ),
+    (
+        "instruments name the newest answer that each bar and action stands on",
+        """SELECT symbol FROM store.instruments i LEFT JOIN (
+            SELECT symbol, max(known_at) AS seen_at FROM store.ohlcv_known GROUP BY symbol)
+            k USING (symbol)
+        LEFT JOIN (
+            SELECT symbol, max(known_at) FILTER (kind = 'split') AS splits,
+                   max(known_at) FILTER (kind = 'dividend') AS dividends
+            FROM (SELECT symbol, kind, known_at FROM store.corporate_actions
+                  UNION ALL SELECT symbol, kind, known_at FROM store.action_lists)
+            GROUP BY symbol) a USING (symbol)
+        WHERE (SELECT max(schema_version) >= 3 FROM store.generation)
+        AND (i.seen_at, splits_known_at, dividends_known_at)
+            IS DISTINCT FROM (k.seen_at, a.splits, a.dividends)""",
+    ),
+    (
+        "the values of each bar follow one another without a gap in time",
+        """SELECT symbol, timestamp FROM (
+            SELECT symbol, timestamp, known_from,
+                   lag(known_to) OVER (PARTITION BY symbol, timestamp
+                                       ORDER BY known_from, known_to) AS ended
+            FROM (SELECT symbol, timestamp, known_from, known_to FROM store.ohlcv_revisions
+                  UNION ALL SELECT symbol, timestamp, known_from, 'infinity'::TIMESTAMP
+                  FROM store.ohlcv_known SEMI JOIN store.ohlcv_revisions USING (symbol, timestamp)))
+        WHERE ended <> known_from""",
+    ),
+    (
+        "no corporate action or note is known twice at a time, or ends before it begins",
+        """SELECT * FROM (
+            SELECT symbol, what, known_from, known_to, lead(known_from) OVER (
+                PARTITION BY symbol, what, kind ORDER BY known_from, known_to) AS following
+            FROM (SELECT symbol, ex_date::TIMESTAMP AS what, kind, known_from,
+                         'infinity'::TIMESTAMP AS known_to FROM store.corporate_actions
+                  UNION ALL SELECT symbol, ex_date, kind, known_from, known_to
+                  FROM store.corporate_action_revisions
+                  UNION ALL SELECT symbol, timestamp, reason, known_from, 'infinity'::TIMESTAMP
+                  FROM store.bar_notes
+                  UNION ALL SELECT symbol, timestamp, reason, known_from, known_to
+                  FROM store.bar_note_revisions))
+        WHERE known_from IS NULL OR known_to <= known_from OR following < known_to""",
+    ),
+    (
+        "each action is no older than a list of all actions of its days",
+        """SELECT symbol, ex_date, c.kind FROM store.corporate_actions c
+        JOIN store.action_lists l USING (symbol)
+        WHERE l.kind = c.kind AND ex_date BETWEEN l.first AND l.last
+        AND l.known_at > c.known_at""",
+    ),
+    (
+        "no answer is taken twice",
+        "SELECT source, number, fetched_at FROM store.answers GROUP BY ALL HAVING count(*) > 1",
     ),
     (
         "no revision is of an unknown bar, or ends before it begins",

@@ -216,8 +216,8 @@ def read_content(folder: Path) -> tuple[Any, ...]:
     return hash_bars(store_of(folder)), query_store(
         store_of(folder),
         """SELECT (SELECT list(i ORDER BY symbol) FROM instruments i),
-                  (SELECT list((symbol, first, last, known_from) ORDER BY symbol, first)
-                   FROM ohlcv_arrivals),
+                  (SELECT list((symbol, timestamp, known_from, known_at)
+                               ORDER BY symbol, timestamp) FROM ohlcv_known),
                   (SELECT list((symbol, timestamp, close, known_from, known_to)
                                ORDER BY symbol, timestamp, known_to) FROM ohlcv_revisions),
                   (SELECT list((symbol, timestamp, reason) ORDER BY symbol, timestamp, reason)

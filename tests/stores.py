@@ -78,6 +78,40 @@ def write_store(database: Path, *queries: str) -> None:
     database.chmod(0o444)
 
 
+# A file of schema 3 as schema 2 had it; the digests of bars are the same.
+OLDER = (
+    """CREATE TABLE ohlcv_arrivals AS
+    SELECT symbol, timestamp AS first, timestamp AS last,
+           coalesce(came_at, known_from) AS known_from, run_id FROM ohlcv_known LEFT JOIN (
+               SELECT symbol, timestamp, min(known_from) AS came_at
+               FROM ohlcv_revisions GROUP BY ALL) USING (symbol, timestamp)""",
+    *(
+        f"""CREATE TABLE older AS SELECT * EXCLUDE ({new}) FROM {table}; DROP TABLE {table};
+        ALTER TABLE older RENAME TO {table}"""
+        for table, new in {
+            "instruments": "seen_at, splits_known_at, dividends_known_at, actions_known_at",
+            "corporate_actions": "known_from, known_at",
+            "bar_notes": "known_from",
+            "etl_runs": "superseded",
+            "etl_run_symbols": "superseded",
+        }.items()
+    ),
+    *(
+        f"DROP TABLE {table}"
+        for table in (
+            *("ohlcv_known", "corporate_action_revisions", "action_lists", "answers"),
+            "bar_note_revisions",
+        )
+    ),
+    "UPDATE generation SET schema_version = 2",
+)
+
+
+def make_older(database: Path) -> None:
+    """Turn a published file into what the version of schema 2 would have written."""
+    write_store(database, *OLDER)
+
+
 def identify(path: Path) -> tuple[int, int, int]:
     """What changes with every publication."""
     found = path.stat()

@@ -1,6 +1,7 @@
 """The fate of every row, and the command that recomputes it from the files and the database."""
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,19 @@ FATES = ("inserted", "revised", "unchanged", "stale", "rejected", "out_of_range"
 COUNTS = ("received", *FATES, "duplicates")
 
 
-def run_etl(data_dir: Path, *rows: str, options: Sequence[str] = (), code: int = 0) -> str:
-    """Extract, transform and load one CSV file; the run's id."""
+def run_etl(
+    data_dir: Path,
+    *rows: str,
+    options: Sequence[str] = (),
+    code: int = 0,
+    fetched: float | None = None,
+) -> str:
+    """Extract, transform and load one CSV file, written now or at `fetched`; the run's id."""
     inbox = data_dir.parent / "inbox"
     inbox.mkdir(exist_ok=True)
     (inbox / "bars.csv").write_text("\n".join((HEADER, *rows)) + "\n")
+    if fetched is not None:
+        os.utime(inbox / "bars.csv", (fetched, fetched))
     args = ("--source", "files", "--path", inbox, *options)
     assert call_stage(run_all, *args) == code
     run_id: str = read_record(data_dir)["run_id"]
@@ -96,7 +105,8 @@ def test_failed_killed_and_empty_runs_appear_with_the_next_publication(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = run_etl(data_dir, GOOD)
-    unchanged = run_etl(data_dir, GOOD)
+    fetched = (data_dir.parent / "inbox" / "bars.csv").stat().st_mtime
+    unchanged = run_etl(data_dir, GOOD, fetched=fetched)
     failed = run_etl(data_dir, "A,2024-01-03,5,6,4,five,7", code=1)
     killed = {"extract": {"status": "running", "started_at": "2024-01-05T00:00:00.000Z"}}
     record = {"run_id": "20240105T000000Z-000000", "stages": killed}
@@ -165,12 +175,13 @@ def test_verify_says_ok_line_by_line_and_changes_nothing(
     capsys.readouterr()
     assert call_stage(verify.main) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 18
+    assert len(lines) == 23
     assert all(line.startswith("ok    ") for line in lines)
     assert list_files() == before
 
 
 BARS = "instruments as the bars say: A"
+KNOWN = "each bar has one row that says since when it is known: A"
 DAMAGES = {
     "a changed price": (
         "UPDATE ohlcv_data SET close = 5.25 WHERE timestamp = '2024-01-05'",
@@ -182,11 +193,14 @@ DAMAGES = {
     ),
     "a missing bar": (
         "DELETE FROM ohlcv_data WHERE symbol = 'A' AND timestamp = '2024-01-08'",
-        [BARS],
+        [BARS, KNOWN],
     ),
     "a moved bar": (
         "UPDATE ohlcv_data SET timestamp = '2024-01-04' WHERE timestamp = '2024-01-05'",
-        [BARS, "no revision is of an unknown bar", "no note is of an unknown bar", "no gap has a"],
+        [
+            *(BARS, KNOWN, "no revision is of an unknown bar", "no note is of an unknown bar"),
+            "no gap has a bar",
+        ],
     ),
     "a bar and its instrument changed": (
         "UPDATE instruments SET digest = xor(digest, 1) WHERE symbol = 'B'",
@@ -228,13 +242,20 @@ DAMAGES = {
         "UPDATE etl_run_symbols SET digest = '0' WHERE symbol = 'B'",
         ["each symbol's bars are those of the last run that loaded it: B"],
     ),
-    "a missing arrival": (
-        "DELETE FROM ohlcv_arrivals WHERE symbol = 'B'",
-        ["each bar lies in one arrival: B 0"],
+    "a bar known since never": (
+        "DELETE FROM ohlcv_known WHERE symbol = 'B'",
+        [
+            "each bar has one row that says since when it is known: B",
+            "instruments name the newest answer that each bar and action stands on: B",
+        ],
     ),
-    "an arrival twice": (
-        "INSERT INTO ohlcv_arrivals FROM ohlcv_arrivals WHERE symbol = 'B'",
-        ["each bar lies in one arrival: B 2"],
+    "a bar known twice": (
+        "INSERT INTO ohlcv_known FROM ohlcv_known WHERE symbol = 'B'",
+        ["each bar has one row that says since when it is known: B"],
+    ),
+    "a bar known before its old values were over": (
+        "UPDATE ohlcv_known SET known_from = known_from - INTERVAL 1 DAY WHERE symbol = 'A'",
+        ["the values of each bar follow one another without a gap in time: A"],
     ),
     "a revision of nothing": (
         "UPDATE ohlcv_revisions SET symbol = 'Z'",
@@ -242,7 +263,10 @@ DAMAGES = {
     ),
     "a revision backwards": (
         "UPDATE ohlcv_revisions SET known_to = known_from - INTERVAL 1 DAY",
-        ["no revision is of an unknown bar, or ends before it begins: A"],
+        [
+            "the values of each bar follow one another without a gap in time: A",
+            "no revision is of an unknown bar, or ends before it begins: A",
+        ],
     ),
     "a note on nothing": (
         "UPDATE bar_notes SET symbol = 'Z'",

@@ -9,7 +9,7 @@ import pytest
 
 from etl import digests, rollback, verify
 from tests.conftest import call_stage, query_store
-from tests.stores import load_answer, store_of, write_store
+from tests.stores import load_answer, make_older, store_of, write_store
 
 MICROS = 86_400_000_000
 BAR: tuple[Any, ...] = (15_341 * MICROS, 409.4, 412.5, 409.0, 411.23, 10_793_600)
@@ -82,6 +82,7 @@ def test_two_bars_that_swap_a_value_move_the_digest(column: int) -> None:
 
 def make_old(data_dir: Path) -> None:
     """Turn the published file into one of schema 1."""
+    make_older(store_of(data_dir))
     write_store(
         store_of(data_dir),
         f"""UPDATE instruments i SET digest = b.digest FROM (
@@ -113,7 +114,7 @@ def test_a_load_renews_the_digests_of_all_symbols_of_an_older_store(data_dir: Pa
     load_answer(data_dir, "2024-01-10", ("A", "2024-01-03", 5.0))
     found = query_store(store_of(data_dir), "SELECT digest FROM instruments WHERE symbol = 'B'")
     assert found == wanted
-    assert read_version(data_dir) == 2
+    assert read_version(data_dir) == 3
     assert call_stage(verify.main) == 0
 
 
@@ -123,5 +124,5 @@ def test_a_rollback_to_a_store_of_the_schema_before_renews_its_digests(data_dir:
     load_answer(data_dir, "2024-01-10", ("A", "2024-01-03", 5.0))
     assert call_stage(rollback.main) == 0
     assert query_store(store_of(data_dir), "SELECT symbol, bars FROM instruments") == [("A", 1)]
-    assert read_version(data_dir) == 2
+    assert read_version(data_dir) == 3
     assert call_stage(verify.main) == 0

@@ -1,4 +1,4 @@
-"""What was known when: arrivals, revisions, stale answers, confirmations, as_of."""
+"""What was known when: new bars, revisions, stale answers, confirmations, as_of."""
 
 import itertools
 import random
@@ -25,11 +25,12 @@ FIRST, SECOND, THIRD, FOURTH = (f"2024-02-0{day}T12:00:00" for day in (1, 2, 3, 
 DAYS = [f"2024-01-{day:02}" for day in (2, 3, 4, 5, 8, 9, 10, 11, 12, 16, 17, 18)]
 
 
-def read_arrivals(data_dir: Path) -> list[tuple[Any, ...]]:
+def read_known(data_dir: Path) -> list[tuple[Any, ...]]:
+    """Of each bar the day, and those of known_from and known_at."""
     return query_store(
         store_of(data_dir),
-        """SELECT symbol, strftime(first, '%d'), strftime(last, '%d'), strftime(known_from, '%d')
-        FROM ohlcv_arrivals ORDER BY symbol, first""",
+        """SELECT symbol, strftime(timestamp, '%d'), strftime(known_from, '%d'),
+                  strftime(known_at, '%d') FROM ohlcv_known ORDER BY symbol, timestamp""",
     )
 
 
@@ -54,53 +55,38 @@ def list_bars(closes: str, symbol: str = "X") -> list[Bar]:
     return [(symbol, DAYS[i], float(c)) for i, c in enumerate(closes) if c != "."]
 
 
-# Arrivals
+# Since when
 
 
-def test_a_block_of_new_bars_arrives_as_one_row_a_symbol(data_dir: Path) -> None:
-    load_answer(data_dir, FIRST, *list_bars("111"), *list_bars("22", "Y"))
-    assert read_arrivals(data_dir) == [("X", "02", "04", "01"), ("Y", "02", "03", "01")]
-    load_answer(data_dir, SECOND, *list_bars("11111"))
-    assert read_arrivals(data_dir)[:2] == [("X", "02", "04", "01"), ("X", "05", "08", "02")]
+def test_a_bar_is_known_from_the_answer_that_brought_it_and_stands_on_the_newest(
+    data_dir: Path,
+) -> None:
+    load_answer(data_dir, FIRST, *list_bars("11"), *list_bars("22", "Y"))
+    load_answer(data_dir, SECOND, *list_bars("13.1"))
+    assert read_known(data_dir) == [
+        ("X", "02", "01", "02"),
+        ("X", "03", "02", "02"),
+        ("X", "05", "02", "02"),
+        ("Y", "02", "01", "01"),
+        ("Y", "03", "01", "01"),
+    ]
 
 
-def test_bars_of_several_answers_in_one_file_arrive_each_with_its_own(data_dir: Path) -> None:
+def test_bars_of_several_answers_in_one_file_are_known_each_since_its_own(data_dir: Path) -> None:
     answers = [(FIRST, list_bars("11.1")), (SECOND, list_bars("..1.1"))]
     load_file(data_dir, make_answer(data_dir / "in.parquet", *answers))
-    assert read_arrivals(data_dir) == [
-        ("X", "02", "03", "01"),
-        ("X", "04", "04", "02"),
-        ("X", "05", "05", "01"),
-        ("X", "08", "08", "02"),
-    ]
+    known = [("02", "01"), ("03", "01"), ("04", "02"), ("05", "01"), ("08", "02")]
+    assert read_known(data_dir) == [("X", day, at, at) for day, at in known]
 
 
-@pytest.mark.parametrize(
-    ("later", "wanted"),
-    [
-        ("..1....", [("02", "03", "03"), ("04", "04", "01"), ("05", "09", "03")]),
-        ("1.1.1..", [("02", "02", "01"), ("03", "03", "03"), ("04", "04", "01"),
-                     ("05", "05", "03"), ("08", "08", "01"), ("09", "09", "03")]),
-        ("..1.1.1", [("02", "03", "03"), ("04", "04", "01"), ("05", "05", "03"),
-                     ("08", "08", "01"), ("09", "09", "03"), ("10", "10", "01")]),
-    ],
-)  # fmt: skip
-def test_a_bar_that_fills_a_hole_parts_the_arrival_around_it(
-    data_dir: Path, later: str, wanted: list[tuple[str, str, str]]
-) -> None:
-    taken = {"..1....": "11.111", "1.1.1..": ".1.1.1", "..1.1.1": "11.1.1"}[later]
-    load_answer(data_dir, THIRD, *list_bars(taken), *list_bars("1.1", "Y"))
-    load_answer(data_dir, FIRST, *list_bars(later))
-    assert read_arrivals(data_dir) == [
-        *(("X", *row) for row in wanted),
-        ("Y", "02", "04", "03"),
+def test_a_bar_that_fills_a_hole_is_known_since_its_own_answer(data_dir: Path) -> None:
+    load_answer(data_dir, THIRD, *list_bars("1.1"))
+    load_answer(data_dir, FIRST, *list_bars("111"))
+    assert read_known(data_dir) == [
+        ("X", "02", "03", "03"),
+        ("X", "03", "01", "01"),
+        ("X", "04", "03", "03"),
     ]
-    counts = query_store(
-        store_of(data_dir),
-        """SELECT DISTINCT count(*) FROM ohlcv_data b JOIN ohlcv_arrivals a ON a.symbol = b.symbol
-        AND b.timestamp BETWEEN a.first AND a.last GROUP BY b.symbol, b.timestamp""",
-    )
-    assert counts == [(1,)]
 
 
 # Revisions
@@ -165,10 +151,13 @@ def test_an_answer_that_only_confirmed_outlasts_an_older_one_that_comes_late(
     assert read_revisions(data_dir) == [("X", "02", 1, "01", "04"), ("X", "03", 1, "01", "04")]
 
 
-def test_a_confirmation_publishes_nothing(data_dir: Path) -> None:
+def test_a_confirmation_is_published_once(data_dir: Path) -> None:
     load_answer(data_dir, FIRST, *list_bars("11"))
-    before = identify(store_of(data_dir))
     load_answer(data_dir, THIRD, *list_bars("11"))
+    assert read_known(data_dir) == [("X", "02", "01", "03"), ("X", "03", "01", "03")]
+    before = identify(store_of(data_dir))
+    for again in (THIRD, SECOND, FIRST):
+        load_answer(data_dir, again, *list_bars("11"))
     assert identify(store_of(data_dir)) == before
 
 

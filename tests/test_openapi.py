@@ -134,19 +134,9 @@ def test_every_parameter_has_a_description_and_an_example(schema: dict[str, Any]
     parameters = list_parameters(schema)
     assert {parameter["name"] for _, parameter in parameters} == {
         *("symbol", "start", "end", "limit", "order", "adjustment", "q", "after"),
-        *("as_of", "quality", "run_id", "interval", "adjusted_as_of", "fields", "format"),
-        *(
-            "symbols",
-            "names",
-            "window",
-            "what",
-            "risk_free",
-            "benchmark",
-            "explain",
-            "kind",
-            "unknown",
-            "periods",
-        ),
+        *("as_of", "history", "quality", "run_id", "interval", "adjusted_as_of", "fields"),
+        *("symbols", "names", "window", "what", "risk_free", "benchmark", "explain", "kind"),
+        *("format", "unknown", "periods"),
         *("most", "sort", "min_volume", "min_dollar_volume", "min_price", "min_bars"),
     }
     for path, parameter in parameters:

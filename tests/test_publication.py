@@ -62,8 +62,8 @@ def read_content(database: Path) -> list[tuple[Any, ...]]:
         """SELECT (SELECT list(b ORDER BY symbol, timestamp) FROM ohlcv_data b),
                   (SELECT list(i ORDER BY symbol) FROM instruments i),
                   (SELECT list(a ORDER BY symbol, ex_date) FROM corporate_actions a),
-                  (SELECT list((symbol, first, last, known_from) ORDER BY symbol, first)
-                   FROM ohlcv_arrivals),
+                  (SELECT list((symbol, timestamp, known_from, known_at)
+                               ORDER BY symbol, timestamp) FROM ohlcv_known),
                   (SELECT list((symbol, timestamp, close, known_from, known_to)
                                ORDER BY symbol, timestamp, known_to) FROM ohlcv_revisions),
                   (SELECT list((symbol, timestamp, reason) ORDER BY symbol, timestamp, reason)
@@ -449,7 +449,9 @@ def test_the_database_of_another_program_is_refused_and_not_touched(
         connection.execute("CREATE TABLE ohlcv_data (mine INTEGER)")
     before = database.read_bytes()
     line = refuse_to_load(data_dir, capsys)
-    assert "is no store of this service (it has no bar_notes, corporate_actions, etl_run_s" in line
+    assert (
+        "is no store of this service (it has no action_lists, answers, bar_note_revisions, " in line
+    )
     assert line.endswith("move it away")
     assert database.read_bytes() == before
 

@@ -1,12 +1,13 @@
 """rollback: the version before, under a new generation; a second one undoes the first."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from etl import load, rollback, verify
+from etl import load, publish, rollback, verify
 from etl.__main__ import main as run_all
 from tests.conftest import call_stage, make_bars, query_store, read_bars, read_record
 from tests.server import read_json, serve
@@ -92,11 +93,21 @@ def test_the_next_load_goes_on_from_what_was_rolled_back(data_dir: Path, databas
 
 
 def test_a_confirmation_of_what_was_rolled_back_is_forgotten(data_dir: Path) -> None:
-    for at, close in ((FIRST, 5.0), (SECOND, 6.0), ("2024-02-09", 6.0)):
+    for at, close in ((FIRST, 5.0), ("2024-02-09", 5.0)):
         load_answer(data_dir, at, ("IBM", "2024-01-02", close))
     assert call_stage(rollback.main) == 0
-    assert read_closes(store_of(data_dir)) == [5.0]
     assert load_answer(data_dir, SECOND, ("IBM", "2024-01-02", 6.0))["revised"] == 1
+
+
+def test_the_version_before_copied_in_the_place_of_a_damaged_one_takes_the_newest_answer_again(
+    data_dir: Path, database: Path
+) -> None:
+    database.unlink()
+    shutil.copy(publish.previous_of(database), database)
+    record = load_answer(data_dir, SECOND, ("IBM", "2024-01-02", 5.5), ("IBM", "2024-01-03", 6.0))
+    assert (record["inserted"], record["revised"], record["stale"]) == (1, 1, 0)
+    assert read_closes(database) == [5.5, 6.0]
+    assert call_stage(verify.main) == 0
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database", b"\0" * 20_000])

@@ -181,7 +181,7 @@ def run_there(data_dir: Path, inbox: Path, place: dict[str, str]) -> str:
     assert done.returncode == 0, done.stderr
     known = query_store(
         store_of(data_dir),
-        "SELECT symbol, first, last, known_from FROM ohlcv_arrivals ORDER BY symbol, first",
+        "SELECT symbol, timestamp, known_from FROM ohlcv_known ORDER BY symbol, timestamp",
     )
     return hash_bars(store_of(data_dir)) + str(known)
 

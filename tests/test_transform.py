@@ -239,13 +239,13 @@ def test_the_clean_file_is_sorted_by_symbol_and_timestamp(data_dir: Path) -> Non
     assert [(row["symbol"], f"{row['timestamp']:%Y-%m-%d}") for row in clean] == keys
 
 
-def test_of_two_rows_of_a_key_the_latest_fetched_wins(data_dir: Path) -> None:
+def test_rows_of_a_key_that_came_in_several_answers_are_all_kept(data_dir: Path) -> None:
     later = {"fetched_at": FETCHED_AT + timedelta(seconds=1), "close": "10.5", "symbol": "ibm"}
     orders: tuple[tuple[Row, Row], ...] = (({}, later), (later, {}))
     for rows in orders:
         clean, rejected = judge(data_dir, *rows)
-        assert [row["close"] for row in clean] == [10.5]
-        assert [(row["close"], row["reason"]) for row in rejected] == [("11", "duplicate")]
+        assert [row["close"] for row in clean] == [11, 10.5]
+        assert rejected == []
 
 
 def test_a_bad_row_does_not_beat_a_good_one_of_its_key(data_dir: Path) -> None:

@@ -199,7 +199,7 @@ async function loadRun(runId) {
   const errors = Object.entries(run.stages).flatMap(([name, { error }]) => (error ? [[name, error]] : []));
   const failures = [...errors, ...Object.entries(run.failures)].map(([symbol, why]) => make("li", {}, make("b", {}, symbol), ` ${why}`));
   const reasons = new Map(Object.entries(run.stages.transform?.reasons ?? {}));
-  const names = ["received", "inserted", "revised", "unchanged", "stale", "rejected", "duplicates", "out_of_range"];
+  const names = ["received", "inserted", "revised", "unchanged", "stale", "superseded", "rejected", "duplicates", "out_of_range"];
   const symbols = run.symbols.map((row) => [row.symbol, ...names.map((name) => writeCount(row[name]))]);
   const head = ["Symbol", ...names.map((name) => name.replaceAll("_", " "))];
   return {

@@ -33,6 +33,7 @@ from api.models.many import (
 from api.models.quality import (
     Action,
     ActionsPage,
+    ActionsQuery,
     Coverage,
     CoverageRow,
     CoveragesPage,
@@ -58,6 +59,7 @@ from api.models.terms import (
 __all__ = [
     "Action",
     "ActionsPage",
+    "ActionsQuery",
     "Adjustment",
     "Bar",
     "BarColumns",

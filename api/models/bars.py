@@ -36,12 +36,14 @@ class PageQuery(ViewQuery):
 class HistoryQuery(PageQuery):
     as_of: Instant | None = Field(
         None,
-        description="The bars as known at this instant: later arrivals and revisions undone.",
+        description="Bars, splits, dividends and notes as known at this instant: whatever came or"
+        " changed later is undone.",
         examples=["2026-12-31T20:00:00Z"],
     )
     quality: Literal["all", "strict"] = Field(
         "all",
-        description="strict leaves out the bars that have a note now, and says how many.",
+        description="strict leaves out the bars that have a note (with as_of: that had one then),"
+        " and says how many.",
         examples=["all"],
     )
 

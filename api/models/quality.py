@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.models.bars import Bar
-from api.models.terms import Page
+from api.models.terms import Instant, ListQuery, Page
 
 
 class Gap(BaseModel):
@@ -60,6 +60,7 @@ class Note(BaseModel):
     reason: str
     detail: str
     run_id: str = Field(description="The run that said so first.")
+    known_from: str
 
 
 class NotesPage(Page):
@@ -80,12 +81,27 @@ class RevisionsPage(Page):
     data: list[Revision]
 
 
+class ActionsQuery(ListQuery):
+    as_of: Instant | None = Field(
+        None,
+        description="The actions as known at this instant.",
+        examples=["2026-12-31T20:00:00Z"],
+    )
+    history: bool = Field(
+        False,
+        description="Also those that a later answer changed or did not have any more (`known_to`).",
+        examples=[False],
+    )
+
+
 class Action(BaseModel):
     ex_date: str
     kind: Literal["split", "dividend"]
     ratio: float | None
     amount: float | None
     source: str
+    known_from: str
+    known_to: str | None = Field(description="Null: this is what is known.")
 
 
 class ActionsPage(Page):

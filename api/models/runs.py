@@ -31,6 +31,7 @@ class RunSummary(BaseModel):
     revised: int
     unchanged: int
     stale: int = Field(description="Older than what was stored already.")
+    superseded: int = Field(description="Came together with a newer answer of the same bar.")
     rejected: int
     out_of_range: int
 
@@ -48,6 +49,7 @@ class RunSymbol(BaseModel):
     revised: int
     unchanged: int
     stale: int
+    superseded: int
     rejected: int
     duplicates: int = Field(description="Among the rejected.")
     out_of_range: int

@@ -41,37 +41,57 @@ def build_series(symbol: str, basis: str, columns: dict[str, Any]) -> Series:
 def read_series_as_of(cursor: Cursor, symbol: str, basis: str, as_of: datetime) -> Series:
     """The bars as known at `as_of` (naive UTC): later arrivals left out, later revisions undone."""
     cursor.execute(
-        f"""WITH revised AS (
-            FROM market.ohlcv_revisions WHERE symbol = $symbol),
-        present AS (
-            SELECT b.*, coalesce(
-                (SELECT max(known_to) FROM revised r WHERE r.timestamp = b.timestamp),
-                a.known_from) AS known_from
-            FROM market.ohlcv_data b LEFT JOIN market.ohlcv_arrivals a
-            ON a.symbol = $symbol AND b.timestamp BETWEEN a.first AND a.last
-            WHERE b.symbol = $symbol)
-        SELECT {BAR} FROM present WHERE known_from <= $as_of
+        f"""SELECT {BAR} FROM market.ohlcv_data JOIN (
+            SELECT timestamp FROM market.ohlcv_known
+            WHERE symbol = $symbol AND known_from <= $as_of) USING (timestamp)
+        WHERE symbol = $symbol
         UNION ALL
-        SELECT {BAR} FROM revised WHERE known_from <= $as_of AND known_to > $as_of""",
+        SELECT {BAR} FROM market.ohlcv_revisions
+        WHERE symbol = $symbol AND known_from <= $as_of AND known_to > $as_of""",
         {"symbol": symbol, "as_of": as_of},
     )
     return build_series(symbol, basis, cursor.fetchnumpy())
 
 
-def read_noted_days(cursor: Cursor, symbol: str) -> Days:
-    """The days of the bars that have a note, datetime64[D]."""
-    cursor.execute("SELECT DISTINCT timestamp FROM market.bar_notes WHERE symbol = ?", [symbol])
+def select_known(table: str, revisions: str, columns: str, as_of: datetime | None) -> str:
+    """SQL: the rows of $symbol that a table has, or had at $as_of, by the table of its revisions.
+
+    What is there to stay is known from an instant on, and has not ended.
+    """
+    if as_of is None:
+        return f"SELECT {columns} FROM market.{table} WHERE symbol = $symbol"
+    return f"""
+        SELECT {columns} FROM market.{table} WHERE symbol = $symbol AND known_from <= $as_of
+        UNION ALL SELECT {columns} FROM market.{revisions}
+        WHERE symbol = $symbol AND known_from <= $as_of AND known_to > $as_of"""
+
+
+def name_instant(symbol: str, as_of: datetime | None) -> dict[str, Any]:
+    """The parameters of `select_known`."""
+    return {"symbol": symbol} if as_of is None else {"symbol": symbol, "as_of": as_of}
+
+
+def read_noted_days(cursor: Cursor, symbol: str, as_of: datetime | None = None) -> Days:
+    """The days of the bars that have a note, or had one at `as_of`, datetime64[D]."""
+    notes = select_known("bar_notes", "bar_note_revisions", "timestamp", as_of)
+    cursor.execute(f"SELECT DISTINCT timestamp FROM ({notes})", name_instant(symbol, as_of))
     columns: dict[str, Any] = cursor.fetchnumpy()
     days: Days = columns["timestamp"].astype("datetime64[D]")
     return days
 
 
-def read_adjusting(cursor: Cursor, symbol: str) -> tuple[list[Split], list[Dividend]]:
-    """What prices are adjusted by: splits (ex_date, new shares for one old) and dividends."""
+def read_adjusting(
+    cursor: Cursor, symbol: str, as_of: datetime | None = None
+) -> tuple[list[Split], list[Dividend]]:
+    """What prices are adjusted by: splits (ex_date, new shares for one old) and dividends.
+
+    As known at `as_of`; what was to come then counts for nothing.
+    """
+    columns = "kind, ex_date, coalesce(ratio, amount) AS value"
+    known = select_known("corporate_actions", "corporate_action_revisions", columns, as_of)
+    so_far = "" if as_of is None else "WHERE ex_date <= $as_of::DATE"
     cursor.execute(
-        "SELECT kind, ex_date, coalesce(ratio, amount) FROM market.corporate_actions"
-        " WHERE symbol = ? ORDER BY ex_date",
-        [symbol],
+        f"FROM ({known}) {so_far} ORDER BY ex_date, kind, value", name_instant(symbol, as_of)
     )
     rows = cursor.fetchall()
     splits = [(day, value) for kind, day, value in rows if kind == "split"]

@@ -60,8 +60,10 @@ def find_nearest(cursor: Cursor, symbol: str) -> list[str]:
 def read_catalog(cursor: Cursor) -> Catalog:
     """symbol → its entry, of all instruments."""
     cursor.execute(
-        """SELECT symbol, basis, symbol IN (SELECT symbol FROM market.corporate_actions), bars,
-        exchange FROM market.instruments"""
+        """SELECT symbol, basis, symbol IN (
+            SELECT symbol FROM market.corporate_actions
+            UNION SELECT symbol FROM market.corporate_action_revisions), bars, exchange
+        FROM market.instruments"""
     )
     return {symbol: Entry(*values) for symbol, *values in cursor.fetchall()}
 

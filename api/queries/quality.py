@@ -1,8 +1,9 @@
 """Notes, revisions, corporate actions, gaps, and coverage made up of them."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
+from api.queries.bars import name_instant
 from api.queries.instruments import read_instrument
 from api.queries.rows import DAY, EXACT_INSTANT, Cursor, Rows, read_rows
 
@@ -13,7 +14,8 @@ def read_notes(
     """Notes on a symbol's bars by day, from the row behind `after` on, at most `limit`."""
     return read_rows(
         cursor,
-        f"""SELECT {DAY.format("timestamp")} AS timestamp, reason, detail, run_id
+        f"""SELECT {DAY.format("timestamp")} AS timestamp, reason, detail, run_id,
+               {EXACT_INSTANT.format("known_from")} AS known_from
         FROM market.bar_notes WHERE symbol = $symbol
         AND timestamp >= coalesce($start, timestamp) AND timestamp <= coalesce($end, timestamp)
         ORDER BY bar_notes.timestamp, reason LIMIT $limit OFFSET $after""",
@@ -41,14 +43,29 @@ def read_revisions(
     )
 
 
-def read_actions(cursor: Cursor, symbol: str, after: int, limit: int) -> Rows:
-    """Splits (ratio) and dividends (amount) of a symbol by ex-date."""
+def read_actions(
+    cursor: Cursor, symbol: str, as_of: datetime | None, history: bool, after: int, limit: int
+) -> Rows:
+    """Splits (ratio) and dividends (amount) of a symbol by ex-date, each with the span in which it
+    was known; as known at `as_of`; with `history` also those that are not known any more."""
+    then = "" if as_of is None else "AND known_from <= $as_of"
+    gone = "" if as_of is None or history else "AND known_to > $as_of"
+    if as_of is None and not history:
+        gone = "AND false"
+    columns = "symbol, ex_date, kind, ratio, amount, source, known_from"
     return read_rows(
         cursor,
-        f"""SELECT {DAY.format("ex_date")} AS ex_date, kind, ratio, amount, source
-        FROM market.corporate_actions WHERE symbol = $symbol
-        ORDER BY corporate_actions.ex_date, kind LIMIT $limit OFFSET $after""",
-        {"symbol": symbol, "after": after, "limit": limit},
+        f"""SELECT {DAY.format("ex_date")} AS ex_date, kind, ratio, amount, source,
+               {EXACT_INSTANT.format("known_from")} AS known_from,
+               {EXACT_INSTANT.format("known_to")} AS known_to
+        FROM (SELECT {columns}, NULL::TIMESTAMP AS known_to FROM market.corporate_actions
+              UNION ALL
+              SELECT {columns}, known_to FROM market.corporate_action_revisions
+              WHERE true {gone}) actions
+        WHERE symbol = $symbol {then}
+        ORDER BY actions.ex_date, kind, actions.known_from, actions.known_to
+        LIMIT $limit OFFSET $after""",
+        {**name_instant(symbol, as_of), "after": after, "limit": limit},
     )
 
 

@@ -16,7 +16,7 @@ FOLDERS = re.compile(r"""(?<![\w:/.])(?:~|[A-Za-z]:)?/(?:[^/:'"\n]*[^/:'"\s]/)+"
 RUN = f"""
 SELECT run_id, {INSTANT.format("started_at")} AS started_at,
        {INSTANT.format("finished_at")} AS finished_at, status, source, calls, received, inserted,
-       revised, unchanged, stale, rejected, out_of_range"""
+       revised, unchanged, stale, superseded, rejected, out_of_range"""
 
 
 def read_run_ids(cursor: Cursor) -> set[str]:

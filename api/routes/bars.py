@@ -40,7 +40,7 @@ async def read_ohlcv(
     held = await take_as_of(store, symbol, query.as_of)
     series = derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
     series = slice_days(series, query.start, query.end)
-    kept = await leave_out_noted(store, series) if is_strict(query) else series
+    kept = await leave_out_noted(store, series, query.as_of) if is_strict(query) else series
     rest = pass_over(kept, query.after, query.order)
     part, following = cut_page(rest, limit, query.order)
     if following is not None:
@@ -114,8 +114,8 @@ async def take_as_of(store: Store, symbol: str, as_of: datetime | None) -> Holdi
     return await store.database.ask(snapshot, question)
 
 
-async def leave_out_noted(store: Store, series: Series) -> Series:
-    noted = await store.ask(lambda c: queries.read_noted_days(c, series.symbol))
+async def leave_out_noted(store: Store, series: Series, as_of: datetime | None) -> Series:
+    noted = await store.ask(lambda c: queries.read_noted_days(c, series.symbol, as_of))
     return keep_bars(series, ~np.isin(series.days, noted))
 
 

@@ -70,7 +70,7 @@ async def read_many(
     known, unknown = await part_known(store, query.symbols, must_know(query.unknown, chosen))
     found = await store.take_many(known, query.as_of)
     whole = await store.holdings.compute(lambda: derive_parts(found, query))
-    strict = (leave_out_noted(store, part) for part in whole)
+    strict = (leave_out_noted(store, part, query.as_of) for part in whole)
     parts = await asyncio.gather(*strict) if is_strict(query) else whole
     left_out = sum(map(len, whole)) - sum(map(len, parts))
     if query.order == "desc":

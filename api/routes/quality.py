@@ -10,6 +10,7 @@ from fastapi import Query as InQuery
 from api import docs, queries
 from api.models import (
     ActionsPage,
+    ActionsQuery,
     Coverage,
     CoveragesPage,
     InstrumentsQuery,
@@ -104,10 +105,18 @@ async def read_revisions(
     responses=docs.answers(ActionsPage, "corporate-actions", 404, 422, 503),
 )
 async def read_actions(
-    symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
+    symbol: Symbol, request: Request, query: Annotated[ActionsQuery, InQuery()], store: StoreOf
 ) -> Response:
-    """Splits (`ratio`: new shares for one old) and dividends (`amount`: cash a share)."""
-    return await answer_rows(request, store, symbol, query, queries.read_actions)
+    """Splits (`ratio`: new shares for one old) and dividends (`amount`: cash a share).
+
+    `known_from` to `known_to` is when each was what was known; `known_to` is null where it is."""
+    return await answer_rows(
+        request,
+        store,
+        symbol,
+        query,
+        lambda c, name, *page: queries.read_actions(c, name, query.as_of, query.history, *page),
+    )
 
 
 async def answer_range(

@@ -52,7 +52,8 @@ async def list_runs(
 async def read_run(
     run_id: RunId, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
 ) -> Response:
-    """Per symbol: received = inserted + revised + unchanged + stale + rejected + out of range."""
+    """Per symbol: received = inserted + revised + unchanged + stale + superseded + rejected +
+    out of range."""
     limit = store.check_limit(query.limit)
 
     def question(cursor: queries.Cursor | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:

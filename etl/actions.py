@@ -1,0 +1,119 @@
+"""Corporate actions: which of those that come count, which are withdrawn, and since when.
+
+They are known as bars are: the newest answer wins in any order of loads, and old values are kept.
+An answer may also say that it lists all of a symbol's actions of one kind (`incoming_lists`):
+what an older answer had and the list has not, did not happen, and goes.
+"""
+
+import duckdb
+
+KEY = "symbol, ex_date, kind"
+
+
+def compare(actions: str, base: str) -> str:
+    """SQL: those of the `actions` that count: no older than what is stored in `base`, or than a
+    list that has not got them. With is_new, differs, and the old values."""
+    return f"""
+        SELECT a.*, s.symbol IS NULL AS is_new, s.ratio AS old_ratio, s.amount AS old_amount,
+               s.source AS old_source, s.known_from, s.symbol IS NULL
+                   OR a.ratio IS DISTINCT FROM s.ratio OR a.amount IS DISTINCT FROM s.amount
+                   AS differs
+        FROM {actions} a LEFT JOIN {base}.corporate_actions s USING ({KEY})
+        WHERE (s.symbol IS NULL OR a.fetched_at > s.known_at OR (a.fetched_at = s.known_at
+               AND coalesce(a.ratio, a.amount) > coalesce(s.ratio, s.amount)))
+        AND NOT EXISTS (
+            FROM {base}.action_lists l WHERE l.symbol = a.symbol AND l.kind = a.kind
+            AND a.ex_date BETWEEN l.first AND l.last AND l.known_at > a.fetched_at)"""
+
+
+def find_newer_lists(lists: str, base: str) -> str:
+    """SQL: those of the `lists` that no stored list of `base` covers that is as new."""
+    return f"""
+        SELECT n.* FROM {lists} n WHERE NOT EXISTS (
+            FROM {base}.action_lists l WHERE l.symbol = n.symbol AND l.kind = n.kind
+            AND l.first <= n.first AND l.last >= n.last AND l.known_at >= n.fetched_at)"""
+
+
+def write_actions(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """Bring the actions of `next` in step with `round_actions` and `round_lists`.
+
+    Leaves `new_actions` (symbol, ex_date): those that are new, changed or withdrawn.
+    """
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE heard AS {compare('round_actions', 'next')}")
+    find_withdrawn(connection)
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE new_actions AS
+        SELECT symbol, ex_date FROM heard WHERE differs
+        UNION SELECT symbol, ex_date FROM withdrawn"""
+    )
+    write_revisions(connection, run_id)
+    connection.execute(
+        f"DELETE FROM next.corporate_actions WHERE ({KEY}) IN (SELECT ({KEY}) FROM withdrawn)"
+    )
+    connection.execute(
+        f"""INSERT INTO next.corporate_actions
+        SELECT {KEY}, ratio, amount, source, fetched_at, fetched_at FROM heard ORDER BY {KEY}
+        ON CONFLICT ({KEY}) DO UPDATE SET
+            known_from = CASE WHEN (ratio, amount) IS DISTINCT FROM (excluded.ratio,
+                excluded.amount) THEN excluded.known_from ELSE known_from END,
+            source = CASE WHEN (ratio, amount) IS DISTINCT FROM (excluded.ratio,
+                excluded.amount) THEN excluded.source ELSE source END,
+            ratio = excluded.ratio, amount = excluded.amount, known_at = excluded.known_at"""
+    )
+    write_lists(connection)
+
+
+def find_withdrawn(connection: duckdb.DuckDBPyConnection) -> None:
+    """`withdrawn`: stored actions that a newer list has not got."""
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE withdrawn AS
+        SELECT c.*, max(l.fetched_at) AS fetched_at
+        FROM (FROM next.corporate_actions ANTI JOIN round_actions USING ({KEY})) c
+        JOIN round_lists l ON l.symbol = c.symbol AND l.kind = c.kind
+             AND c.ex_date BETWEEN l.first AND l.last AND l.fetched_at > c.known_at
+        GROUP BY ALL"""
+    )
+
+
+def write_revisions(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    connection.execute(
+        f"""INSERT INTO next.corporate_action_revisions
+        SELECT {KEY}, ratio, amount, source, known_from, known_to, $run FROM (
+            SELECT {KEY}, old_ratio AS ratio, old_amount AS amount, old_source AS source,
+                   known_from, fetched_at AS known_to FROM heard WHERE differs AND NOT is_new
+            UNION ALL SELECT {KEY}, ratio, amount, source, known_from, fetched_at FROM withdrawn)
+        WHERE known_from < known_to ORDER BY {KEY}""",
+        {"run": run_id},
+    )
+
+
+def write_lists(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep the newest list of each span of days; one within a newer one says nothing more."""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE newer_lists AS {find_newer_lists('round_lists', 'next')}"
+    )
+    connection.execute(
+        """DELETE FROM next.action_lists l WHERE EXISTS (
+            FROM newer_lists n WHERE n.symbol = l.symbol AND n.kind = l.kind
+            AND n.first <= l.first AND n.last >= l.last)"""
+    )
+    connection.execute(
+        """INSERT INTO next.action_lists
+        SELECT symbol, kind, first, last, fetched_at FROM newer_lists ORDER BY ALL"""
+    )
+
+
+def tell_instruments(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say in `next.instruments` when the actions of the symbols of this round were last told."""
+    connection.execute(
+        """UPDATE next.instruments i SET splits_known_at = k.splits,
+            dividends_known_at = k.dividends, actions_known_at = CASE
+                WHEN k.splits < k.dividends THEN k.splits
+                WHEN k.splits IS NOT NULL THEN k.dividends END
+        FROM (SELECT symbol, max(known_at) FILTER (kind = 'split') AS splits,
+                     max(known_at) FILTER (kind = 'dividend') AS dividends
+              FROM (SELECT symbol, kind, known_at FROM next.corporate_actions
+                    UNION ALL SELECT symbol, kind, known_at FROM next.action_lists)
+              SEMI JOIN round_instants USING (symbol) GROUP BY symbol) k
+        WHERE k.symbol = i.symbol"""
+    )

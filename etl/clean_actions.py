@@ -1,0 +1,76 @@
+"""Type the corporate actions that came with the raw bars, for data/clean_actions.parquet.
+
+Beside splits and dividends the file has rows about a whole answer, by their kind:
+
+    splits, dividends   the answer lists all of the symbol's actions of that kind: of all time, or
+                        (value `days`) of the days from the first to the last of its bars
+    answer              it is an answer of the archive, of the number in `value`
+
+Works on `typed`, the bars of the same raw file.
+"""
+
+import logging
+from pathlib import Path
+
+import duckdb
+
+from etl import stage
+from etl.quality import read_date
+from etl.schema import RAW_ACTIONS
+
+log = logging.getLogger("etl")
+
+COLUMNS = "symbol, ex_date, kind, value, source, fetched_at, run_id, last"
+IS_BAD = """(kind IN ('split', 'dividend') AND (symbol = '' OR ex_date IS NULL
+    OR NOT coalesce(isfinite(value) AND value > 0, false)))"""
+
+
+def type_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> int:
+    """`good_actions`: what can be read of the raw file; empty without a path. Returns how many
+    splits and dividends there are."""
+    view_actions(connection, path)
+    for row in connection.execute(f"SELECT text FROM actions WHERE {IS_BAD}").fetchall():
+        log.warning("transform: left out a corporate action that cannot be read: %s", row[0])
+    bound_lists(connection)
+    connection.execute(
+        f"""CREATE TEMP TABLE good_actions AS SELECT {COLUMNS} FROM actions WHERE NOT {IS_BAD}
+        QUALIFY kind = 'answer' OR row_number() OVER (
+            PARTITION BY symbol, ex_date, kind, fetched_at ORDER BY value DESC, source) = 1
+        ORDER BY symbol, ex_date, kind, fetched_at, value"""
+    )
+    count = "SELECT count(*) FROM good_actions WHERE kind IN ('split', 'dividend')"
+    return int(connection.execute(count).fetchall()[0][0])
+
+
+def view_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
+    """`actions`: typed, with the row as it came in `text`; `last` is the last day of a list."""
+    if path:
+        connection.execute(f"CREATE TEMP VIEW raw_actions AS SELECT * FROM {stage.scan(path)}")
+    else:
+        connection.register("raw_actions", RAW_ACTIONS.empty_table())
+    connection.execute(
+        f"""CREATE TEMP TABLE actions AS
+        SELECT upper(trim(symbol)) AS symbol, ({read_date("ex_date")})::DATE AS ex_date, kind,
+               try_cast(value AS DOUBLE) AS value, source, fetched_at, run_id,
+               NULL::DATE AS last, value = 'days' AS is_of_days,
+               concat_ws(' ', symbol, ex_date, kind, value) AS text FROM raw_actions"""
+    )
+
+
+def bound_lists(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give the lists that are of the days of their bars these days; drop those without a bar, and
+    those of which something cannot be read, for they are not all there is."""
+    connection.execute(
+        f"""DELETE FROM actions l WHERE kind IN ('splits', 'dividends') AND EXISTS (
+            FROM (FROM actions WHERE {IS_BAD}) a WHERE l.kind = a.kind || 's'
+            AND a.symbol = l.symbol AND a.fetched_at = l.fetched_at)"""
+    )
+    if not connection.execute("FROM actions WHERE is_of_days LIMIT 1").fetchall():
+        return
+    connection.execute(
+        """UPDATE actions a SET ex_date = d.first, last = d.last FROM (
+            SELECT symbol, fetched_at, min(timestamp)::DATE AS first, max(timestamp)::DATE AS last
+            FROM typed WHERE reason IS NULL GROUP BY ALL) d
+        WHERE a.is_of_days AND d.symbol = a.symbol AND d.fetched_at = a.fetched_at"""
+    )
+    connection.execute("DELETE FROM actions WHERE is_of_days AND last IS NULL")
