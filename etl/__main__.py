@@ -9,6 +9,7 @@ from etl.extract import add_options as add_extract_options
 from etl.extract import extract
 from etl.load import load
 from etl.settings import Settings
+from etl.sources.files.summary import tell_read
 from etl.transform import add_options as add_transform_options
 from etl.transform import transform
 
@@ -24,7 +25,20 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="only where there is no database yet, or only the sample and a key is set",
     )
-    return stage.main(parser, "etl", run_all, argv)
+    parser.add_argument(
+        "--check", action="store_true", help="read the files, tell how, and write nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="what was read of the files, as JSON")
+    return stage.main(parser, "etl", work, argv, is_reading=lambda args: args.check)
+
+
+def work(settings: Settings, args: argparse.Namespace) -> None:
+    if args.check:
+        from etl.sources.files.check import check
+
+        check(settings, args)
+    else:
+        run_all(settings, args)
 
 
 def run_all(settings: Settings, args: argparse.Namespace) -> None:
@@ -35,11 +49,14 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
         run = stage.open_run(settings)
         # without a store, all that was ever paid for is to be loaded again
         args.from_start = not has_store
-        extract(settings, args, run)
+        source = extract(settings, args, run)
         if not has_raw_data(run):
             return
-        transform(settings, args, run)
-        load(settings, args, run)
+        try:
+            transform(settings, args, run)
+            load(settings, args, run)
+        finally:
+            tell_read(source, settings, run.run_id, args.json)
     except EtlError as error:
         if not (args.if_needed and has_store):
             raise

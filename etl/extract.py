@@ -51,6 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path", dest="SOURCE_PATH", type=stage.from_here, help="file, folder or glob to read"
     )
+    parser.add_argument("--symbol", help="whose bars the files hold, where they do not say it")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any symbol failed")
     parser.add_argument(
         "--retry", action="store_true", help="ask again what the vendor refused or did not have"
@@ -86,6 +87,7 @@ def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:
         is_replay=getattr(args, "replay", False),
         is_from_start=getattr(args, "from_start", False),
         symbols=to_symbols(symbols) if symbols else None,
+        symbol=(getattr(args, "symbol", None) or "").strip().upper() or None,
         clock=clock or Clock(),
     )
 
@@ -95,8 +97,11 @@ def extract(
     args: argparse.Namespace,
     run: stage.Run | None = None,
     clock: Clock | None = None,
-) -> None:
-    """Act 1: open the source. Act 2: fetch each symbol. Act 3: publish what came."""
+) -> Source:
+    """Act 1: open the source. Act 2: fetch each symbol. Act 3: publish what came.
+
+    Returns the source, which knows more of what it read than the record keeps.
+    """
     run = run or stage.open_run(settings)
     order = open_order(args, clock)
     if order.is_replay:
@@ -110,6 +115,7 @@ def extract(
         report(settings, record)
         if args.strict and (record["failures"] or record["not_asked"]):
             raise EtlError("extract: --strict was given and not everything came")
+    return source
 
 
 def describe_source(settings: Settings, order: Order) -> str:

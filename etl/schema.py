@@ -11,6 +11,9 @@ RAW_BARS = pa.schema(
         *((name, pa.string()) for name in ("symbol", "timestamp", *PRICES, "volume", "adj_close")),
         *((name, pa.string()) for name in ("basis", "source", "run_id")),
         ("fetched_at", pa.timestamp("us")),
+        # of bars out of files: which one, and its line (or row)
+        ("file", pa.string()),
+        ("line", pa.int64()),
     ]
 )
 RAW_ACTIONS = pa.schema(

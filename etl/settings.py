@@ -195,6 +195,12 @@ class Settings(Shared):
         "basis of the prices in files: raw (as traded) or split (as Yahoo's Close)",
         to_choice(*BASES),
     )
+    date_order: str = declare(
+        "DATE_ORDER",
+        "",
+        "of dates like 1/3/2023 that nothing else settles: DMY, MDY or YMD; empty = refuse them",
+        to_choice("", "DMY", "MDY", "YMD", is_upper=True),
+    )
     av_api_key: str = declare("AV_API_KEY", "", "your Alpha Vantage key", str)
     av_base_url: str = declare(
         "AV_BASE_URL", "https://www.alphavantage.co/query", "address of the vendor", str

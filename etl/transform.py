@@ -31,7 +31,11 @@ log = logging.getLogger("etl")
 NEEDED = ("symbol", "timestamp", *PRICES)
 TEXTS = (*NEEDED, "volume")
 # What a raw file of another make may lack; fetched_at falls back to the file's own time.
-DEFAULTS = {"volume": "NULL", "adj_close": "NULL", "source": "'files'", "run_id": "NULL"}
+DEFAULTS = {
+    **dict.fromkeys(("volume", "adj_close", "run_id", "file", "line"), "NULL"),
+    "source": "'files'",
+}
+TYPES = {"fetched_at": "TIMESTAMP", "line": "BIGINT"}
 TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"
 OUT_OF_RANGE = "out of range"  # of the dates asked for: neither clean nor rejected
 PROVENANCE = ("source", "fetched_at", "run_id", "basis")
@@ -108,8 +112,7 @@ def view_raw(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Pa
         for name in columns
     }
     picked = [
-        f"CAST({given.get(name, defaults.get(name))} AS"
-        f" {'TIMESTAMP' if name == 'fetched_at' else 'VARCHAR'}) AS {name}"
+        f"CAST({given.get(name, defaults.get(name))} AS {TYPES.get(name, 'VARCHAR')}) AS {name}"
         for name in RAW_BARS.names
     ]
     connection.execute(

@@ -33,6 +33,8 @@ GOOD: Row = {
     "source": "files",
     "run_id": "r",
     "fetched_at": FETCHED_AT,
+    "file": None,
+    "line": None,
 }
 
 

@@ -35,13 +35,15 @@ class Order:
     """What a run was told beside its settings.
 
     is_retry: ask again what the vendor refused. is_replay: read the archive, make no call.
-    is_from_start: hand on the whole archive too. symbols: of a replay, these alone.
+    is_from_start: hand on the whole archive too. symbols: of a replay, these alone. symbol: whose
+    bars the files hold.
     """
 
     is_retry: bool = False
     is_replay: bool = False
     is_from_start: bool = False
     symbols: tuple[str, ...] | None = None
+    symbol: str | None = None
     clock: Clock = field(default_factory=Clock)
 
 
@@ -65,7 +67,7 @@ def get_source(settings: Settings, order: Order) -> Source:
     openers: dict[str, Callable[[], Source]] = {
         "sample": lambda: sample.open_sample(settings),
         "alpha_vantage": lambda: alpha_vantage.open_alpha_vantage(settings, order),
-        "files": lambda: files.open_files(settings),
+        "files": lambda: files.open_files(settings, order.symbol),
     }
     return openers[settings.source]()
 
