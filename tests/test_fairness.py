@@ -149,6 +149,23 @@ def test_a_good_answer_between_failures_keeps_the_run_going(tmp_path: Path) -> N
         assert vendor.symbols == EIGHT.split(",")
 
 
+def test_without_a_daily_budget_each_failing_symbol_has_its_tries_and_keeps_nobody_waiting(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock(friday_evening())
+    with open_vendor(clock=clock, scripts={"S0": reply(b"", 503)}) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS=EIGHT, AV_CALLS_PER_DAY=0)
+        run_extract(settings, clock)
+        assert Counter(vendor.symbols) == {**dict.fromkeys(EIGHT.split(","), 1), "S0": 4}
+        vendor.scripts["*"] = reply(b"", 503)
+        set_day(clock, friday_evening() + 3 * DAY)
+        since = len(vendor.requests)
+        run_extract(settings, clock)
+        tried = Counter(vendor.symbols[since:])
+        assert set(tried.values()) == {4}
+        assert len(tried) in (3, 4), "S0 was failing before: it says nothing of the vendor"
+
+
 def test_failures_of_two_kinds_do_not_stop_a_run(tmp_path: Path) -> None:
     clock = FakeClock(friday_evening())
     bad = [reply(b"", 503), b"{}"] * 4
