@@ -7,7 +7,7 @@ range is a slice of bytes.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -43,7 +43,9 @@ LEAST_DAYS, LEAST_WEEKEND = 30, 0.2
 class Holding:
     """A symbol's bars as stored, its splits and dividends.
 
-    encoded: how many rows were encoded singly, until all were prepared.
+    encoded: how many rows were encoded singly, until all were prepared. known_at: kind of action
+    (splits, dividends) → the last answer about it; None: never asked. It is empty where the bars
+    are those of an earlier instant: what was asked since does not concern them.
     """
 
     series: Series
@@ -51,6 +53,7 @@ class Holding:
     dividends: list[Dividend]
     encoded: int = 0
     generation: str = ""
+    known_at: dict[str, datetime | None] = field(default_factory=dict)
 
 
 class Holdings:
@@ -211,7 +214,19 @@ def read_holding(
         series = queries.read_series(cursor, symbol, entry.basis)
     else:
         series = queries.read_series_as_of(cursor, symbol, entry.basis, as_of)
-    return Holding(name_calendar(series, entry.exchange), splits, dividends)
+    known_at = {"splits": entry.splits_known_at, "dividends": entry.dividends_known_at}
+    series = name_calendar(series, entry.exchange)
+    return Holding(series, splits, dividends, known_at={} if as_of else known_at)
+
+
+def list_needed(held: Holding, adjustment: str) -> dict[str, datetime | None]:
+    """The kinds of actions that the adjustment needs, and since when each is known.
+
+    Prices that are stored split-adjusted need no splits.
+    """
+    needed = ["splits"] if held.series.adjustment != "split" else []
+    needed += ["dividends"] if adjustment == "all" else []
+    return {name: held.known_at.get(name) for name in needed}
 
 
 def name_calendar(series: Series, exchange: str | None) -> Series:

@@ -101,6 +101,9 @@ def test_instruments_lists_all_in_order(client: httpx.Client, stored: dict[str, 
             "source": "sample",
             "basis": "raw",
             "exchange": "XNYS",
+            "actions_known_at": None,  # the sample knows no dividends
+            "splits_known_at": item["splits_known_at"],
+            "dividends_known_at": None,
         }
 
 

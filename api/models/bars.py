@@ -93,6 +93,16 @@ class BarsPage(BaseModel):
     left_out: int | None = Field(
         None, description="Only where strict: bars of the whole range that have a note."
     )
+    actions_known_at: str | None = Field(
+        None,
+        description="Only of adjusted prices: since when the splits and dividends that they stand"
+        " on are known; null: some were never asked for.",
+    )
+    never_asked: list[str] | None = Field(
+        None,
+        description="Only of adjusted prices: the kinds of actions (splits, dividends) that they"
+        " need and that were never asked for.",
+    )
     symbol: str
     interval: Interval
     adjustment: Adjustment

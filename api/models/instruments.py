@@ -26,6 +26,14 @@ class Instrument(BaseModel):
     exchange: str | None = Field(
         description="The calendar (MIC, 24/7 or 24/5) whose sessions are expected; null: not known."
     )
+    actions_known_at: str | None = Field(
+        description="Since when splits and dividends are known: the instant of the older of the"
+        " last two answers about them; null: one of them was never asked for."
+    )
+    splits_known_at: str | None = Field(description="The last answer about splits; null: never.")
+    dividends_known_at: str | None = Field(
+        description="The last answer about dividends; null: never."
+    )
 
 
 class InstrumentsPage(BaseModel):

@@ -95,6 +95,16 @@ class ManyBarsPage(BaseModel):
     left_out: int | None = Field(
         None, description="Only where strict: bars of the whole range that have a note."
     )
+    actions_known_at: str | None = Field(
+        None,
+        description="Only of adjusted prices: since when the splits and dividends that they stand"
+        " on are known; null: some were never asked for.",
+    )
+    never_asked: list[str] | None = Field(
+        None,
+        description="Only of adjusted prices: the symbols and kinds of actions that they need"
+        " and that were never asked for, as in: AAPL dividends.",
+    )
     unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
     interval: Interval

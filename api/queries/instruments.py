@@ -1,5 +1,6 @@
 """What there is, in all and one by one; and what a name that is unknown may have meant."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from api.errors import Problem
@@ -13,12 +14,18 @@ class Entry(NamedTuple):
     has_actions: bool
     bars: int
     exchange: str | None
+    splits_known_at: datetime | None = None
+    dividends_known_at: datetime | None = None
 
 
 Catalog = dict[str, Entry]
-INSTRUMENT = """
+KNOWN_AT = ", ".join(
+    f"strftime({name}, '%Y-%m-%dT%H:%M:%SZ') AS {name}"
+    for name in ("actions_known_at", "splits_known_at", "dividends_known_at")
+)
+INSTRUMENT = f"""
 SELECT symbol, strftime(first, '%Y-%m-%d') AS first, strftime(last, '%Y-%m-%d') AS last, bars,
-       last_close, source, basis, exchange FROM market.instruments"""
+       last_close, source, basis, exchange, {KNOWN_AT} FROM market.instruments"""
 
 
 def read_instruments(cursor: Cursor, q: str, after: str, limit: int) -> Rows:
@@ -62,7 +69,8 @@ def read_catalog(cursor: Cursor) -> Catalog:
     cursor.execute(
         """SELECT symbol, basis, symbol IN (
             SELECT symbol FROM market.corporate_actions
-            UNION SELECT symbol FROM market.corporate_action_revisions), bars, exchange
+            UNION SELECT symbol FROM market.corporate_action_revisions), bars, exchange,
+            splits_known_at, dividends_known_at
         FROM market.instruments"""
     )
     return {symbol: Entry(*values) for symbol, *values in cursor.fetchall()}

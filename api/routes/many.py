@@ -43,6 +43,7 @@ from api.routes.bars import (
     is_strict,
     leave_out_noted,
     read_format,
+    tell_actions,
     tell_view,
 )
 from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
@@ -83,7 +84,7 @@ async def read_many(
         store,
         Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True),
         chosen,
-        {**tell_view(query, left_out), "unknown": unknown},
+        {**tell_view(query, left_out), **tell_actions(query, *found), "unknown": unknown},
     )
 
 
