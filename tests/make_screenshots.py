@@ -63,7 +63,9 @@ def take_pictures(browser: Browser, data_dir: Path) -> None:
                 picture = Image.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
             path = FOLDER / "screenshots" / f"{name}.png"
             path.parent.mkdir(exist_ok=True)
-            picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+            picture.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                path, optimize=True
+            )
             print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 

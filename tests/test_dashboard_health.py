@@ -136,6 +136,7 @@ def test_only_a_store_that_is_whole_and_new_is_green(browser, client: httpx.Clie
         (describe(), "ok"),
         (describe(last_run=None), "ok"),
         (describe(newest_bar_age_days=6), "warning"),
+        (describe(newest_bar_age_days=6, last_run={"status": "ok", "source": "sample"}), "warning"),
         (describe(status="degraded"), "warning"),
         (describe(last_run={"status": "ok", "failed": 3}), "warning"),
         (describe(last_run={"status": "failed", "failed": 0}), "error"),

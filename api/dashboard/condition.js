@@ -9,7 +9,7 @@ export function describeCondition({ status, last, newest_bar_age_days: age, last
   if (run?.status === "failed") return judge("error", "last run failed");
   if (status !== "ok") return judge("warning", status);
   if (run?.failed) return judge("warning", `${run.failed} failed in the last run`);
-  if (isStale) return judge("warning", "stale");
+  if (isStale) return judge("warning", run?.source === "sample" ? "sample" : "stale");
   if (run?.status === "running") return judge("running", "a run is under way");
   return judge("ok", "ok");
 }

@@ -73,6 +73,7 @@ def read_last_run(folder: Path) -> dict[str, Any] | None:
             "run_id": record["run_id"],
             "status": worst,
             "failed": len(record["stages"].get("extract", {}).get("failures", {})),
+            "source": record["stages"].get("extract", {}).get("source"),
             "stages": {name: stage["status"] for name, stage in record["stages"].items()},
             "finished_at": max(finished, default=None),
         }
