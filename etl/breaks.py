@@ -22,6 +22,7 @@ WIDE = math.log(2.5)
 CLEAR = 10  # a split is a step of so many usual moves; in a turmoil it cannot be told
 SPIKE = 0.31  # ln: the whole bar is 36 % above or 27 % below both sides …
 WICK = 1.11  # … or its high or low is at 3 times or a third of both
+SIDES = 3  # bars on each side that a break or a spike needs
 
 RATIOS = (1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
 STEPS = [sign * math.log(ratio) for ratio in RATIOS for sign in (-1, 1)]
@@ -85,6 +86,12 @@ RULES = (
         "spike IS NOT NULL",
         f"'prices are ' || {times('spike')} || ' those on both sides'",
     ),
+    # what the rules above cannot tell before there are bars on both sides
+    Rule(
+        "large move, unconfirmed",
+        "leap IS NOT NULL",
+        f"'prices are ' || {times('leap')} || ' those before: the next bars will tell'",
+    ),
 )
 
 
@@ -131,6 +138,10 @@ SURROUNDINGS = f"""
         median(level) {within(0, 4)} AS level_since,
         median(level) {within(1, 5)} AS level_after,
         least(count(level) {within(-5, -1)}, count(level) {within(1, 5)}) AS sides,
+        count(level) {within(-5, -1)} AS held_before,
+        count(level) {within(1, 5)} AS held_after,
+        median(abs(move)) {within(-10, -1)} AS usual_before,
+        avg(abs(move)) {within(-10, -1)} AS mean_before,
         median(h - l) {within(-USUAL, -1)} AS range_before,
         median(v) FILTER (v > 0 AND place BETWEEN {-USUAL} AND -1) AS v_before,
         median(v) FILTER (v > 0 AND place BETWEEN 1 AND {USUAL}) AS v_after,
@@ -167,7 +178,7 @@ CANDIDATES = f"""
     read AS (
         SELECT *, abs(nearest) >= {CLEAR} * usual AND abs(nearest) >= {CLEAR / 2} * mean
                 AND abs(gap - nearest) <= slack AND abs(move - nearest) <= 2 * slack
-                AND sides >= 3
+                AND sides >= {SIDES}
                 AND abs(level_since - level_before - nearest) <= 0.3 * abs(nearest)
                 AND h - l <= greatest(3 * range_before, 0.06)
                 AND {CALM.format(scale="exp(-nearest)", unknown="slack < 0.06")} AS is_split,
@@ -250,8 +261,21 @@ SPIKES = f"""
               least(level_before, level_after) AS lower,
               greatest({SPIKE}, 8 * usual, 4 * mean) AS far
           FROM moves JOIN surroundings USING (island, n)
-          WHERE sides >= 3 AND usual IS NOT NULL)
+          WHERE sides >= {SIDES} AND usual IS NOT NULL)
     WHERE upper - lower <= 0.5 * far AND spike IS NOT NULL"""
+
+# Among the newest bars, far from the bars before. It goes with the bars that follow: they make it a
+# spike or a break, or show that the price moved.
+LEAPS = f"""
+    SELECT island, n, CASE
+        WHEN abs(move) > {BIG} AND abs(level - level_before) > far THEN level - level_before
+        WHEN h - l > {WIDE} AND h - level_before > greatest({WICK}, far) THEN h - level_before
+        WHEN h - l > {WIDE} AND level_before - l > greatest({WICK}, far) THEN l - level_before
+        END AS leap
+    FROM (SELECT *, greatest({SPIKE}, 8 * usual_before, 4 * mean_before) AS far
+          FROM moves JOIN surroundings USING (island, n)
+          WHERE held_before >= {SIDES} AND held_after < {SIDES} AND usual_before IS NOT NULL)
+    WHERE leap IS NOT NULL"""
 
 TABLES = {
     "moves": MOVES,
@@ -262,6 +286,7 @@ TABLES = {
     "off": OFF,
     "late": LATE,
     "spikes": SPIKES,
+    "leaps": LEAPS,
 }
 
 REASON = " ".join(f"WHEN {rule.condition} THEN '{rule.reason}'" for rule in RULES)
@@ -272,12 +297,12 @@ NOTES = f"""
         UNION SELECT island, n FROM moves WHERE is_mixed),
     suspect AS (
         SELECT island, n FROM wrong UNION SELECT island, n FROM breaks
-        UNION SELECT island, n FROM spikes),
+        UNION SELECT island, n FROM spikes UNION SELECT island, n FROM leaps),
     judged AS (
         SELECT * REPLACE (coalesce(is_off_by_split, false) AS is_off_by_split),
             (island, n - 1) IN (SELECT (island, n) FROM wrong) AS was_off
         FROM suspect JOIN moves USING (island, n) LEFT JOIN breaks USING (island, n)
         LEFT JOIN off USING (island, n) LEFT JOIN late USING (island, n)
-        LEFT JOIN spikes USING (island, n))
+        LEFT JOIN spikes USING (island, n) LEFT JOIN leaps USING (island, n))
     SELECT symbol, timestamp, CASE {REASON} END AS reason, CASE {DETAIL} END AS detail
     FROM judged WHERE reason IS NOT NULL"""

@@ -290,7 +290,7 @@ def test_a_crash_to_a_splits_ratio_with_a_crashs_volume_is_not_noted(
 def test_a_fall_to_half_is_no_split_before_it_has_stayed_for_three_bars() -> None:
     series = Series()
     series.scale(78, 80, 0.5, volume=2)
-    assert judge(series) == {}
+    assert judge(series) == {"large move, unconfirmed": [78]}
     longer = Series(84)
     longer.scale(78, 84, 0.5, volume=2)
     assert judge(longer) == {"unrecorded split": [78]}
@@ -305,6 +305,48 @@ def test_a_bar_or_two_far_from_both_sides_are_a_spike(factor: float, length: int
     series = Series()
     series.scale(40, 40 + length, factor)
     assert judge(series) == {"price spike": list(range(40, 40 + length))}
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.6, 1.5, 2, 3, 4])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_large_move_of_the_newest_bars_is_noted_until_later_bars_tell(
+    factor: float, after: int
+) -> None:
+    for seed in range(3):
+        alone, stays = Series(80 + after, seed=seed), Series(80 + after, seed=seed)
+        alone.scale(79, 80, factor)
+        stays.scale(79, 80 + after, factor)
+        for series in (alone, stays):
+            assert judge(series) == {"large move, unconfirmed": [79]}
+    later = Series(85)
+    later.scale(79, 80, factor)
+    assert judge(later) == {"price spike": [79]}
+
+
+@pytest.mark.parametrize("fall", [0.48, 0.6, 1.5])
+def test_a_real_move_has_no_note_once_three_bars_have_come(fall: float) -> None:
+    series = Series(84)
+    series.scale(79, 84, fall, volume=3)
+    series.volume[79] = 60_000_000
+    assert set(judge(series)) <= ({"unrecorded split"} if fall == 1.5 else set())
+    series = Series(80)
+    series.scale(79, 80, fall, volume=60)
+    assert judge(series) == {"large move, unconfirmed": [79]}
+
+
+def test_a_large_move_that_is_usual_or_a_recorded_split_is_none() -> None:
+    for seed in range(5):
+        assert judge(Series(60, swing=0.2, seed=seed)) == {}
+    split = Series(splits=[(79, 2)])
+    split.scale(79, 80, 1 / 2, volume=2)
+    assert judge(split) == {}
+
+
+def test_a_high_or_a_low_of_the_newest_bar_far_from_everything_is_noted() -> None:
+    for column, factor in ((1, 4), (2, 1 / 5)):
+        series = Series()
+        series.prices[column, 79] *= factor
+        assert judge(series) == {"large move, unconfirmed": [79]}
 
 
 def test_a_high_or_a_low_far_from_everything_is_a_spike() -> None:
