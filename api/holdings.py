@@ -113,13 +113,13 @@ class Holdings:
     async def read_some(
         self, snapshot: Snapshot, symbols: Sequence[str], as_of: datetime | None
     ) -> list[Holding]:
-        """Read in one question; as they are now, they are kept."""
+        """Read in one question; as they are now, they are kept. Many leave the quick ones alone."""
 
         def question(cursor: queries.Cursor) -> list[Holding]:
             catalog = self.read_catalog(snapshot, cursor)
             return [read_holding(cursor, symbol, catalog, as_of) for symbol in symbols]
 
-        found = await self.database.ask(snapshot, question)
+        found = await self.database.ask(snapshot, question, is_wide=len(symbols) > 1)
         for held in found if as_of is None else ():
             held.generation = snapshot.generation
             self.keep(held)

@@ -1,5 +1,6 @@
 """What comes over a connection is bounded, in bytes, seconds and number; answers are whole."""
 
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from api import protocol
 from api.main import create_app
-from api.protocol import Connections, OneWrite, build_connections
+from api.protocol import Connections, OneWrite, build_connections, raise_descriptors
 from tests.server import PATIENCE, make_settings, serve, serve_app, wait_until
 
 GET = b"GET /instruments/AAPL HTTP/1.1\r\nHost: localhost\r\n"
@@ -140,6 +141,17 @@ def test_a_client_whose_connections_are_all_busy_is_told_so(sample_dir: Path) ->
 def test_no_client_may_have_more_connections_than_there_are_descriptors() -> None:
     known = build_connections(10**9)
     assert known.of_client == known.in_all < 10**9
+
+
+def test_as_many_descriptors_as_the_system_allows_are_taken() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = min(soft, 512)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        raise_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) >= (min(hard, 65_536), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_pipelined_requests_and_answers_without_a_body_come_whole(client: httpx.Client) -> None:

@@ -1,18 +1,27 @@
 """Blocking work: what waits is not timed as if it ran, and neither goes on without bound."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import httpx
 import pytest
 
 from api.database import Database
 from api.errors import Busy, OutOfMemory, QueryTimeout
 from api.main import create_app
 from api.workers import MOST_WAITING, Job, Workers
-from tests.server import PATIENCE, make_settings, serve_app, wait_until
+from tests.server import (
+    PATIENCE,
+    connect_async,
+    make_settings,
+    serve,
+    serve_app,
+    wait_until,
+)
 
 HOUR = 3600.0
 
@@ -161,3 +170,36 @@ def test_a_request_in_a_full_queue_is_503_with_retry_after(
         assert client.get("/instruments").status_code == 200  # the quick ones have their own
         held.set()
         wait_until(lambda: client.get("/screen").status_code == 200)
+
+
+def test_sixty_scans_at_once_are_all_answered(sample_dir: Path) -> None:
+    async def ask(base_url: httpx.URL) -> list[httpx.Response]:
+        async with connect_async(base_url) as client:
+            urls = [f"/screen?min_bars={number}" for number in range(60)]
+            return await asyncio.gather(*map(client.get, urls))
+
+    with serve(sample_dir) as client:
+        answers = asyncio.run(ask(client.base_url))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_requests_of_clients_that_are_gone_hold_up_nobody(
+    sample_dir: Path, held: threading.Event
+) -> None:
+    app = create_app(make_settings(sample_dir))
+    database: Database = app.state.database
+    with serve_app(app) as client:
+        client.get("/health")
+        for _ in range(database.wide.threads._max_workers):
+            database.wide.threads.submit(held.wait, PATIENCE)
+        address = (client.base_url.host, client.base_url.port or 0)
+        gone = [socket.create_connection(address) for _ in range(80)]
+        for number, each in enumerate(gone):
+            line = f"GET /screen?min_bars={number} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            each.sendall(line.encode())
+        wait_until(lambda: database.wide.waiting == 80)
+        for each in gone:
+            each.close()
+        wait_until(lambda: database.wide.waiting == 0)
+        held.set()
+        assert client.get("/screen").status_code == 200
