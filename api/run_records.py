@@ -101,7 +101,9 @@ def parse_record(path: Path, is_last: bool, identity: tuple[int, int, int]) -> R
         **{name: sum(row[name] for row in symbols) for name in COUNTS},
     }
     short = {name: drop_symbols(stage) for name, stage in stages.items()}
-    failures = orjson.dumps(extract.get("failures", {})).decode()
+    failures = orjson.dumps(
+        {**extract.get("failures", {}), **stages.get("load", {}).get("failures", {})}
+    ).decode()
     started_us = int(datetime.fromisoformat(started).timestamp() * 1e6)
     return RunRecord(summary, started_us, failures, orjson.dumps(short).decode(), symbols)
 

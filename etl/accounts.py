@@ -123,7 +123,12 @@ def summarize(record: Record) -> Record:
         "source": stages.get("extract", {}).get("source"),
         "calls": stages.get("extract", {}).get("calls", 0),
         **{name: sum(row[name] for row in symbols) for name in COUNTS},
-        "failures": json.dumps(stages.get("extract", {}).get("failures", {})),
+        "failures": json.dumps(
+            {
+                **stages.get("extract", {}).get("failures", {}),
+                **stages.get("load", {}).get("failures", {}),
+            }
+        ),
         "stages": json.dumps({n: drop_symbols(s) for n, s in stages.items()}, default=str),
     }
 

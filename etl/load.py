@@ -50,13 +50,14 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
         read_input(connection, settings, path)
         read_beside(connection, settings, path)
         store = open_store(connection, database)
-        check_basis(connection)
+        leave_out_clashes(connection, record)
         rounds.compare_bars(connection, store.is_fresh)
         is_needed = has_news(connection)
         with next_version.begin(database, store, is_needed):
             derived.view_sessions(connection, settings.exchange)
             record["symbols"] = accounts.count_by_symbol(connection)
             record.update(sum_fates(record["symbols"]))
+            add_left_out(record, run)
         if is_needed:
             next_version.publish_next(connection, settings, database, run, store)
         report(record)
@@ -106,20 +107,52 @@ def gives_way(connection: duckdb.DuckDBPyConnection) -> bool:
     return False
 
 
-def check_basis(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bars as traded and bars adjusted for splits never mix within a symbol."""
-    clash = connection.execute(
-        """SELECT symbol, s.basis, i.basis
-        FROM (SELECT symbol, any_value(basis) AS basis FROM incoming GROUP BY symbol) i
+def leave_out_clashes(connection: duckdb.DuckDBPyConnection, record: dict[str, Any]) -> None:
+    """Bars as traded and bars adjusted for splits never mix within a symbol: `incoming` without
+    the symbols that come on another basis than is stored, which are failures of the run.
+
+    Raises StoreError where nothing else came.
+    """
+    clashes = connection.execute(
+        """SELECT symbol, s.basis, i.basis, i.source, rows
+        FROM (SELECT symbol, any_value(basis) AS basis, any_value(source) AS source,
+                     count(*) AS rows FROM incoming GROUP BY symbol) i
         JOIN store.instruments s USING (symbol) WHERE s.basis <> i.basis ORDER BY symbol"""
     ).fetchall()
-    if clash:
-        symbol, stored, came = clash[0]
-        raise StoreError(
-            f"{symbol} is stored with basis {stored} and comes with basis {came} (symbols with"
-            f" this clash: {len(clash)}): set SOURCE_ADJUSTMENT={stored} if that is what the"
-            " prices are, or load them into a store of their own (DATA_DIR)"
-        )
+    record["failures"] = {clash[0]: f"basis: {explain_clash(*clash[:4])}" for clash in clashes}
+    record["left_out"] = {clash[0]: clash[4] for clash in clashes}
+    if not clashes:
+        return
+    connection.execute("ALTER VIEW incoming RENAME TO offered")
+    symbols = ", ".join(stage.quote(symbol) for symbol in record["left_out"])
+    connection.execute(f"CREATE TEMP VIEW incoming AS FROM offered WHERE symbol NOT IN ({symbols})")
+    told = [explain_clash(*clash[:4]) for clash in clashes[:5]]
+    more = f"; and {len(clashes) - 5} more" if clashes[5:] else ""
+    if not connection.execute("FROM incoming LIMIT 1").fetchall():
+        raise StoreError("; ".join(told) + more)
+    log.warning("load: left out, the rest is loaded: %s%s", "; ".join(told), more)
+
+
+def explain_clash(symbol: str, stored: str, came: str, source: str) -> str:
+    """What clashes, with a remedy that does something: a vendor's basis cannot be set."""
+    remedy = (
+        f"set SOURCE_ADJUSTMENT={stored} if that is what the prices are"
+        if source == "files"
+        else f"take {symbol} out of SYMBOLS, or load its file anew in an empty DATA_DIR with"
+        f" SOURCE_ADJUSTMENT={came} if that is what its prices are"
+    )
+    return (
+        f"{symbol} is stored with basis {stored} and comes with basis {came}: {remedy},"
+        " or load them into a store of their own (DATA_DIR)"
+    )
+
+
+def add_left_out(record: dict[str, Any], run: stage.Run) -> None:
+    """Count the rows that were left out among the rejected, with those that transform rejected."""
+    judged = run.record["stages"].get("transform", {}).get("symbols", {})
+    for symbol, rows in record["left_out"].items():
+        rejected = judged.get(symbol, {}).get("rejected", 0)
+        record["symbols"][symbol] = {"rejected": rejected + rows}
 
 
 def has_news(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl import load, transform
+from etl import load, transform, verify
 from etl.schema import TABLES
 from etl.settings import SettingsError
 from tests.conftest import (
@@ -311,8 +311,29 @@ def test_the_other_basis_for_a_stored_symbol_is_refused_with_the_remedy(
     assert load_bars(data_dir, [IBM_4], basis="raw", source="alpha_vantage") == 1
     [line] = capsys.readouterr().err.splitlines()
     assert "IBM is stored with basis split and comes with basis raw" in line
-    assert "set SOURCE_ADJUSTMENT=split if that is what the prices are, or load them into" in line
+    assert "take IBM out of SYMBOLS, or load its file anew in an empty DATA_DIR with" in line
     assert read_closes(data_dir) == [FB_3, IBM_3]
+    assert load_bars(data_dir, [IBM_4], basis="raw", source="files") == 1
+    remedy = "set SOURCE_ADJUSTMENT=split if that is what the prices are, or load them into"
+    assert remedy in capsys.readouterr().err
+
+
+def test_a_symbol_on_another_basis_is_left_out_and_the_rest_is_loaded(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load_bars(data_dir, [IBM_3], basis="split", source="files") == 0
+    assert load_bars(data_dir, [IBM_4, FB_3], basis="raw", source="alpha_vantage") == 0
+    assert "left out, the rest is loaded: IBM is stored with basis" in capsys.readouterr().err
+    assert read_closes(data_dir) == [FB_3, IBM_3]
+    entry = read_record(data_dir)["stages"]["load"]
+    assert (entry["left_out"], list(entry["failures"])) == ({"IBM": 1}, ["IBM"])
+    [[failures, rejected]] = query_store(
+        store_of(data_dir),
+        "SELECT failures, rejected FROM etl_runs WHERE inserted = 1 AND received = 2",
+    )
+    assert failures.startswith('{"IBM": "basis: IBM is stored')
+    assert rejected == 1
+    assert call_stage(verify.main) == 0
 
 
 def test_another_symbol_may_have_another_basis(data_dir: Path) -> None:
