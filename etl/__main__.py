@@ -56,7 +56,7 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
             transform(settings, args, run)
             load(settings, args, run)
         finally:
-            tell_read(source, settings, run.run_id, args.json)
+            tell_read(source, settings, run.run_id, getattr(args, "json", False))
     except EtlError as error:
         if not (args.if_needed and has_store):
             raise
