@@ -163,8 +163,10 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
     config: dict[str, Any] = {
         "memory_limit": f"{memory_mb}MiB",
         "threads": 1,
-        "temp_directory": str(path.parent / "tmp"),
+        "temp_directory": str(path.parent / "tmp-api"),
     }
+    if not path.is_file():  # a pipe would be waited for without end
+        raise ValueError("it is no file")
     size = path.stat().st_size
     refuse_older_wal(path)
     connection = duckdb.connect(":memory:", config=config)

@@ -1,10 +1,8 @@
 """The three stages in order, under one lock and as one run: what `make etl` does."""
 
 import argparse
-import logging
 
 from etl import publish, stage
-from etl.errors import EtlError
 from etl.extract import add_options as add_extract_options
 from etl.extract import extract
 from etl.load import load
@@ -12,8 +10,6 @@ from etl.settings import Settings
 from etl.sources.files.summary import tell_read
 from etl.transform import add_options as add_transform_options
 from etl.transform import transform
-
-log = logging.getLogger("etl")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +25,9 @@ def main(argv: list[str] | None = None) -> int:
         "--check", action="store_true", help="read the files, tell how, and write nothing"
     )
     parser.add_argument("--json", action="store_true", help="what was read of the files, as JSON")
-    return stage.main(parser, "etl", work, argv, is_reading=lambda args: args.check)
+    return stage.main(
+        parser, "etl", work, argv, is_reading=lambda args: args.check, find_need=find_need
+    )
 
 
 def work(settings: Settings, args: argparse.Namespace) -> None:
@@ -41,26 +39,25 @@ def work(settings: Settings, args: argparse.Namespace) -> None:
         run_all(settings, args)
 
 
+def find_need(settings: Settings, args: argparse.Namespace) -> stage.Need:
+    """A database is served though nothing can be added to it now."""
+    if not (args.if_needed and settings.database_path.is_file()):
+        return stage.Need.DUTY
+    return stage.Need.WISH if waits_for_real_bars(settings) else stage.Need.NOTHING
+
+
 def run_all(settings: Settings, args: argparse.Namespace) -> None:
-    has_store = settings.database_path.exists()
-    if args.if_needed and has_store and not waits_for_real_bars(settings):
+    run = stage.open_run(settings)
+    # without a store, all that was ever paid for is to be loaded again
+    args.from_start = not settings.database_path.exists()
+    source = extract(settings, args, run)
+    if not has_raw_data(run):
         return
     try:
-        run = stage.open_run(settings)
-        # without a store, all that was ever paid for is to be loaded again
-        args.from_start = not has_store
-        source = extract(settings, args, run)
-        if not has_raw_data(run):
-            return
-        try:
-            transform(settings, args, run)
-            load(settings, args, run)
-        finally:
-            tell_read(source, settings, run.run_id, getattr(args, "json", False))
-    except EtlError as error:
-        if not (args.if_needed and has_store):
-            raise
-        log.warning("%s; the database stays as it is", error)
+        transform(settings, args, run)
+        load(settings, args, run)
+    finally:
+        tell_read(source, settings, run.run_id, getattr(args, "json", False))
 
 
 def has_raw_data(run: stage.Run) -> bool:

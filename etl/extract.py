@@ -46,7 +46,10 @@ def main(argv: list[str] | None = None) -> int:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", dest="SOURCE", help=f"one of {', '.join(SOURCES)}")
     parser.add_argument(
-        "--symbols", dest="SYMBOLS", help="symbols parted by commas, or @file (one a line)"
+        "--symbols",
+        dest="SYMBOLS",
+        type=stage.symbols_from_here,
+        help="symbols parted by commas, or @file (one a line)",
     )
     parser.add_argument(
         "--path", dest="SOURCE_PATH", type=stage.from_here, help="file, folder or glob to read"

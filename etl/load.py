@@ -47,7 +47,8 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
         stage.connect(settings) as connection,
     ):
         stage_files.check_files(settings, path, "transform")
-        read_input(connection, settings, path)
+        with stage.reading(path):
+            read_input(connection, settings, path)
         read_beside(connection, settings, path)
         store = open_store(connection, database)
         leave_out_clashes(connection, record)
@@ -68,6 +69,7 @@ def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
 
     Raises StoreError when the sample would join real bars.
     """
+    publish.restore_wal(path)
     if path.exists():
         publish.attach_store(connection, path, "store")
         if not gives_way(connection):

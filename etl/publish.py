@@ -19,10 +19,11 @@ import duckdb
 
 from etl.errors import StoreError
 from etl.schema import OLDER_TABLES, SCHEMA_VERSION, TABLES, list_older_views
-from etl.stage import flush_to_disk, format_instant, quote, write_whole
+from etl.stage import find_free, flush_to_disk, format_instant, quote, set_aside, write_whole
 
 # The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
 STORAGE_VERSION = "v1.2.0"
+VERSION_COLUMN = ("generation", "schema_version")
 HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
 
 
@@ -53,8 +54,9 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
     try:
         attach(connection, path, name)
     except duckdb.Error as error:
-        set_stray_wal_aside(path, error)
-        attach_again(connection, path, name)
+        attach_without_wal(connection, path, name, error)
+    if path.stat().st_size < count_bytes(connection, name):
+        read_all(connection, path, name)
     version = check_tables(connection, path, name)
     if version < 3:
         connection.execute(f"DETACH {name}")
@@ -76,38 +78,118 @@ def detach_store(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def check_tables(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> int:
     """The schema of an attached file; StoreError if it is no store, or of a newer version."""
-    found = {
-        row[0]
-        for row in connection.execute(
-            f"SELECT table_name FROM duckdb_tables() WHERE database_name = {quote(name)}"
+    found = set(
+        connection.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?", [name]
         ).fetchall()
-    }
-    version = 0
-    if "generation" in found:
-        version = read_one(connection, f"SELECT max(schema_version) FROM {name}.generation")
-        if version is None or version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{path} was written by a newer version (schema {version}): update this one"
-            )
+    )
+    version = read_version(connection, path, name) if VERSION_COLUMN in found else 0
     older = (OLDER_TABLES.keys() - {"ohlcv_known"}) | {"ohlcv_arrivals"}
-    if missing := (TABLES.keys() if version in (0, SCHEMA_VERSION) else older) - found:
-        lacks = ", ".join(sorted(missing))
+    tables = TABLES.keys() if version in (0, SCHEMA_VERSION) else older
+    lacking: set[tuple[str, ...]] = {(table,) for table in tables - {table for table, _ in found}}
+    if not lacking and version in (0, SCHEMA_VERSION):
+        lacking = set(list_columns() - found)
+    if lacking:
+        lacks = ", ".join(sorted(".".join(names) for names in lacking))
         raise StoreError(f"{path} is no store of this service (it has no {lacks}): move it away")
+    return version
+
+
+def read_version(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> int:
+    version = read_one(connection, f"SELECT max(schema_version) FROM {name}.generation")
+    if version is None:
+        raise StoreError(
+            f"{path} does not say which version it is (its table generation is empty): move it"
+            " away, and load again"
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer version (schema {version}): update this one"
+        )
     return int(version)
 
 
+def list_columns() -> set[tuple[str, str]]:
+    """(table, column) of a store of this version."""
+    return {
+        (table, column)
+        for table, ddl in TABLES.items()
+        for column in re.findall(r"^    ([a-z_]+) ", ddl, re.MULTILINE)
+    }
+
+
+def read_all(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """StoreError if blocks are missing that are in use; other programs leave out the free ones."""
+    tables = connection.execute(
+        "SELECT format('{}.{}.{}', database_name, schema_name, table_name) FROM duckdb_tables()"
+        " WHERE database_name = ?",
+        [name],
+    ).fetchall()
+    try:
+        for (table,) in tables:
+            connection.execute(f"SELECT max(hash(t)) FROM {table} t").fetchall()
+    except duckdb.Error:
+        raise refuse_damaged(path) from None
+
+
+def count_bytes(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    """How long the file of an attached database is by its own account."""
+    blocks: int = read_one(
+        connection,
+        "SELECT total_blocks * block_size FROM pragma_database_size()"
+        f" WHERE database_name = {quote(name)}",
+    )
+    return HEADER_BYTES + blocks
+
+
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is no file (a folder, a pipe or a socket): move it away")
     connection.execute(f"ATTACH {quote(path)} AS {name} (READ_ONLY)")
 
 
-def set_stray_wal_aside(path: Path, error: duckdb.Error) -> None:
-    """Take a WAL out of the way of a file that does not open; StoreError if a writer has it open.
+def attach_without_wal(
+    connection: duckdb.DuckDBPyConnection, path: Path, name: str, error: duckdb.Error
+) -> None:
+    """Attach a file that did not open, its WAL aside. StoreError if the WAL was not the cause.
 
     It was left of another version of the file; it is not deleted, for it may hold a user's rows.
     """
-    if "could not set lock" in str(error).lower():
+    text = str(error).lower()
+    if "could not set lock" in text:
         raise StoreError(f"{path} is open for writing elsewhere: close that program") from None
-    set_wal_aside(path)
+    if "permission denied" in text:
+        raise StoreError(f"{path} may not be read by this user: give it the right") from None
+    if isinstance(error, duckdb.OutOfMemoryException):
+        raise error
+    aside = set_wal_aside(path)
+    try:
+        attach(connection, path, name)
+    except duckdb.Error:
+        if aside:
+            aside.replace(wal_of(path))
+        raise refuse_damaged(path) from None
+
+
+def refuse_damaged(path: Path) -> StoreError:
+    previous = previous_of(path)
+    return StoreError(
+        f"{path} is damaged or no DuckDB file: move it away"
+        + (f", and copy {previous.name} in its place" if previous.exists() else "")
+    )
+
+
+def restore_wal(path: Path) -> None:
+    """Put back the WAL of a published file that a killed run did not come to replace.
+
+    It goes along with the file to the name of the version before, and only then the next version
+    takes the place: until that, both names are of one file.
+    """
+    previous, wal = previous_of(path), wal_of(previous_of(path))
+    if not wal.exists() or wal_of(path).exists():
+        return
+    if path.exists() and previous.exists() and path.samefile(previous):
+        wal.replace(wal_of(path))
 
 
 def is_wal_older(path: Path) -> bool:
@@ -121,21 +203,12 @@ def is_wal_older(path: Path) -> bool:
     return wal.stat().st_mtime_ns < path.stat().st_mtime_ns
 
 
-def set_wal_aside(path: Path) -> None:
+def set_wal_aside(path: Path) -> Path | None:
+    """The new name of a WAL; None if there is none."""
     wal = wal_of(path)
-    if wal.exists():
-        wal.replace(wal.with_name(wal.name + ".stray"))
-
-
-def attach_again(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
-    try:
-        attach(connection, path, name)
-    except duckdb.Error:
-        previous = previous_of(path)
-        raise StoreError(
-            f"{path} is damaged or no DuckDB file: move it away"
-            + (f", and copy {previous.name} in its place" if previous.exists() else "")
-        ) from None
+    if not wal.exists():
+        return None
+    return wal.replace(find_free(wal.with_name(wal.name + ".stray")))
 
 
 def attach_new(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
@@ -221,8 +294,14 @@ def make_generation(path: Path) -> str:
 
 
 def read_counter(path: Path) -> int:
-    text = path.read_text() if path.exists() else ""
-    return int(text) if re.fullmatch(r"\d+\s*", text) else 0
+    """0 where there is none, or none that can be: the published files have it too."""
+    if not path.exists():
+        return 0
+    text = path.read_bytes()[:99] if path.is_file() else b""
+    if re.fullmatch(rb"[0-9]{1,15}\s*", text):
+        return int(text)
+    set_aside(path, "the counter of the published files goes on")
+    return 0
 
 
 def count_published(path: Path) -> int:
@@ -234,7 +313,7 @@ def count_published(path: Path) -> int:
                 attach(connection, file, name)
                 generation = read_one(connection, f"SELECT max(generation) FROM {name}.generation")
                 counters.append(int(str(generation).partition("-")[0]))
-            except (duckdb.Error, ValueError):
+            except (duckdb.Error, ValueError, StoreError):
                 continue
     return max(counters)
 
@@ -264,21 +343,17 @@ def fill_up(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     DuckDB leaves out the last blocks where they are free; here they become a hole in the file.
     """
     attach(connection, path, "finished")
-    blocks = read_one(
-        connection,
-        "SELECT total_blocks * block_size FROM pragma_database_size()"
-        " WHERE database_name = 'finished'",
-    )
+    size = count_bytes(connection, "finished")
     connection.execute("DETACH finished")
-    if path.stat().st_size < HEADER_BYTES + blocks:
-        os.truncate(path, HEADER_BYTES + blocks)
+    if path.stat().st_size < size:
+        os.truncate(path, size)
 
 
 def publish_store(next_path: Path, path: Path) -> None:
     """Put a finished, closed file in the place of the published one."""
     if wal_of(next_path).exists():
         raise StoreError(f"{next_path} was not checkpointed")
-    next_path.chmod(0o444)
+    next_path.chmod(0o440)
     flush_to_disk(next_path)
     if path.exists():
         keep_previous(path)

@@ -44,7 +44,7 @@ Facts = dict[str, Any]
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage.build_parser("etl.report", __doc__)
-    return stage.main(parser, "report", report, argv)
+    return stage.main(parser, "report", report, argv, is_shared=True)
 
 
 def report(settings: Settings, args: argparse.Namespace) -> None:
@@ -55,7 +55,7 @@ def report(settings: Settings, args: argparse.Namespace) -> None:
             publish.attach_store(connection, settings.database_path, "store")
         facts = gather(connection, settings, has_store)
     facts["written_at"] = stage.format_instant("seconds")
-    with stage.write_whole(settings.report_path) as next_path:
+    with stage.write_whole(settings.report_path, is_shared=True) as next_path:
         # a path that is no text in this locale must not cost the page
         next_path.write_bytes(render(facts).encode("utf-8", "backslashreplace"))
     print(settings.report_path)

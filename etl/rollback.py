@@ -34,6 +34,7 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
     previous = publish.previous_of(path)
     if not previous.exists():
         raise StoreError(f"there is no version before this one ({previous.name}): nothing to do")
+    publish.restore_wal(path)
     run = stage.open_run(settings)
     with (
         run.record_stage("rollback") as record,
@@ -67,13 +68,24 @@ def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: P
         publish.copy_store(previous, next_path)
         connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
     if is_readable(connection, path):
+        copy_runs(connection)
+        publish.detach_store(connection, "store")
+    return str(was)
+
+
+def copy_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """The run records of the present version; none where they are what is damaged in it."""
+    connection.execute("BEGIN")
+    try:
         for table in ("etl_run_symbols", "etl_runs"):
             connection.execute(
                 f"INSERT INTO next.{table} BY NAME FROM store.{table}"
                 " WHERE run_id NOT IN (SELECT run_id FROM next.etl_runs) ORDER BY ALL"
             )
-        publish.detach_store(connection, "store")
-    return str(was)
+        connection.execute("COMMIT")
+    except duckdb.Error as error:
+        connection.execute("ROLLBACK")
+        log.warning("rollback: later runs are not in it: %s", str(error).splitlines()[0])
 
 
 def is_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:

@@ -5,9 +5,10 @@ nothing of ours, so that the API can read from it where the database is.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +21,13 @@ ENV_FILE = PROJECT_ROOT / ".env"
 SOURCES = ("sample", "alpha_vantage", "files")
 BASES = ("raw", "split")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+NO_SYMBOL = " /\\?#%;|\"'`<>()[]{}*!"
+SYMBOLS_BYTES = 4 << 20
+# What others call the key of this vendor.
+ALIASES = dict.fromkeys(
+    ("ALPHAVANTAGE_API_KEY", "ALPHA_VANTAGE_API_KEY", "ALPHAVANTAGE_KEY", "ALPHA_VANTAGE_KEY"),
+    "AV_API_KEY",
+)
 DEFAULT_SYMBOLS = {
     "sample": ("AAPL", "GOOG", "IBM", "MSFT", "FB"),
     "alpha_vantage": ("AAPL", "GOOGL", "IBM", "MSFT", "META"),
@@ -123,22 +131,46 @@ def to_symbols(text: str) -> tuple[str, ...] | None:
     """
     if text.startswith("@"):
         return read_symbols(to_path(text[1:].strip()))
-    symbols = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    symbols = split_symbols(text)
     for symbol in symbols:
-        if len(symbol) > 32 or not symbol.isprintable() or any(c in symbol for c in " /\\?#%"):
+        if not is_symbol(symbol):
             raise ValueError(f"symbols like AAPL,BRK.B,^GSPC parted by commas; {symbol!r} is none")
     return symbols or None
 
 
+def split_symbols(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+
+
+def is_symbol(text: str) -> bool:
+    return len(text) <= 32 and text.isprintable() and not any(c in NO_SYMBOL for c in text)
+
+
 def read_symbols(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"a text file of symbols after @; {path}: {error}") from None
-    symbols = to_symbols(",".join(line.partition("#")[0].strip().lstrip("@") for line in lines))
+    """The symbols in a file. What stands in it is never shown: it may be no file of symbols."""
+    symbols: dict[str, None] = {}
+    for number, line in enumerate(read_bounded(path).splitlines(), 1):
+        found = split_symbols(line.partition("#")[0].strip().lstrip("@"))
+        if not all(map(is_symbol, found)):
+            raise ValueError(f"symbols in {path}, one a line; line {number} is none")
+        symbols.update(dict.fromkeys(found))
     if not symbols:
         raise ValueError(f"at least one symbol in {path}")
-    return symbols
+    return tuple(symbols)
+
+
+def read_bounded(path: Path) -> str:
+    """The text of a file of symbols: a real one, for /proc and pipes are other things."""
+    wanted = f"a text file of symbols after @; {path}"
+    try:
+        size = path.stat().st_size if path.is_file() else -1
+        if path.exists() and not 0 < size <= SYMBOLS_BYTES:
+            raise ValueError(f"{wanted} is empty, no file, or over {SYMBOLS_BYTES >> 20} MiB")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{wanted}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{wanted} is no text in UTF-8") from None
 
 
 def to_zone(text: str) -> ZoneInfo:
@@ -339,10 +371,35 @@ def read_one(setting: Mapping[str, Any], layers: tuple[Mapping[str, Any], ...]) 
 
 
 def read_env_file(path: Path) -> dict[str, str | None]:
+    if path.exists() and not path.is_file():
+        raise SettingsError(f"{path.name} cannot be read: it is no file")
     try:
         return dotenv_values(path) if path.exists() else {}
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path.name} cannot be read: {error}") from None
+
+
+def find_oddities(kind: type[object], env_file: Path | None = None) -> list[str]:
+    """What looks wrong about .env though it can be used: misspelt names, a key for all to read."""
+    path = env_file or ENV_FILE
+    values = read_env_file(path)
+    known = [setting["name"] for setting in list_settings(kind)]
+    odd = [
+        f"{path.name}: {name} is no setting: did you mean {near}?"
+        for name in values
+        if name not in known and (near := find_nearest(name, known))
+    ]
+    has_key = any("KEY" in name and value for name, value in values.items())
+    if has_key and path.stat().st_mode & 0o077:
+        odd.append(f"{path.name} holds a key and others may read it: chmod 600 {path}")
+    return odd
+
+
+def find_nearest(name: str, known: Sequence[str]) -> str | None:
+    """The setting that was meant, if the name looks like one."""
+    upper = name.upper().replace("-", "_")
+    near = [ALIASES[upper]] if upper in ALIASES else get_close_matches(upper, known, 1, 0.82)
+    return near[0] if near and near[0] in known else None
 
 
 def list_settings(kind: type[object]) -> list[Mapping[str, Any]]:

@@ -5,24 +5,28 @@ The rule it keeps: a file under its final name is always whole. Whatever is writ
 """
 
 import argparse
+import errno
 import fcntl
 import glob
 import hashlib
+import itertools
 import json
 import logging
 import logging.handlers
 import os
 import re
 import secrets
+import shutil
 import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
@@ -30,12 +34,13 @@ import pyarrow.parquet as pq
 
 from etl.errors import EtlError, InputError, LockedError
 from etl.sessions import check_exchange
-from etl.settings import Settings, SettingsError, check_path, read_settings
+from etl.settings import Settings, SettingsError, check_path, find_oddities, read_settings
 
 log = logging.getLogger("etl")
 
 Work = Callable[[Settings, argparse.Namespace], None]
 LOG_BYTES = 5_000_000
+SPILL = "etl-"  # and the process: where its DuckDB writes what memory does not hold
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
@@ -105,6 +110,8 @@ def read_run_id(path: Path) -> str | None:
 
     A record is kept under this name, so what a foreign file says is no part of a path.
     """
+    if not path.is_file():
+        return None
     try:
         text = (pq.read_metadata(path).metadata or {}).get(b"run_id", b"").decode()
     except (OSError, ValueError, MemoryError, pa.ArrowException):
@@ -113,25 +120,98 @@ def read_run_id(path: Path) -> str | None:
 
 
 @contextmanager
-def hold_lock(folder: Path, holder: str) -> Iterator[None]:
-    """The one lock of a data folder; LockedError names who has it and since when."""
-    with (folder / "etl.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            who = file.read().strip() or "another run"
-            raise LockedError(f"{who} holds the lock of {folder}: wait till it ends") from None
+def hold_lock(folder: Path, holder: str, is_shared: bool = False) -> Iterator[None]:
+    """The one lock of a data folder; LockedError names who has it and since when.
+
+    Those who only read share it. In a folder that they may not write to they need none: where no
+    lock can be opened, nobody who has their rights writes.
+    """
+    path = folder / "etl.lock"
+    check_is_file(path)
+    try:
+        file = path.open("a+")
+    except OSError:
+        if not is_shared:
+            raise
+        yield
+        return
+    with file:
+        take_lock(file, folder, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         file.truncate(0)
         file.write(f"{holder} (process {os.getpid()}, since {format_instant('seconds')})")
         file.flush()
         yield
 
 
+def take_lock(file: IO[str], folder: Path, kind: int) -> None:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        who = file.read().strip() or "another run"
+        raise LockedError(f"{who} holds the lock of {folder}: wait till it ends") from None
+
+
+def check_is_file(path: Path) -> None:
+    """InputError if something is there that is no file: a pipe would be waited for without end."""
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no file (a pipe, a socket or a device)"
+        raise InputError(f"{path} is {what}: move it away")
+
+
+def set_aside(path: Path, consequence: str) -> None:
+    """Rename what is damaged and can be had again; one line says so. Nothing is deleted."""
+    aside = find_free(path.with_name(path.name + ".damaged"))
+    path.replace(aside)
+    log.warning("%s is damaged: set aside as %s; %s", path, aside.name, consequence)
+
+
+def find_free(path: Path) -> Path:
+    """The path, or with a number behind it the first one that is not taken."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain((path,), numbered) if not each.exists())
+
+
+# What a killed run leaves half written, by the names that it writes under.
+LEFTOVERS = (
+    *("*.parquet.next", "*.html.*next", "generation.next", "runs/*.json.next"),
+    *("*.next.duckdb", "*.next.duckdb.*", "*.duckdb.next"),
+)
+
+
+def sweep(folder: Path) -> None:
+    """Take away what a killed run left in the data folder. Only for who holds the lock alone."""
+    for path in itertools.chain.from_iterable(map(folder.glob, LEFTOVERS)):
+        if path.is_file():
+            path.unlink()
+    scratch = folder / "tmp"
+    for path in scratch.iterdir() if scratch.is_dir() else ():
+        if path.is_file():
+            path.unlink()
+        elif path.name.startswith(SPILL) and not is_running(path.name.removeprefix(SPILL)):
+            shutil.rmtree(path)
+
+
+def is_running(process: str) -> bool:
+    if not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return int(process) != os.getpid()
+
+
 @contextmanager
-def write_whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `path`, whole and on disk, if nothing is raised."""
-    next_path = path.with_name(path.name + ".next")
+def write_whole(path: Path, is_shared: bool = False) -> Iterator[Path]:
+    """Yield a path to write to; it becomes `path`, whole and on disk, if nothing is raised.
+
+    is_shared: others may be writing the same file now, who hold the lock too.
+    """
+    tag = f".{os.getpid()}" if is_shared else ""
+    next_path = path.with_name(f"{path.name}{tag}.next")
     try:
         yield next_path
         flush_to_disk(next_path)
@@ -172,7 +252,9 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
 
     It reads instants in UTC, whatever the time zone of the machine.
     """
-    spill = settings.data_dir / "tmp"
+    spill = settings.data_dir / "tmp" / f"{SPILL}{os.getpid()}"
+    with suppress(OSError):  # a folder that may only be read: then nothing spills
+        spill.parent.mkdir(exist_ok=True)
     config: dict[str, Any] = {"temp_directory": str(spill)}
     if settings.etl_memory_mb:
         config["memory_limit"] = f"{settings.etl_memory_mb}MiB"
@@ -190,12 +272,36 @@ def read_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str,
     """Column → DuckDB type of a Parquet file; InputError if it is none."""
     if not path.exists():
         raise InputError(f"{path} does not exist: run the stage before, or name another --input")
+    if not path.is_dir():
+        check_is_file(path)
     try:
         rows = connection.execute(f"DESCRIBE SELECT * FROM {scan(path)}").fetchall()
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read as Parquet: {reason}") from None
     return {row[0]: row[1] for row in rows}
+
+
+# What DuckDB says where a file does not hold what its head promises.
+DAMAGE = re.compile(
+    r"out of buffer|corrupt|checksum|could not read enough|decompress|thrift|protocolexception"
+    r"|no magic bytes|invalid (page|column chunk|string)|deserializ|malformed",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Give an error that comes of a damaged file the file's name, and the remedy."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if not DAMAGE.search(str(error)):
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} is damaged ({reason}): make it again, or name another --input"
+        ) from None
 
 
 def scan(path: Path) -> str:
@@ -233,6 +339,11 @@ def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=f"python -m {name}", description=summary)
 
 
+def symbols_from_here(text: str) -> str:
+    """Symbols on a command line: @file starts at the current folder too."""
+    return f"@{from_here(text[1:].strip())}" if text.startswith("@") else text
+
+
 def from_here(text: str) -> Path:
     """A path on a command line: it starts at the current folder, not at the project root."""
     try:
@@ -243,47 +354,73 @@ def from_here(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text}: wanted {error}") from None
 
 
+class Need(Enum):
+    """What a command is called for."""
+
+    NOTHING = "there is nothing to do"
+    WISH = "an error costs nothing: what is there already stays in use"
+    DUTY = "an error is one"
+
+
 def main(
     parser: argparse.ArgumentParser,
     stage: str,
     work: Work,
     argv: list[str] | None = None,
     is_reading: Callable[[argparse.Namespace], bool] = lambda args: False,
+    is_shared: bool = False,
+    find_need: Callable[[Settings, argparse.Namespace], Need] = lambda settings, args: Need.DUTY,
 ) -> int:
-    """Parse, lock (unless it is only reading), work; returns the exit code.
+    """Parse, lock, work; returns the exit code.
 
-    0: done. 1: failed, with one line that says why. 2: a setting or an argument cannot be used.
+    is_reading: without a lock. is_shared: beside others who read, in a folder that may be
+    read-only. 0: done. 1: failed, with one line that says why. 2: a setting or an argument cannot
+    be used.
     """
     args = parser.parse_args(argv)
+    os.umask(os.umask(0o077) | 0o027)  # what is made is not for other users
     try:
         options = {name: value for name, value in vars(args).items() if name.isupper()}
         settings = read_settings(Settings, options)
         check_exchange(settings.exchange)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        start_logging(settings)
-    except (SettingsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        need = find_need(settings, args)
+        if need is Need.NOTHING:
+            return 0
+        start_logging(settings, is_needed=need is Need.DUTY and not is_shared)
+    except (SettingsError, InputError, OSError) as error:
+        print(f"error: {describe(error)}", file=sys.stderr)
         return 2
+    for line in find_oddities(Settings):
+        log.warning("%s", line)
     if is_reading(args):
         return guard(settings, lambda: work(settings, args))
-    return guard(settings, lambda: run_locked(settings, stage, work, args))
+    return guard(settings, lambda: run_locked(settings, stage, work, args, is_shared), need)
 
 
-def run_locked(settings: Settings, stage: str, work: Work, args: argparse.Namespace) -> None:
+def run_locked(
+    settings: Settings, stage: str, work: Work, args: argparse.Namespace, is_shared: bool
+) -> None:
     database: Path | None = getattr(args, "database", None)
-    with hold_lock(database.parent if database else settings.data_dir, stage):
+    folder = database.parent if database else settings.data_dir
+    with hold_lock(folder, stage, is_shared):
+        if folder == settings.data_dir and not is_shared:
+            sweep(folder)
         work(settings, args)
 
 
-def guard(settings: Settings, work: Callable[[], None]) -> int:
+def guard(settings: Settings, work: Callable[[], None], need: Need = Need.DUTY) -> int:
     """Call `work`; an error becomes one line and an exit code."""
     try:
         work()
     except SettingsError as error:
         log.error("%s", error)
         return 2
-    except (EtlError, OSError, duckdb.Error) as error:
-        log.error("%s", " ".join(str(error).split()))
+    except (EtlError, OSError, duckdb.Error, pa.ArrowException, MemoryError) as error:
+        if need is Need.WISH:
+            log.warning("%s; the database stays as it is", describe(error))
+            return 0
+        log.error("%s", describe(error))
         return 1
     except KeyboardInterrupt:
         log.error("stopped by the keyboard; run it again, nothing is lost")
@@ -292,6 +429,41 @@ def guard(settings: Settings, work: Callable[[], None]) -> int:
         log.exception("unexpected error: the traceback is in %s", settings.data_dir / "etl.log")
         return 1
     return 0
+
+
+REMEDIES = {
+    errno.ENOSPC: "the disk is full: make room and run it again, nothing is lost",
+    errno.EDQUOT: "make room and run it again, nothing is lost",
+    errno.EFBIG: "make room and run it again, nothing is lost",
+    errno.EACCES: "give this user the right to it, or run this as who made it",
+    errno.EPERM: "give this user the right to it, or run this as who made it",
+    errno.EROFS: "set DATA_DIR to a folder that can be written to",
+    errno.EISDIR: "a folder is in the place of a file: move it away",
+    errno.ENOTDIR: "a file is in the place of a folder: move it away",
+    errno.EEXIST: "a file is in the place of a folder: move it away",
+    errno.EMFILE: "too many files are open: raise `ulimit -n`",
+    errno.EIO: "the disk has a fault: check it, then run it again",
+}
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line that names the remedy."""
+    if isinstance(error, EtlError | SettingsError):
+        return " ".join(str(error).split())
+    text = next(iter(str(error).splitlines()), type(error).__name__)
+    if isinstance(error, MemoryError | duckdb.OutOfMemoryException | pa.ArrowMemoryError):
+        return f"{text}: set ETL_MEMORY_MB higher, or end what else takes memory; nothing is lost"
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}: {REMEDIES[error.errno]}"
+    if "No space left" in text:
+        return f"{text}: {REMEDIES[errno.ENOSPC]}"
+    if DAMAGE.search(text):
+        return (
+            f"a file is damaged ({text}): if it is the database, `make rollback` publishes the"
+            " version before; else make it again"
+        )
+    return text
 
 
 class Redacting(logging.Formatter):
@@ -320,17 +492,32 @@ def redact(text: str, secret: str) -> str:
     return text
 
 
-def start_logging(settings: Settings) -> None:
-    """Log to the terminal (standard error) and to data/etl.log, which rolls over at 5 MB."""
-    to_file = logging.handlers.RotatingFileHandler(
-        settings.data_dir / "etl.log", maxBytes=LOG_BYTES, backupCount=3, encoding="utf-8"
-    )
+def start_logging(settings: Settings, is_needed: bool = True) -> None:
+    """Log to the terminal (standard error) and to data/etl.log, which rolls over at 5 MB.
+
+    Without that file where it cannot be written, and is not needed.
+    """
     to_terminal = logging.StreamHandler()
-    key = settings.av_api_key
-    to_file.setFormatter(Redacting("%(asctime)s %(process)d %(levelname)s %(message)s", key, True))
-    to_terminal.setFormatter(Redacting("%(levelname)s %(message)s", key, False))
+    to_terminal.setFormatter(Redacting("%(levelname)s %(message)s", settings.av_api_key, False))
+    handlers: list[logging.Handler] = [to_terminal]
+    try:
+        handlers.append(open_log(settings))
+    except (OSError, InputError):
+        if is_needed:
+            raise
     for handler in log.handlers:
         handler.close()
-    log.handlers = [to_terminal, to_file]
+    log.handlers = handlers
     log.setLevel(settings.log_level)
     log.propagate = False
+
+
+def open_log(settings: Settings) -> logging.Handler:
+    path = settings.data_dir / "etl.log"
+    check_is_file(path)
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=LOG_BYTES, backupCount=3, encoding="utf-8"
+    )
+    form = "%(asctime)s %(process)d %(levelname)s %(message)s"
+    handler.setFormatter(Redacting(form, settings.av_api_key, True))
+    return handler

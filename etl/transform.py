@@ -64,8 +64,9 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
         stage.scratch_file(settings, "judged.parquet") as scratch,
     ):
         stage_files.check_files(settings, path, "extract")
-        view_raw(connection, settings, path)
-        judge(connection, settings, scratch)
+        with stage.reading(path):
+            view_raw(connection, settings, path)
+            judge(connection, settings, scratch)
         find_duplicates(connection)
         record.update(count_rows(connection))
         record["symbols"] = count_by_symbol(connection)

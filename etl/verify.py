@@ -162,7 +162,7 @@ COUNTED = {
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage.build_parser("etl.verify", __doc__)
-    return stage.main(parser, "verify", verify, argv)
+    return stage.main(parser, "verify", verify, argv, is_shared=True)
 
 
 def verify(settings: Settings, args: argparse.Namespace) -> None:

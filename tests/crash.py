@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,8 @@ class Sweep:
         child = self.start()
         assert self.forker.stdout
         if not select.select([self.forker.stdout], [], [], seconds)[0]:
-            os.kill(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(child, signal.SIGKILL)
         if self.wait() == -signal.SIGKILL:
             self.check("at random")
         else:

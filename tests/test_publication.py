@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tests.conftest import (
     read_record,
     run_stage,
 )
+from tests.stores import copy_folder
 
 KILLS = 6  # make test-crash has more
 
@@ -84,7 +85,7 @@ def wal_of(database: Path) -> Path:
 
 
 def test_the_published_file_is_for_reading_only(database: Path) -> None:
-    assert stat.S_IMODE(database.stat().st_mode) == 0o444
+    assert stat.S_IMODE(database.stat().st_mode) == 0o440
 
 
 def read_storage(database: Path) -> str:
@@ -195,7 +196,8 @@ LOADER = """
 import os, sys
 from etl import load
 
-FILE_EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.chmod", "os.mkdir"}
+ALL_EVENTS = "open os.rename os.link os.remove os.chmod os.mkdir"
+FILE_EVENTS = set(os.environ.get("FILE_EVENTS", ALL_EVENTS).split())
 folder = os.environ["DATA_DIR"]
 
 def die_at(step):
@@ -240,11 +242,11 @@ class Loader:
 
 
 @contextmanager
-def prepare_loader(data_dir: Path, path: Path) -> Iterator[Loader]:
+def prepare_loader(data_dir: Path, path: Path, **environ: str) -> Iterator[Loader]:
     command = [sys.executable, "-c", LOADER, "--input", str(path)]
     with subprocess.Popen(
         command,
-        env=clean_environ(data_dir, LOG_LEVEL="ERROR"),
+        env={**clean_environ(data_dir, LOG_LEVEL="ERROR"), **environ},
         cwd=PROJECT_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -315,7 +317,8 @@ def test_kill_9_at_random_moments_leaves_the_version_before_or_after(own_sample:
 def kill_after(loader: Loader, seconds: float, ledger: Ledger) -> bool:
     child = loader.start()
     if not loader.has_ended(seconds):
-        os.kill(child, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, signal.SIGKILL)
     status = loader.read()
     ledger.check(f"killed after {seconds} s")
     return os.WIFSIGNALED(status)
@@ -369,6 +372,28 @@ def test_a_wal_that_a_writer_left_is_folded_in(data_dir: Path, database: Path) -
         ("IBM", 185.5),
     ]
     assert [row[5] for row in read_bars(previous_of(database))] == [39.5, 186.3]
+
+
+def test_what_a_writer_left_in_a_wal_outlives_a_death_before_any_rename_link_or_remove(
+    data_dir: Path, database: Path
+) -> None:
+    assert load_bars(data_dir, ("IBM", "2012-01-05", 184.6)) == 0  # there is a version before
+    write_as_a_user(database, "UPDATE ohlcv_data SET close = 39.5 WHERE symbol = 'FB'")
+    base = copy_folder(data_dir, data_dir.with_name("base"))
+    path = make_bars(data_dir.parent / "bars.parquet", [IBM_4])
+    with prepare_loader(data_dir, path, FILE_EVENTS="os.rename os.link os.remove") as loader:
+        for step in range(1, 100):
+            loader.start(dies_at=step)
+            status = loader.read()
+            assert call_stage(load.main, "--input", path) == 0
+            closes = {(row[1], str(row[0])[:10]): row[5] for row in read_bars(database)}
+            assert closes["FB", "2012-01-03"] == 39.5, step
+            assert closes["IBM", "2012-01-04"] == 185.5, step
+            shutil.rmtree(data_dir)
+            copy_folder(base, data_dir)
+            if status == 0:
+                break
+    assert step > 8
 
 
 @pytest.mark.parametrize("has_wal", [True, False])

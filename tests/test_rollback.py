@@ -58,7 +58,7 @@ def test_a_rollback_publishes_the_version_before_under_a_new_generation(
     assert read_closes(database) == [5.0]
     assert read_counter(database) == 3
     assert query_store(database, "FROM ohlcv_revisions") == []
-    assert database.stat().st_mode & 0o777 == 0o444
+    assert database.stat().st_mode & 0o777 == 0o440
 
 
 def test_a_second_rollback_undoes_the_first_and_so_on(data_dir: Path, database: Path) -> None:

@@ -1,13 +1,16 @@
 """How a setting gets its value, and what is said about one that cannot be used."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from etl import extract, settings
+from api.settings import ApiSettings
+from etl import extract, load, settings
 from etl.settings import Settings, SettingsError, declare, read_settings, to_integer
-from tests.conftest import call_stage, clean_environ, run_stage
+from tests.conftest import call_stage, clean_environ, read_record, run_stage
 
 
 def write_env(folder: Path, text: str) -> Path:
@@ -135,3 +138,92 @@ def test_an_unknown_option_ends_a_stage_with_2(tmp_path: Path) -> None:
     done = run_stage("-m", "etl.load", "--sauce", "x", env=clean_environ(tmp_path / "data"))
     assert done.returncode == 2
     assert "unrecognized arguments: --sauce x" in done.stderr
+
+
+# .env
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *(("AV_APIKEY", "AV_API_KEY"), ("av_api_key", "AV_API_KEY"), ("API_KEY", "AV_API_KEY")),
+        *(("ALPHAVANTAGE_API_KEY", "AV_API_KEY"), ("SYMBOL", "SYMBOLS"), ("DATADIR", "DATA_DIR")),
+        *(("START-DATE", "START_DATE"), ("LOGLEVEL", "LOG_LEVEL")),
+    ],
+)
+def test_a_misspelt_name_in_the_env_file_is_named_with_what_was_meant(
+    tmp_path: Path, name: str, meant: str
+) -> None:
+    path = write_env(tmp_path, f"{name}=hunter2\nPOSTGRES_PASSWORD=hunter2\nTZ=UTC\n")
+    path.chmod(0o600)
+    wanted = f".env: {name} is no setting: did you mean {meant}?"
+    assert settings.find_oddities(Settings, path) == [wanted]
+
+
+def test_no_setting_of_one_half_is_taken_for_a_misspelt_one_of_the_other(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text((settings.PROJECT_ROOT / ".env.example").read_text())
+    for kind in (Settings, ApiSettings):
+        assert settings.find_oddities(kind, path) == []
+
+
+def test_a_stage_says_what_is_misspelt_and_goes_on(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_env(data_dir.parent, "SYMBOLES=IBM\nAV_API_KEY=hunter2\n")
+    path.chmod(0o644)
+    monkeypatch.setattr(settings, "ENV_FILE", path)
+    assert call_stage(load.main) == 1
+    first, second, _ = capsys.readouterr().err.splitlines()
+    assert first == "WARNING .env: SYMBOLES is no setting: did you mean SYMBOLS?"
+    assert second == f"WARNING .env holds a key and others may read it: chmod 600 {path}"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_an_env_file_that_is_no_file_is_named_at_once(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / ".env")
+    with pytest.raises(SettingsError, match=r"^\.env cannot be read: it is no file"):
+        read({}, tmp_path / ".env")
+
+
+# Symbols
+
+
+@pytest.mark.parametrize("text", ["AAPL;MSFT", "AAPL|MSFT", "'AAPL'", '"AAPL"', "[AAPL]", "A*"])
+def test_symbols_parted_by_anything_but_commas_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"symbols like .* parted by commas"):
+        read({"SYMBOLS": text})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"hunter2=1 2\n", b"IBM\nhunter2: x y\n", b"hunter2\xff\xfe", b"A" * (5 << 20)],
+    ids=["empty", "environment", "second line", "no text", "large"],
+)
+def test_a_file_that_holds_no_symbols_is_named_and_never_shown(tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "symbols.txt"
+    path.write_bytes(body)
+    with pytest.raises(SettingsError) as caught:
+        read({"SYMBOLS": f"@{path}"})
+    assert str(path) in str(caught.value)
+    assert "hunter2" not in str(caught.value).lower()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("path", ["/proc/self/environ", "/dev/zero", "/dev/null", "/"])
+def test_what_is_no_real_file_is_not_read_for_symbols(path: str) -> None:
+    with pytest.raises(SettingsError, match=f"{path} is empty, no file, or over"):
+        read({"SYMBOLS": f"@{path}"})
+
+
+def test_a_file_of_symbols_starts_at_the_current_folder_on_a_command_line_alone(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.txt").write_text("FB # one\n\nMSFT, IBM\n")
+    monkeypatch.chdir(tmp_path)
+    assert call_stage(extract.main, "--source", "sample", "--symbols", "@mine.txt") == 0
+    assert read_record(data_dir)["stages"]["extract"]["symbols"] == 3
+    with pytest.raises(SettingsError, match=str(settings.PROJECT_ROOT / "mine.txt")):
+        read({"SYMBOLS": "@mine.txt"})
