@@ -27,6 +27,8 @@ from etl.settings import Settings
 log = logging.getLogger("etl")
 
 NOTHING_NEW = "nothing to publish"
+# Notes that many bars at once have where the prices are on another basis than was said.
+WRONG_BASIS = ("unrecorded split",)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -178,6 +180,24 @@ def report(record: dict[str, Any]) -> None:
     counts = ", ".join(f"{record[name]:,} {name}" for name in names)
     generation = record.get("generation")
     log.info("load: %s; %s", counts, f"published as {generation}" if generation else NOTHING_NEW)
+    notes = record.get("notes") or {}
+    if notes:
+        log.info("load: new notes: %s", ", ".join(f"{n:,} {reason}" for reason, n in notes.items()))
+    if suspect := sum(notes.get(reason, 0) for reason in WRONG_BASIS):
+        log.warning(
+            "load: %s %s as if prices were on another basis than said (see the notes): set"
+            " SOURCE_ADJUSTMENT=split if they are adjusted for splits, as Yahoo's are, or load the"
+            " splits that are missing, into a store of their own (DATA_DIR)",
+            suspect,
+            "bar looks" if suspect == 1 else "bars look",
+        )
+    if record["stale"]:
+        log.warning(
+            "load: %s %s from files older than what is stored and differ from it: touch a file to"
+            " make it the newer one",
+            f"{record['stale']:,}",
+            "bar comes" if record["stale"] == 1 else "bars come",
+        )
 
 
 if __name__ == "__main__":

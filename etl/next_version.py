@@ -80,7 +80,7 @@ def publish_next(
     if unsorted > allowed or not is_readable_by_all(connection):
         rewrite_sorted(connection, path)
         unsorted = 0
-    record.update(generation=generation)
+    record.update(generation=generation, notes=count_new_notes(connection, run.run_id))
     accounts.add_digests(connection, record["symbols"])
     accounts.write_runs(connection, settings.runs_dir, run.as_finished())
     publish.write_generation(connection, generation, run.run_id, unsorted)
@@ -89,6 +89,15 @@ def publish_next(
     if not store.is_fresh and publish.identify(path) != store.identity:
         raise StoreError(f"{path} was changed by another program meanwhile: run load again")
     publish.finish_next(connection, next_path, path)
+
+
+def count_new_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, int]:
+    """Reason → how many notes this run adds."""
+    rows = connection.execute(
+        "SELECT reason, count(*) FROM next.bar_notes WHERE run_id = ? GROUP BY reason ORDER BY ALL",
+        [run_id],
+    )
+    return dict(rows.fetchall())
 
 
 def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store) -> Path:

@@ -144,6 +144,7 @@ RULES = (
     ),
 )
 DUPLICATE = "duplicate"
+TWO_BARS = "two different bars of one day"
 
 # Column of the typed row → SQL over a clean row, which has no text: absent where a value is NULL.
 REREAD = {

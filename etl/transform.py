@@ -21,7 +21,7 @@ import duckdb
 from etl import stage, stage_files
 from etl.clean_actions import type_actions
 from etl.errors import EtlError, InputError
-from etl.quality import DUPLICATE, REASON, TYPED, bind
+from etl.quality import DUPLICATE, REASON, TWO_BARS, TYPED, bind
 from etl.schema import CLEAN_COLUMNS, PRICES, RAW_BARS
 from etl.settings import Settings, SettingsError
 from etl.uniqueness import find_unproven
@@ -30,6 +30,7 @@ log = logging.getLogger("etl")
 
 NEEDED = ("symbol", "timestamp", *PRICES)
 TEXTS = (*NEEDED, "volume")
+VALUES = (*PRICES, "volume")
 # What a raw file of another make may lack; fetched_at falls back to the file's own time.
 DEFAULTS = {
     **dict.fromkeys(("volume", "adj_close", "run_id", "file", "line"), "NULL"),
@@ -80,8 +81,11 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
             record, settings.clean_path, settings.rejected_path, settings.clean_actions_path
         )
         report(record)
-        if not record["clean"]:
-            raise EtlError("transform: no clean row; the reasons are in data/rejected_data.parquet")
+        if TWO_BARS in record["reasons"]:
+            tell_two_bars(connection)
+        # splits and dividends may come alone
+        if not record["clean"] and (record["rows"] or not record["actions"]):
+            raise EtlError(f"transform: no clean row; the reasons are in {settings.rejected_path}")
 
 
 def check_dates(settings: Settings) -> None:
@@ -147,28 +151,52 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
 
 
 def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
-    """`judged`: `typed`, with all rows of a key but one rejected, where they are of one answer.
+    """`judged`: `typed`, with the rows of one key and one answer rejected, but for one.
 
-    They are told apart by content, so that any order gives one table. Rows of several answers,
-    fetched at different instants, stay: load takes them one after the other.
+    Where they differ none is kept: nothing says which is right. Equal ones are told apart by
+    content, so that any order gives one table. Rows of several answers, fetched at different
+    instants, stay: load takes them one after the other.
     """
     find_unproven(connection, "SELECT symbol, timestamp FROM typed WHERE reason IS NULL")
     content = ", ".join(f"{name} DESC NULLS LAST" for name in (*PRICES, "volume", *PROVENANCE))
+    differs = " OR ".join(f"min({name}) OVER one <> max({name}) OVER one" for name in VALUES)
     connection.execute(
         f"""CREATE TEMP TABLE duplicates AS
-        SELECT place FROM typed
+        SELECT place, CASE WHEN {differs} THEN '{TWO_BARS}' ELSE '{DUPLICATE}' END AS reason,
+               row_number() OVER (PARTITION BY symbol, timestamp, fetched_at ORDER BY {content})
+               AS number
+        FROM typed
         JOIN (SELECT symbol, timestamp, fetched_at FROM typed SEMI JOIN unproven USING (symbol)
               WHERE reason IS NULL GROUP BY ALL HAVING count(*) > 1)
              USING (symbol, timestamp, fetched_at)
-        WHERE reason IS NULL
-        QUALIFY row_number() OVER (
-            PARTITION BY symbol, timestamp, fetched_at ORDER BY {content}) > 1"""
+        WHERE typed.reason IS NULL
+        WINDOW one AS (PARTITION BY symbol, timestamp, fetched_at)"""
     )
+    connection.execute(f"DELETE FROM duplicates WHERE reason = '{DUPLICATE}' AND number = 1")
     connection.execute(
-        f"""CREATE TEMP VIEW judged AS SELECT * REPLACE (
-            CASE WHEN place IN (SELECT place FROM duplicates) THEN '{DUPLICATE}' ELSE reason END
-            AS reason) FROM typed"""
+        """CREATE TEMP VIEW judged AS SELECT typed.* REPLACE (
+            coalesce(duplicates.reason, typed.reason) AS reason)
+        FROM typed LEFT JOIN duplicates USING (place)"""
     )
+
+
+def tell_two_bars(connection: duckdb.DuckDBPyConnection) -> None:
+    """One example of two different bars of one day, with the values of both and the remedy."""
+    rows = connection.execute(
+        f"""SELECT judged.symbol, strftime(judged.timestamp, '%Y-%m-%d'), raw.file, raw.line,
+               concat_ws(' ', raw.open, raw.high, raw.low, raw.close, raw.volume)
+        FROM judged JOIN raw USING (place) WHERE reason = '{TWO_BARS}'
+        ORDER BY judged.symbol, judged.timestamp, place LIMIT 2"""
+    ).fetchall()
+    if rows:
+        shown = " and ".join(f"{row[4]}{f' ({row[2]}:{row[3]})' if row[2] else ''}" for row in rows)
+        log.warning(
+            "transform: %s: %s %s has %s: neither is kept; take out the wrong one, or name the"
+            " instruments apart in a column Symbol",
+            TWO_BARS,
+            *rows[0][:2],
+            shown,
+        )
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -188,7 +216,7 @@ def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str
     rows = connection.execute(
         f"""SELECT coalesce(symbol, ''), count(*), count(*) FILTER (reason IS NULL),
                    count(*) FILTER (reason <> '{OUT_OF_RANGE}'),
-                   count(*) FILTER (reason = '{DUPLICATE}'),
+                   count(*) FILTER (reason IN ('{DUPLICATE}', '{TWO_BARS}')),
                    count(*) FILTER (reason = '{OUT_OF_RANGE}')
         FROM judged GROUP BY ALL ORDER BY ALL"""
     ).fetchall()

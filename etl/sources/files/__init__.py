@@ -88,7 +88,8 @@ class Files:
             actions = connection.sql(select_actions(reading.rows)).to_arrow_table()
             entry.actions = actions.num_rows
         if not reading.has_bars:
-            self.symbols.update(list_symbols(actions))
+            entry.symbols = list_symbols(actions)
+            self.symbols.update(entry.symbols)
             yield Delivery(reading.label, actions=actions)
             return
         for batch in connection.sql(reading.rows).to_arrow_reader(BATCH_ROWS):

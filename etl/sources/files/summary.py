@@ -59,9 +59,8 @@ class Entry:
             f" and {len(self.symbols) - FEW} more" if self.symbols[FEW:] else ""
         )
         rejected = sum(self.rejected.values())
-        parts = [
-            f"{self.rows - rejected:,} bars" + (f" {self.first} to {self.last}" * bool(self.rows))
-        ]
+        span = f" {self.first} to {self.last}" * bool(self.rows)
+        parts = [f"{self.rows - rejected:,} bars{span}"] * bool(self.rows or not self.actions)
         parts += [f"{self.actions} splits and dividends"] * bool(self.actions)
         parts += self.read_as
         parts += [f"{count:,} rejected: {reason}" for reason, count in self.rejected.items()]
