@@ -137,12 +137,10 @@ RULES = (
         "volume over 64 bits",
         f"isfinite(volume_number) AND volume_number > 1e30 OR exact_volume > {MOST_VOLUME}",
     ),
-    # above 2^53 only the exact one still has its fraction
-    Rule(
-        "fractional volume",
-        "volume_number <> trunc(volume_number) OR exact_volume <> trunc(exact_volume)",
-    ),
 )
+# A volume with a fraction (crypto) is kept, rounded, and told of; above 2^53 only the exact one
+# still has its fraction.
+IS_ROUNDED = "volume_number <> trunc(volume_number) OR exact_volume <> trunc(exact_volume)"
 DUPLICATE = "duplicate"
 TWO_BARS = "two different bars of one day"
 

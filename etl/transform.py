@@ -21,7 +21,7 @@ import duckdb
 from etl import stage, stage_files
 from etl.clean_actions import type_actions
 from etl.errors import EtlError, InputError
-from etl.quality import DUPLICATE, REASON, TWO_BARS, TYPED, bind
+from etl.quality import DUPLICATE, IS_ROUNDED, REASON, TWO_BARS, TYPED, bind
 from etl.schema import CLEAN_COLUMNS, PRICES, RAW_BARS
 from etl.settings import Settings, SettingsError
 from etl.uniqueness import find_unproven
@@ -81,6 +81,7 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
             record, settings.clean_path, settings.rejected_path, settings.clean_actions_path
         )
         report(record)
+        tell_rounded(connection)
         if TWO_BARS in record["reasons"]:
             tell_two_bars(connection)
         # splits and dividends may come alone
@@ -142,7 +143,8 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
     select = f"""
         SELECT place, timestamp, symbol, {", ".join(PRICES)},
                CASE WHEN reason IS NULL THEN volume END AS volume,
-               {", ".join(PROVENANCE)}, reason
+               {", ".join(PROVENANCE)}, reason,
+               coalesce(reason IS NULL AND ({IS_ROUNDED}), false) AS is_rounded
         FROM (SELECT *, {reason} AS reason FROM (
             SELECT *, {typed} FROM (SELECT {kept}, {text} FROM raw)))"""
     # a scratch file, not a table: it keeps 5 million rows out of memory
@@ -178,6 +180,25 @@ def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
             coalesce(duplicates.reason, typed.reason) AS reason)
         FROM typed LEFT JOIN duplicates USING (place)"""
     )
+
+
+def tell_rounded(connection: duckdb.DuckDBPyConnection) -> None:
+    """How many volumes were rounded to whole numbers, and one of them."""
+    count, place = connection.execute(
+        "SELECT count(*), min(place) FROM judged WHERE is_rounded AND reason IS NULL"
+    ).fetchall()[0]
+    if count:
+        symbol, day, volume = connection.execute(
+            "SELECT symbol, timestamp, volume FROM raw WHERE place = ?", [place]
+        ).fetchall()[0]
+        log.warning(
+            "transform: %s volumes with a fraction are kept rounded to whole numbers, as %s of"
+            " %s %s",
+            f"{count:,}",
+            volume,
+            symbol,
+            day,
+        )
 
 
 def tell_two_bars(connection: duckdb.DuckDBPyConnection) -> None:

@@ -56,7 +56,7 @@ def test_every_row_of_every_run_is_accounted_for_symbol_by_symbol(data_dir: Path
         data_dir,
         GOOD,
         "A,2024-01-03,5,6,4,5,7",
-        "a ,2024-01-03,5,6,4,5,8",  # the same key
+        "a ,2024-01-03,5,6,4,5,7",  # the same bar
         "A,2024-01-04,5,4,6,5,7",  # high below low
         ",2024-01-04,5,6,4,5,7",  # no symbol
         "B,2024-01-02,5,6,4,five,7",

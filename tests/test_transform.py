@@ -86,11 +86,6 @@ REJECTS: list[tuple[Row, str]] = [
     ({"low": "-9"}, "not positive"),
     ({"high": "8.99"}, "high below low"),
     ({"volume": "-1"}, "negative volume"),
-    ({"volume": "10.6"}, "fractional volume"),
-    ({"volume": "0.000000000001"}, "fractional volume"),
-    ({"volume": "9007199254740993.5"}, "fractional volume"),
-    ({"volume": "4294967295.000001"}, "fractional volume"),
-    ({"volume": "4294967297.0000005"}, "fractional volume"),
     ({"volume": "9223372036854775808"}, "volume over 64 bits"),
     ({"volume": "1e300"}, "volume over 64 bits"),
     ({"timestamp": TOMORROW_AND_A_DAY}, "future date"),
@@ -209,6 +204,31 @@ def test_midnight_at_its_own_offset_is_that_session(data_dir: Path) -> None:
 def judge_volumes(data_dir: Path, texts: Iterable[str | None]) -> list[int | None]:
     rows = [{"volume": text, "symbol": f"S{i:02}"} for i, text in enumerate(texts)]
     return [row["volume"] for row in judge(data_dir, *rows)[0]]
+
+
+def test_a_volume_with_a_fraction_is_kept_rounded_and_told(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["10.6", "0.000000000001", "9007199254740993.5", "4294967295.000001", "7"]
+    assert judge_volumes(data_dir, texts) == [11, 0, 9007199254740994, 4294967295, 7]
+    assert "4 volumes with a fraction are kept rounded" in capsys.readouterr().err
+
+
+def test_two_different_bars_of_one_answer_and_day_are_both_rejected_and_shown(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"close": "11.5", "file": "a/x.csv", "line": 7}
+    clean, rejected = judge(data_dir, {}, other, {"timestamp": "2012-01-04"}, {"symbol": "ge"})
+    assert [(row["symbol"], row["timestamp"].day) for row in clean] == [("GE", 3), ("IBM", 4)]
+    assert [row["reason"] for row in rejected] == ["two different bars of one day"] * 2
+    told = capsys.readouterr().err
+    assert "IBM 2012-01-03 has 10 12 9 11 500 and 10 12 9 11.5 500 (a/x.csv:7)" in told
+
+
+def test_of_two_equal_bars_one_is_kept(data_dir: Path) -> None:
+    clean, rejected = judge(data_dir, {}, {"close": "11.0"})
+    assert [row["close"] for row in clean] == [11.0]
+    assert [row["reason"] for row in rejected] == ["duplicate"]
 
 
 def test_a_missing_volume_is_null(data_dir: Path) -> None:
