@@ -1,9 +1,10 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
 .PHONY: help serve etl extract transform load plan verify report rollback \
-	test check test-crash fuzz lint format explain bench clean
+	test check test-crash fuzz lint format explain bench clean .runnable
 
 VENV := .venv
+COMMA := ,
 PY := $(VENV)/bin/python
 # the first interpreter that is new enough; `make PYTHON=/path/to/python` names another
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -74,18 +75,37 @@ clean:  ## Remove .venv and caches; never data/, for a free key gives no old bar
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
 	find etl api tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp each, newer than the files it was made from: a changed one reinstalls, nothing else does.
+# Nothing that is there is removed: a Python that this user cannot run may be another's, in use.
 $(VENV)/bin/python:
+	@if [ -h $@ ] || [ -e $@ ]; then \
+		echo "$@ cannot be run by this user: run make as who made it, name another folder"; \
+		echo "(make VENV=.venv-mine), or remove it by make clean if its Python is gone"; exit 1; fi
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	@was=$$(test -e $(VENV) && echo there); $(PYTHON) -m venv $(VENV) || { \
+		[ -n "$$was" ] || rm -rf $(VENV); \
 		echo "venv is missing (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 
-$(VENV)/.run: requirements.txt constraints.txt | $(VENV)/bin/python
-	@echo "Installing requirements.txt into $(VENV) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+.runnable: $(VENV)/bin/python
+	@$(PY) -c "" 2>/dev/null || $(MAKE) --no-print-directory --always-make $(PY)
+
+# Installs a requirements file; a line a package, for pip is silent while it has none to show to.
+define install
+	@echo "Installing $(1) into $(VENV): $(2) ..."
+	@{ $(PY) -m pip install --progress-bar off --disable-pip-version-check -r $(1) -c constraints.txt \
+		|| echo "pip failed"; } | awk ' \
+		/^Collecting / { package = $$2 } \
+		/^ *(Downloading|Using cached) [^ ]*\.(whl|tar\.gz) \(/ { \
+			printf "  %3d  %s %s %s\n", ++n, package, $$(NF - 1), $$NF; fflush() } \
+		/^Installing collected packages/ { \
+			printf "  unpacking %d packages, half of the time is left ...\n", n; fflush() } \
+		/^pip failed$$/ { failed = 1 } \
+		END { exit failed }'
 	@touch $@
+endef
+
+# A stamp each, newer than the files it was made from: a changed one reinstalls, nothing else does.
+$(VENV)/.run: requirements.txt constraints.txt | .runnable
+	$(call install,requirements.txt,about 45 packages$(COMMA) 150 MB to download$(COMMA) 500 MB on the disk$(COMMA) a minute)
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	@echo "Installing requirements-dev.txt into $(VENV) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
-	@touch $@
+	$(call install,requirements-dev.txt,what the tests want$(COMMA) about 400 MB on the disk)
