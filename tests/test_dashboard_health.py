@@ -156,23 +156,46 @@ def test_only_a_store_that_is_whole_and_new_is_green(browser, client: httpx.Clie
     assert levels == [level for _, level in cases]
 
 
-def test_the_page_says_since_when_splits_and_dividends_are_known(
-    browser, client: httpx.Client
-) -> None:
-    show = """async (known) => {
+def test_the_page_says_since_when_splits_and_dividends_are_known(browser, sample_dir: Path) -> None:
+    day, told = "2026-11-20T21:05:00Z", "as of 2026-11-20 21:05 UTC"
+    ask = """async ([adjustment, basis, splits_known_at, dividends_known_at]) => {
+      const { describeInstrument } = await import("./dashboard/legend.js");
       const { showActionsKnown } = await import("./dashboard/panels.js");
-      showActionsKnown(known ?? null);
+      const dates = { splits_known_at, dividends_known_at };
+      const instrument = { basis, source: "x", exchange: null, ...dates };
+      showActionsKnown(instrument);
+      const known = document.getElementById("actions-of").textContent;
+      return [describeInstrument(instrument, adjustment), known];
     }"""
-    with visit(browser, client.base_url) as seen:
-        seen.open("/?symbol=IBM")
-        told = []
-        for known in ("2026-11-20T21:05:00Z", None):
-            seen.page.evaluate(show, known)
-            told.append(seen.read("#actions-of"))
-        assert told == [
-            "Splits and dividends as of 2026-11-20 21:05 UTC.",
-            "Splits and dividends were never asked for.",
-        ]
+    never, later = "Splits and dividends never asked for.", "dividends never asked for."
+    full = "split- and dividend-adjusted"
+    cases = [
+        (["raw", "raw", None, None], "as traded", never),
+        (
+            ["split", "raw", day, None],
+            "split-adjusted",
+            f"Splits {told}; {later}",
+        ),
+        (
+            ["split", "raw", None, day],
+            "split-adjusted, but splits were never asked for",
+            f"Splits never asked for; dividends {told}.",
+        ),
+        (["split", "split", None, None], "split-adjusted", never),
+        (
+            ["all", "raw", None, None],
+            f"{full}, but splits and dividends were never asked for",
+            never,
+        ),
+        (["all", "raw", day, day], full, f"Splits and dividends {told}."),
+    ]
+    with serve(sample_dir) as client, visit(browser, client.base_url) as seen:
+        seen.open("/?symbol=AAPL&adjustment=all")
+        assert "but dividends were never asked for" in seen.read("#quote")
+        assert seen.read("#actions-of").startswith("Splits as of ")
+        for case, adjusted, known in cases:
+            found = seen.page.evaluate(ask, case)
+            assert found == [f"calendar not known · x · {adjusted}", known]
 
 
 def test_without_a_store_the_page_tells_of_the_failed_run_and_finds_the_store(

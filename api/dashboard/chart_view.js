@@ -157,7 +157,7 @@ export class ChartView {
     showControls(state, this.shown);
     drawQuote(state, this.held, this.places);
     this.drawLegend(this.places[1]);
-    showActionsKnown(this.held.instrument?.actions_known_at);
+    showActionsKnown(this.held.instrument);
     showTakeaway({ ...state, against: [...this.held.closes.keys()] }, this.shown, pages);
     if (recordFault) showPartFault("events", recordFault, () => this.load(getState()));
     else showMarks(marks, this.shown, state.hidden, (mark) => this.hands.point(mark));

@@ -28,10 +28,19 @@ function tellChange(change, label, title) {
   return make("span", { class: "change", title }, make("b", { class: kind }, writePercent(change, 2, true)), make("small", {}, ` ${label}`));
 }
 
-function describeInstrument({ exchange, calendar = exchange, source, actions_known_at: known }, adjustment) {
-  const isUnsure = adjustment !== "raw" && known === null;
-  const adjusted = isUnsure ? "not adjusted: splits and dividends were never asked for" : ADJUSTED[adjustment];
+export function describeInstrument(instrument, adjustment) {
+  const { exchange, calendar = exchange, source } = instrument;
+  const missing = listNeverAsked(instrument, adjustment);
+  const adjusted = missing.length ? `${ADJUSTED[adjustment]}, but ${missing.join(" and ")} were never asked for` : ADJUSTED[adjustment];
   return [calendar ? `${calendar} calendar` : "calendar not known", source, adjusted].join(" · ");
+}
+
+/** What the adjustment needs and nobody asked for; prices that came split-adjusted need no splits. */
+function listNeverAsked({ basis, splits_known_at: splits, dividends_known_at: dividends }, adjustment) {
+  const missing = [];
+  if (adjustment !== "raw" && splits === null && basis === "raw") missing.push("splits");
+  if (adjustment === "all" && dividends === null) missing.push("dividends");
+  return missing;
 }
 
 /** Where there are no bars to tell of: the symbol that was asked for. */

@@ -69,10 +69,13 @@ export function showMarks(marks, shown, hidden, point) {
   find("events").replaceChildren(items.length ? make("ul", { class: "events" }, items) : nothing);
 }
 
-/** Since when splits and dividends are known: `known` is an instant; null: they were never asked for. */
-export function showActionsKnown(known) {
-  const text = known === null ? "Splits and dividends were never asked for." : known && `Splits and dividends as of ${writeInstant(known)}.`;
-  find("actions-of").textContent = text ?? "";
+/** Since when splits and dividends of an instrument are known; null: they were never asked for. */
+export function showActionsKnown(instrument) {
+  const tell = (name, known) => `${name} ${known ? `as of ${writeInstant(known)}` : "never asked for"}`;
+  const { splits_known_at: splits, dividends_known_at: dividends } = instrument ?? {};
+  const isTold = splits !== undefined && dividends !== undefined;
+  const parts = splits === dividends ? [tell("Splits and dividends", splits)] : [tell("Splits", splits), tell("dividends", dividends)];
+  find("actions-of").textContent = isTold ? `${parts.join("; ")}.` : "";
 }
 
 export function describeMark({ day, kind, title, why }) {
