@@ -48,8 +48,6 @@ def find_need(settings: Settings, args: argparse.Namespace) -> stage.Need:
 
 def run_all(settings: Settings, args: argparse.Namespace) -> None:
     run = stage.open_run(settings)
-    # without a store, all that was ever paid for is to be loaded again
-    args.from_start = not settings.database_path.exists()
     source = extract(settings, args, run)
     if not has_raw_data(run):
         return
@@ -62,8 +60,7 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
 
 def has_raw_data(run: stage.Run) -> bool:
     """Whether extract published anything; it does not where all is up to date."""
-    entry = run.record["stages"]["extract"]
-    return bool(entry["rows"] or entry["actions"])
+    return bool(run.record["stages"]["extract"].get("files"))
 
 
 def waits_for_real_bars(settings: Settings) -> bool:

@@ -7,7 +7,6 @@ Numbers only grow, whatever the clock does.
 """
 
 import gzip
-import json
 import os
 import re
 import threading
@@ -163,19 +162,3 @@ def read_name(folder: str, name: str, symbol: str) -> Entry | None:
 def read_stamp(stamp: str) -> datetime:
     """The instant in a file's name; strptime takes 20 times as long."""
     return datetime.fromisoformat(f"{stamp[:15]}.{stamp[15:21]}+00:00")
-
-
-def find_loaded_number(runs_dir: Path) -> int:
-    """The archive number up to which the last finished run carried all answers to the store.
-
-    Read from the run records (never from the database): a run counts once its load is done. 0
-    where there is none.
-    """
-    for path in sorted(runs_dir.glob("*.json"), reverse=True):
-        try:
-            stages = json.loads(path.read_text())["stages"]
-            if stages["load"]["status"] == "ok":
-                return int(stages["extract"]["archived_up_to"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return 0

@@ -30,7 +30,7 @@ from etl.plan import make_plan
 from etl.raw_files import open_raw_files
 from etl.settings import SOURCES, Settings, to_symbols
 from etl.sources import Delivery, Order, Source, get_source
-from etl.sources.alpha_vantage import open_budget
+from etl.sources.alpha_vantage import find_pending, open_budget
 from etl.stage import redact
 
 log = logging.getLogger("etl")
@@ -78,7 +78,11 @@ def show_plan(settings: Settings, args: argparse.Namespace) -> None:
         return
     now = datetime.now(UTC)
     budget = open_budget(settings, open_order(args))
-    plan = make_plan(settings, Archive(settings.archive_dir), budget, now, args.retry)
+    archive = Archive(settings.archive_dir)
+    if pending := find_pending(settings, archive):
+        count = tell(len(pending), "answer")
+        print(f"the store has not taken {count} of the archive: they come first, without a call")
+    plan = make_plan(settings, archive, budget, now, args.retry)
     for line in describe_plan(settings, plan, budget, now):
         print(redact(line, settings.av_api_key))
 
@@ -88,7 +92,6 @@ def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:
     return Order(
         is_retry=getattr(args, "retry", False),
         is_replay=getattr(args, "replay", False),
-        is_from_start=getattr(args, "from_start", False),
         symbols=to_symbols(symbols) if symbols else None,
         symbol=(getattr(args, "symbol", None) or "").strip().upper() or None,
         clock=clock or Clock(),
@@ -112,8 +115,8 @@ def extract(
     with run.record_stage("extract") as record:
         source = get_source(settings, order)
         log.info("extract: %s", describe_source(settings, order))
-        fetch_all(settings, source, run, record)
-        if record["rows"] or record["actions"]:  # else those of an earlier run stay
+        has_written = fetch_all(settings, source, run, record)
+        if has_written:  # else those of an earlier run stay
             stage_files.record_files(record, settings.raw_path, settings.raw_actions_path)
         report(settings, record)
         if args.strict and (record["failures"] or record["not_asked"]):
@@ -132,11 +135,11 @@ def describe_source(settings: Settings, order: Order) -> str:
     return "source alpha_vantage (AV_API_KEY is set: SOURCE=sample or files changes it)"
 
 
-def fetch_all(settings: Settings, source: Source, run: stage.Run, record: dict[str, Any]) -> None:
-    """Write every delivery; publish both raw files if anything came."""
+def fetch_all(settings: Settings, source: Source, run: stage.Run, record: dict[str, Any]) -> bool:
+    """Write every delivery; publish both raw files if anything came, and return whether it did."""
     record.update(source=settings.source, symbols=0, rows=0, actions=0, failures={}, not_asked=[])
     seen: set[str] = set()
-    is_fatal = False
+    is_fatal, actions = False, 0
     with open_raw_files(settings, run.run_id) as files, follow(source, record) as deliveries:
         for delivery in deliveries:
             if delivery.error:
@@ -145,13 +148,15 @@ def fetch_all(settings: Settings, source: Source, run: stage.Run, record: dict[s
                 continue
             files.write(delivery)
             seen.update(count_symbols(delivery))
-        rows, actions = files.bars.rows, files.actions.rows
+            actions += count_actions(delivery)
+        rows = files.bars.rows
         record.update(source.notes, symbols=len(seen), rows=rows, actions=actions)
         has_answers = source.notes.get("answers") and not (
             is_fatal and not settings.raw_path.exists()
         )
         if not (rows or actions or has_answers):
             check_emptiness(record, is_fatal)
+        return files.bars.writer is not None
 
 
 @contextmanager
@@ -210,6 +215,12 @@ def check_emptiness(record: dict[str, Any], is_fatal: bool) -> None:
         raise EtlError(f"extract: nothing came; {'; '.join(causes) or 'there was nothing'}")
 
 
+def count_actions(delivery: Delivery) -> int:
+    """Splits and dividends; rows that speak of the answer are none."""
+    kinds = [] if delivery.actions is None else delivery.actions["kind"].to_pylist()
+    return sum(kind in ("split", "dividend") for kind in kinds)
+
+
 def count_symbols(delivery: Delivery) -> list[str]:
     return [] if delivery.bars is None else delivery.bars["symbol"].unique().to_pylist()
 
@@ -233,7 +244,7 @@ def summarize(settings: Settings, record: dict[str, Any]) -> str:
     if record["rows"] or record["actions"]:
         return f"{tell(record['rows'], 'row')} of {tell(record['symbols'], 'symbol')}"
     if record.get("answers"):
-        return f"no symbol has splits or dividends; {settings.raw_path.name} stays"
+        return f"{tell(record['answers'], 'answer')} without splits or dividends"
     waiting = record["waiting"]
     wait = (
         f"{waiting:,} {'waits' if waiting == 1 else 'wait'} for the vendor to have the last session"

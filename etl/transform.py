@@ -84,8 +84,8 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
         tell_rounded(connection)
         if TWO_BARS in record["reasons"]:
             tell_two_bars(connection)
-        # splits and dividends may come alone
-        if not record["clean"] and (record["rows"] or not record["actions"]):
+        # splits, dividends, or the word that there are none, may come alone
+        if record["rows"] and not record["clean"]:
             raise EtlError(f"transform: no clean row; the reasons are in {settings.rejected_path}")
 
 

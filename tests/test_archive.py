@@ -11,12 +11,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from etl import extract, rollback
 from etl.__main__ import run_all
-from etl.archive import Archive, find_loaded_number, name_folder, read_body
+from etl.archive import Archive, name_folder, read_body
 from etl.clock import Clock
 from etl.load import load
+from etl.marks import read_marks
 from etl.settings import Settings, SettingsError, to_symbols
 from etl.transform import transform
+from tests.conftest import call_stage, clean_environ, query_store
 from tests.extraction import (
     KEY,
     raw_symbols,
@@ -33,8 +36,8 @@ DAY = timedelta(days=1)
 AT = datetime(2026, 11, 20, 23, 0, 5, 123456, tzinfo=UTC)
 
 
-def run_transform_and_load(settings: Settings) -> None:
-    args = argparse.Namespace()
+def run_transform_and_load(settings: Settings, database: Path | None = None) -> None:
+    args = argparse.Namespace(database=database)
     transform(settings, args)
     load(settings, args)
 
@@ -198,7 +201,7 @@ def test_replay_gives_the_whole_history_as_it_was_fetched_without_a_call(tmp_pat
 
 
 def test_a_lost_database_is_built_again_from_the_archive_by_one_etl_run(tmp_path: Path) -> None:
-    args = argparse.Namespace(if_needed=False, strict=False)
+    args = argparse.Namespace(if_needed=False, strict=False, json=False)
     with open_vendor(per_second=0) as vendor:
         settings = settings_for(tmp_path, vendor, SYMBOLS="A,B", AV_CALLS_PER_SECOND=0)
         run_all(settings, args)
@@ -229,17 +232,57 @@ def test_actions_that_come_alone_bring_their_symbols_bars_along(tmp_path: Path) 
         assert rows == [("dividend", 1.67)]
 
 
-def test_an_empty_list_of_actions_is_an_answer_and_publishes_nothing(tmp_path: Path) -> None:
+def test_an_empty_list_of_actions_is_an_answer_that_says_so(tmp_path: Path) -> None:
     clock = FakeClock(friday_evening())
     with open_vendor(clock=clock) as vendor:
         run_extract(settings_for(tmp_path, vendor, SYMBOLS="IBM"), clock)
         settings = settings_for(tmp_path, vendor, SYMBOLS="IBM", CORPORATE_ACTIONS_DAYS=30)
         run_transform_and_load(settings)
-        before = settings.raw_path.stat()
+        known = "SELECT actions_known_at FROM instruments"
+        assert query_store(settings.database_path, known) == [(None,)]
         assert run_extract(settings, clock) is None
-        assert run_extract(settings, clock) is None
+        run_transform_and_load(settings)
+        [[known_at]] = query_store(settings.database_path, known)
+        assert f"{known_at:%Y-%m-%d}" == f"{clock.now():%Y-%m-%d}"
         assert len(vendor.requests) == 3
-        assert settings.raw_path.stat() == before
+
+
+def test_what_a_rollback_took_back_is_handed_on_again_without_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = FakeClock(friday_evening())
+    with open_vendor(clock=clock) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS="IBM")
+        for day in (0, 3):
+            set_day(clock, friday_evening() + day * DAY)
+            run_extract(settings, clock)
+            run_transform_and_load(settings)
+        wanted = query_store(settings.database_path, "FROM ohlcv_known ORDER BY ALL")
+        for name, value in clean_environ(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        assert call_stage(rollback.main) == 0
+        assert call_stage(extract.main, "--plan", "--source", "alpha_vantage") == 0
+        assert "the store has not taken 1 answer of the archive" in capsys.readouterr().out
+        assert run_extract(settings, clock) is None
+        assert len({row["fetched_at"] for row in read_raw(settings)}) == 1
+        run_transform_and_load(settings)
+        found = query_store(settings.database_path, "FROM ohlcv_known ORDER BY ALL")
+        assert [row[:4] for row in found] == [row[:4] for row in wanted]
+        assert len(vendor.requests) == 2
+
+
+def test_a_load_into_another_database_marks_only_that_one(tmp_path: Path) -> None:
+    clock = FakeClock(friday_evening())
+    with open_vendor(clock=clock) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS="IBM")
+        run_extract(settings, clock)
+        other = tmp_path / "other.duckdb"
+        run_transform_and_load(settings, database=other)
+        assert len(read_marks(other, "alpha_vantage")) == 1
+        assert read_marks(settings.database_path, "alpha_vantage") == set()
+        settings.raw_path.unlink()
+        assert run_extract(settings, clock) is None
+        assert raw_symbols(settings) == {"IBM"}
 
 
 def test_a_key_that_the_vendor_echoes_is_not_archived(tmp_path: Path) -> None:
@@ -263,20 +306,6 @@ def test_a_damaged_archive_file_is_named_and_the_rest_comes(tmp_path: Path) -> N
         path.write_bytes(path.read_bytes()[:-20])
         assert run_extract(settings, clock, replay=True) is None
         assert raw_symbols(settings) == {"B"}
-
-
-def test_the_last_loaded_number_comes_from_runs_whose_load_was_done(tmp_path: Path) -> None:
-    records = {
-        "20260101T000000Z-a": {"extract": {"archived_up_to": 5}, "load": {"status": "ok"}},
-        "20260102T000000Z-b": {"extract": {"archived_up_to": 9}, "load": {"status": "failed"}},
-        "20260103T000000Z-c": {"extract": {"archived_up_to": 12}},
-        "20260104T000000Z-d": {"load": {"status": "ok"}},
-    }
-    assert find_loaded_number(tmp_path) == 0
-    for name, stages in records.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps({"stages": stages}))
-    (tmp_path / "20260105T000000Z-e.json").write_text("{torn")
-    assert find_loaded_number(tmp_path) == 5
 
 
 def test_the_plan_shows_what_will_be_asked_and_why_and_asks_nothing(tmp_path: Path) -> None:

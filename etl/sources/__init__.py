@@ -35,13 +35,12 @@ class Order:
     """What a run was told beside its settings.
 
     is_retry: ask again what the vendor refused. is_replay: read the archive, make no call.
-    is_from_start: hand on the whole archive too. symbols: of a replay, these alone. symbol: whose
+    symbols: of a replay, these alone. symbol: whose
     bars the files hold.
     """
 
     is_retry: bool = False
     is_replay: bool = False
-    is_from_start: bool = False
     symbols: tuple[str, ...] | None = None
     symbol: str | None = None
     clock: Clock = field(default_factory=Clock)

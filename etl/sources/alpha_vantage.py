@@ -1,16 +1,15 @@
 """Alpha Vantage: daily bars as traded, splits and dividends; newest first, numbers as strings.
 
 The rule it keeps: an answer is paid for, and a free key never gives old bars back. So each one is
-archived before it is read, and the rows handed on are those of the archive that no finished run
-has carried to the store yet: of this run, and of any before it that was cut short.
+archived before it is read, and the rows handed on are those of the archive that the store has not
+taken yet: of this run, and of any before it (see marks).
 """
 
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from etl.archive import MALFORMED, Archive, Entry, find_loaded_number, read_body
+from etl.archive import MALFORMED, Archive, Entry, read_body
 from etl.budget import BARS, Budget, Call, Limits
 from etl.dispatch import Dispatcher, Patience
 from etl.download import Downloader
@@ -24,6 +23,7 @@ from etl.errors import (
     SourceError,
 )
 from etl.forecast import describe_budget
+from etl.marks import Marks, mark, read_marks
 from etl.pace import Pace
 from etl.plan import make_plan
 from etl.settings import Settings, SettingsError
@@ -49,10 +49,9 @@ class AlphaVantage:
         self.patience = patience
         self.archive = Archive(settings.archive_dir)
         self.budget = open_budget(settings, order)
-        self.since = 0 if order.is_from_start else find_loaded_number(settings.runs_dir)
+        self.pending = find_pending(settings, self.archive)
         self.plan = make_plan(settings, self.archive, self.budget, self.clock.now(), order.is_retry)
-        self.pending_up_to = self.archive.last_number
-        self.count = count_entries(self.archive, self.since) + len(self.plan.list_calls())
+        self.count = len(self.pending) + len(self.plan.list_calls())
         self.notes: dict[str, Any] = {
             "up_to_date": self.plan.up_to_date,
             "waiting": len(self.plan.waiting),
@@ -82,10 +81,10 @@ class AlphaVantage:
             for symbol in sorted(riders):
                 if entry := self.archive.latest.get((symbol, BARS)):
                     yield read_entry(entry)
-        self.notes["archived_up_to"] = self.archive.last_number
 
     def deliver_all(self) -> Iterator[Delivery]:
-        yield from read_archive(self.archive, self.since, self.pending_up_to)
+        for entry in self.pending:
+            yield read_entry(entry)
         for call, error in (*self.plan.refused, *self.plan.failed):
             yield from self.tell_failure(call, error)
         yield from self.ask_all()
@@ -161,15 +160,15 @@ class Replay:
     def __init__(self, settings: Settings, order: Order) -> None:
         self.archive = Archive(settings.archive_dir)
         self.symbols = order.symbols
-        self.count = count_entries(self.archive, 0)
+        self.count = len(list_missing(self.archive, set()))
         self.notes: dict[str, Any] = {}
 
     def fetch(self) -> Iterator[Delivery]:
-        for delivery in read_archive(self.archive, 0, self.archive.last_number):
-            if self.symbols is None or delivery.label in self.symbols:
-                yield delivery
-        if self.symbols is None:
-            self.notes["archived_up_to"] = self.archive.last_number
+        for entry in self.archive.list_entries():
+            if self.symbols is None or entry.symbol in self.symbols:
+                delivery = read_entry(entry)
+                if entry.has_data or not delivery.error:
+                    yield delivery
 
 
 def open_alpha_vantage(settings: Settings, order: Order) -> AlphaVantage | Replay:
@@ -197,15 +196,14 @@ def build_query(call: Call, settings: Settings) -> dict[str, str]:
     return {**query, "outputsize": settings.av_outputsize} if call.function == BARS else query
 
 
-def count_entries(archive: Archive, after: int) -> int:
-    return sum(1 for entry in archive.list_entries(after) if entry.has_data)
+def find_pending(settings: Settings, archive: Archive) -> list[Entry]:
+    """The answers that the store has not taken."""
+    return list_missing(archive, read_marks(settings.database_path, VENDOR))
 
 
-def read_archive(archive: Archive, after: int, up_to: int) -> Iterator[Delivery]:
-    for entry in archive.list_entries(after, up_to):
-        delivery = read_entry(entry)
-        if entry.has_data or not delivery.error:
-            yield delivery
+def list_missing(archive: Archive, taken: Marks) -> list[Entry]:
+    entries = archive.list_entries()
+    return [entry for entry in entries if entry.has_data and mark(entry) not in taken]
 
 
 def read_entry(entry: Entry) -> Delivery:
@@ -221,9 +219,14 @@ def read_entry(entry: Entry) -> Delivery:
 
 def build_delivery(entry: Entry, answer: Any) -> Delivery:
     symbol, function = entry.symbol, entry.function
-    at: datetime = entry.fetched_at.astimezone(UTC).replace(tzinfo=None)
+    number, at = mark(entry)
+    about: list[dict[str, str | None]] = [
+        {"symbol": symbol, "ex_date": None, "kind": "answer", "value": str(number)}
+    ]
     if function == BARS:
-        return Delivery(symbol, build_bars(parse_bars(answer, symbol), VENDOR, "raw", at))
-    return Delivery(
-        symbol, actions=build_actions(parse_actions(answer, symbol, function), VENDOR, at)
-    )
+        bars = build_bars(parse_bars(answer, symbol), VENDOR, "raw", at)
+        return Delivery(symbol, bars, build_actions(about, VENDOR, at))
+    # the answer lists all of them, so that an empty one says that there are none
+    about.append({**about[0], "kind": function.lower(), "value": None})
+    actions = [*about, *parse_actions(answer, symbol, function)]
+    return Delivery(symbol, actions=build_actions(actions, VENDOR, at))
