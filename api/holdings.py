@@ -196,6 +196,11 @@ def derive_series(
         dividends=held.dividends,
         adjusted_as_of=adjusted_as_of,
     )
+    known_at = list_needed(held, adjustment)
+    never = tuple(name for name, at in known_at.items() if at is None)
+    instants = [at for at in known_at.values() if at]
+    since = f"{min(instants):%Y-%m-%dT%H:%M:%SZ}" if instants and not never else ""
+    adjusted = replace(adjusted, actions_known_at=since, never_asked=never)
     return resample(adjusted, interval)
 
 
@@ -222,11 +227,14 @@ def read_holding(
 def list_needed(held: Holding, adjustment: str) -> dict[str, datetime | None]:
     """The kinds of actions that the adjustment needs, and since when each is known.
 
-    Prices that are stored split-adjusted need no splits.
+    Prices that are stored split-adjusted need no splits. Of bars as known at an earlier instant
+    nothing is said: what was asked for since does not concern them.
     """
+    if adjustment == "raw" or not held.known_at:
+        return {}
     needed = ["splits"] if held.series.adjustment != "split" else []
     needed += ["dividends"] if adjustment == "all" else []
-    return {name: held.known_at.get(name) for name in needed}
+    return {name: held.known_at[name] for name in needed}
 
 
 def name_calendar(series: Series, exchange: str | None) -> Series:

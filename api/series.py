@@ -35,7 +35,8 @@ class Series:
     int64, masked where the vendor gave none. `adjustment` says which prices these are: raw (as
     traded), split or all. `complete` is there for intervals longer than a day: False on a last
     bar whose period may still have sessions to come. `calendar` names the days it trades on (XNYS,
-    24/7); empty: not known.
+    24/7); empty: not known. actions_known_at: of adjusted prices, since when the splits and
+    dividends that they stand on are known; never_asked: those that nobody ever asked for.
     """
 
     symbol: str
@@ -49,6 +50,8 @@ class Series:
     interval: str = "1d"
     complete: Flags | None = None
     calendar: str = ""
+    actions_known_at: str = ""
+    never_asked: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.days)

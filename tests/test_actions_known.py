@@ -71,6 +71,21 @@ def test_adjusted_bars_say_what_they_stand_on(
     assert headers.get("X-Actions-Known-At") == said.get("actions_known_at")
 
 
+@pytest.mark.parametrize("figure", ["statistics", "rolling?what=return", "returns", "drawdowns"])
+def test_figures_of_adjusted_prices_say_what_they_stand_on(
+    client: httpx.Client, figure: str
+) -> None:
+    def ask(symbol: str, adjustment: str) -> dict[str, Any]:
+        sign = "&" if "?" in figure else "?"
+        told = read_json(client, f"/instruments/{symbol}/{figure}{sign}adjustment={adjustment}")
+        return {name: told[name] for name in ("actions_known_at", "never_asked") if name in told}
+
+    assert ask("AAPL", "raw") == {}
+    assert ask("AAPL", "all") == {"actions_known_at": OLD}
+    assert ask("IBM", "all") == {"actions_known_at": None, "never_asked": ["dividends"]}
+    assert ask("GOOG", "split") == {"actions_known_at": None, "never_asked": ["splits"]}
+
+
 def test_bars_of_several_symbols_say_whose_actions_were_never_asked_for(
     client: httpx.Client,
 ) -> None:

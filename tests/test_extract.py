@@ -42,7 +42,9 @@ def read_raw(data_dir: Path) -> list[Row]:
 
 def read_actions(data_dir: Path) -> list[tuple[str, ...]]:
     rows = pq.read_table(data_dir / "raw_actions.parquet").to_pylist()
-    return [(row["symbol"], row["ex_date"], row["kind"], row["value"]) for row in rows]
+    return [
+        (row["symbol"], row["ex_date"], row["kind"], row["value"]) for row in rows if row["ex_date"]
+    ]
 
 
 def take_files(path: Path, *options: str) -> int:
@@ -82,6 +84,13 @@ def test_the_sample_brings_its_three_splits(sample_dir: Path) -> None:
         ("AAPL", "2005-02-28", "split", "2"),
         ("MSFT", "2003-02-18", "split", "2"),
     ]
+
+
+def test_the_sample_has_all_splits_of_its_days(sample_dir: Path) -> None:
+    rows = pq.read_table(sample_dir / "raw_actions.parquet").to_pylist()
+    lists = [row for row in rows if row["ex_date"] is None]
+    assert {row["symbol"] for row in lists} == {"AAPL", "FB", "GOOG", "IBM", "MSFT"}
+    assert {(row["kind"], row["value"]) for row in lists} == {("splits", "days")}
 
 
 def test_only_the_symbols_asked_for_come(data_dir: Path) -> None:

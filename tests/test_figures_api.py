@@ -85,6 +85,7 @@ def test_statistics_are_the_figures_of_the_range(
         answer = read_json(client, url + query)
         told = {name: answer.pop(name) for name in ("symbol", "interval", "adjustment")}
         assert told == {"symbol": symbol, "interval": interval, "adjustment": "split"}
+        assert answer.pop("actions_known_at") == "2026-10-21T00:00:00Z"  # of the sample
         assert answer.pop("periods") == PERIODS_PER_YEAR[interval]
         assert answer == measure_performance(series, None, interval, 0.03)
         for name in ("beta", "alpha", "correlation", "tracking_error"):

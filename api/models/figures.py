@@ -88,6 +88,14 @@ class Statistics(BaseModel):
     symbol: str
     interval: Interval
     adjustment: Adjustment
+    actions_known_at: str | None = Field(
+        None,
+        description="Only of adjusted prices: since when the splits and dividends that they stand"
+        " on are known; null: some were never asked for.",
+    )
+    never_asked: list[str] | None = Field(
+        None, description="Only of adjusted prices: the kinds of actions never asked for."
+    )
     periods: int = Field(
         description="Bars in a year, of which annual figures are made; beside a benchmark alpha"
         " and tracking error are made of the days both trade on (see explain)."
@@ -144,6 +152,14 @@ class FiguresPage(BaseModel):
     symbol: str
     interval: Interval
     adjustment: Adjustment
+    actions_known_at: str | None = Field(
+        None,
+        description="Only of adjusted prices: since when the splits and dividends that they stand"
+        " on are known; null: some were never asked for.",
+    )
+    never_asked: list[str] | None = Field(
+        None, description="Only of adjusted prices: the kinds of actions never asked for."
+    )
     periods: int | None = Field(None, description="Only of rolling: bars in a year.")
     count: int
     next: None
@@ -162,4 +178,12 @@ class Drawdown(BaseModel):
 class DrawdownsAnswer(Page):
     interval: Interval
     adjustment: Adjustment
+    actions_known_at: str | None = Field(
+        None,
+        description="Only of adjusted prices: since when the splits and dividends that they stand"
+        " on are known; null: some were never asked for.",
+    )
+    never_asked: list[str] | None = Field(
+        None, description="Only of adjusted prices: the kinds of actions never asked for."
+    )
     data: list[Drawdown]

@@ -11,7 +11,7 @@ from fastapi import Query as InQuery
 from api import docs, queries
 from api.errors import Problem
 from api.formats import JSON, Format, Page, build_headers, choose_format, encode_header, encode_json
-from api.holdings import Holding, derive_series, list_needed, read_holding
+from api.holdings import Holding, derive_series, read_holding
 from api.models import BarsPage, BarsQuery, HistoryQuery, PageQuery, Symbol
 from api.room import ROW_BYTES
 from api.routes import Store, StoreOf, check_range, move_on
@@ -49,7 +49,7 @@ async def read_ohlcv(
     page = Page((part,), fields, moved)
     if is_plain(query) and query.as_of is None and query.quality == "all":
         store.holdings.count_encoded(held, len(part))
-    told = tell_view(query, len(series) - len(kept)) | tell_actions(query, held)
+    told = tell_view(query, len(series) - len(kept)) | tell_actions(series)
     return await answer_page(store, page, chosen, told)
 
 
@@ -97,25 +97,17 @@ def tell_view(query: HistoryQuery, left_out: int) -> dict[str, object]:
     return told
 
 
-def tell_actions(query: PageQuery, *found: Holding) -> dict[str, object]:
-    """Since when the actions are known that adjusted prices stand on, and what was never asked.
-
-    An answer of an earlier instant says nothing of it: it never changes again.
-    """
-    if query.adjustment == "raw" or not all(held.known_at for held in found):
-        return {}
-    needed = [
-        (held.series.symbol, name, at)
-        for held in found
-        for name, at in list_needed(held, query.adjustment).items()
-    ]
+def tell_actions(*parts: Series) -> dict[str, object]:
+    """Since when the actions are known that adjusted prices stand on, and what was never asked."""
     never = [
-        name if len(found) == 1 else f"{symbol} {name}" for symbol, name, at in needed if not at
+        name if len(parts) == 1 else f"{part.symbol} {name}"
+        for part in parts
+        for name in part.never_asked
     ]
-    if never or not needed:
-        return {"actions_known_at": None, "never_asked": never} if never else {}
-    since = min(at for _, _, at in needed if at)
-    return {"actions_known_at": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
+    if never:
+        return {"actions_known_at": None, "never_asked": never}
+    instants = [part.actions_known_at for part in parts if part.actions_known_at]
+    return {"actions_known_at": min(instants)} if instants else {}
 
 
 def is_plain(query: PageQuery) -> bool:

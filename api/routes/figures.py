@@ -30,6 +30,7 @@ from api.models import (
 )
 from api.room import CELL_BYTES
 from api.routes import Store, StoreOf, answer_json, check_range, check_size
+from api.routes.bars import tell_actions
 from api.series import Floats, Series, find_range, slice_days
 from api.texts import write_rows
 
@@ -178,7 +179,12 @@ def build_statistics(
 
 
 def describe(series: Series) -> dict[str, Any]:
-    return {"symbol": series.symbol, "interval": series.interval, "adjustment": series.adjustment}
+    told: dict[str, Any] = {
+        "symbol": series.symbol,
+        "interval": series.interval,
+        "adjustment": series.adjustment,
+    }
+    return told | tell_actions(series)
 
 
 def check_cells(rows: int, columns: int, most_rows: int) -> None:

@@ -84,7 +84,7 @@ async def read_many(
         store,
         Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True),
         chosen,
-        {**tell_view(query, left_out), **tell_actions(query, *found), "unknown": unknown},
+        {**tell_view(query, left_out), **tell_actions(*whole), "unknown": unknown},
     )
 
 

@@ -34,8 +34,15 @@ class Sample:
             yield Delivery(
                 symbol,
                 build_bars(bars[symbol], "sample", "raw", FETCHED_AT),
-                build_actions(splits.get(symbol, []), "sample", FETCHED_AT),
+                build_actions(
+                    [*splits.get(symbol, []), all_splits_of(symbol)], "sample", FETCHED_AT
+                ),
             )
+
+
+def all_splits_of(symbol: str) -> dict[str, str | None]:
+    """The row that says: these are all splits of the days of the bars."""
+    return {"symbol": symbol, "ex_date": None, "kind": "splits", "value": "days"}
 
 
 def open_sample(settings: Settings) -> Sample:
