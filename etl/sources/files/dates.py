@@ -241,7 +241,7 @@ def join_time(date: str, time: Sequence[str]) -> str:
         return date
     clock = f"trim({time[0]})"
     # 93000 has lost the zero before it
-    short = f"CASE WHEN length({clock}) IN (3, 5) THEN lpad({clock}, length({clock}) + 1, '0') ELSE {clock} END"
+    short = f"'0' || {clock}"
     return f"""CASE WHEN coalesce(trim({clock}, '0:.'), '') = '' THEN {date}
         WHEN regexp_full_match({clock}, '\\d{{3}}|\\d{{5}}') THEN concat_ws(' ', {date}, {short})
         ELSE concat_ws(' ', {date}, {clock}) END"""

@@ -25,7 +25,7 @@ AROUND = (
     r"[A-Z0-9]{2,12}_(?P<symbol>[^,_ ]+), ?[0-9]*[DWMHS]?(_[0-9a-f]+)?",  # TradingView
     r"(?P<symbol>[^_ ]+)_Candlestick_1_[A-Z]+_(BID|ASK)_.*",  # Dukascopy
     r"(TIME_SERIES_)?daily(_adjusted)?_(?P<symbol>.+)",  # Alpha Vantage
-    r"(WIKI|EOD|CHRIS|LSE|FSE|XETR|Binance|Bitstamp|Coinbase|Kraken|Gemini|Bitfinex|wkn|stock"
+    r"(macrotrends_data_download|macrotrends|WIKI|EOD|CHRIS|LSE|FSE|XETR|Binance|Bitstamp|Coinbase|Kraken|Gemini|Bitfinex|wkn|stock"
     r"|stocks|prices|ohlcv|bars|eod|hist|history|historical|data)_(?P<symbol>.+)",
     r"(WIKI|EOD)-(?P<symbol>.+)",
     rf"(?P<symbol>.+?)[-_ ]+(from[-_])?{A_DATE}([-_ ]+(to[-_ ]*)?{A_DATE})?",

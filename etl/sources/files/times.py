@@ -1,5 +1,6 @@
 """Times of day beside the dates: which day a bar is of, where its rows are daily at all."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -121,8 +122,12 @@ def find_zone(symbol: str | None, exchange: str) -> str | None:
 
     from etl.exchanges import find_exchange
 
-    try:
-        name = find_exchange(symbol or "", exchange)
-        return str(get_calendar(name, start="2020-01-01", end="2020-12-31").tz) if name else None
-    except CalendarError:
-        return None
+    name = find_exchange(symbol or "", exchange)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, about what is deprecated in it
+        try:
+            return (
+                str(get_calendar(name, start="2020-01-01", end="2020-12-31").tz) if name else None
+            )
+        except CalendarError:
+            return None
