@@ -53,6 +53,8 @@ POLICY = "; ".join(
     )
 )
 
+FEW_ROWS = 10
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -115,10 +117,12 @@ def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
         schemas.pop(unused, None)
     for path in schema["paths"].values():
         for parameter in path["get"].get("parameters", []):
+            if parameter["required"]:  # what "Try it out" begins with
+                parameter["example"] = parameter["schema"].get("examples", [None])[0]
             if parameter["name"] == "limit":
                 bounds = {"minimum": 1, "maximum": max_rows, "default": max_rows}
-                examples = parameter["schema"]["examples"]
-                parameter["schema"] = {"type": "integer", **bounds, "examples": examples}
+                parameter["schema"] = {"type": "integer", **bounds, "examples": [FEW_ROWS]}
+                parameter["example"] = FEW_ROWS
         for response in path["get"]["responses"].values():
             for content in response["content"].values():
                 if "example" in content:

@@ -27,13 +27,16 @@ class Page:
     """One or more series of one interval and adjustment, to be encoded one after the other.
 
     fields: columns after timestamp (and symbol, which is a column if `is_many`, whether or not
-    there are many here); next: relative URL of the bars that were cut off, None if none were.
+    there are many here, or if it is among fields); next: relative URL of the bars that were cut
+    off, None if none were; sep, decimal: of CSV.
     """
 
     parts: tuple[Series, ...]
     fields: tuple[str, ...]
     next: str | None = None
     is_many: bool = False
+    sep: str = ","
+    decimal: str = "."
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -67,10 +70,11 @@ def describe(page: Page) -> dict[str, Any]:
 def build_columns(page: Page) -> dict[str, Any]:
     """name → values: datetime64[D], text, float64, masked int64 or bool; timestamp first."""
     columns = {"timestamp": join_column(page, "days")}
-    if page.is_many:
+    if page.is_many or "symbol" in page.fields:
         names = np.array([part.symbol for part in page.parts], object)
         columns["symbol"] = np.repeat(names, [len(part) for part in page.parts])
-    return columns | {name: join_column(page, name) for name in page.fields}
+    fields = (name for name in page.fields if name != "symbol")
+    return columns | {name: join_column(page, name) for name in fields}
 
 
 def join_column(page: Page, name: str) -> Any:
@@ -109,15 +113,14 @@ def write_ndjson(page: Page) -> Iterator[bytes]:
 
 
 def write_csv_page(page: Page) -> Iterator[bytes]:
-    return write_csv(build_columns(page))
+    return write_csv(build_columns(page), page.sep, page.decimal)
 
 
 def build_batch(page: Page) -> Any:
     """An Arrow record batch; its schema's metadata is `describe`, without a next that is not.
 
-    timestamp is timestamp[us] without a zone, as in the store: pandas, polars and DuckDB all have
-    exactly that type, and give an index or a column of times. date32 is a Date in polars and
-    DuckDB, but in pandas a column of Python objects, which it neither slices nor resamples.
+    timestamp is date32: a day, as in CSV. polars and DuckDB have it as a Date; pandas has objects,
+    which `pd.to_datetime` makes an index of.
     """
     arrays = {name: build_array(column) for name, column in build_columns(page).items()}
     told = {name: encode_told(value) for name, value in describe(page).items() if value is not None}
@@ -128,7 +131,7 @@ def build_array(column: Any) -> Any:
     if isinstance(column, np.ma.MaskedArray):
         return pa.array(column.data, mask=np.ma.getmaskarray(column))
     if column.dtype.kind == "M":
-        return pa.array(column.astype("datetime64[us]"))
+        return pa.array(column.astype("datetime64[D]"))
     return pa.array(column, pa.string() if column.dtype.kind == "O" else None)
 
 

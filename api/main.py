@@ -45,7 +45,7 @@ COUNTED = 15 / 16
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
-    *("X-Unknown", "X-As-Of", "X-Left-Out"),
+    *("X-Unknown", "X-Detail", "X-As-Of", "X-Left-Out"),
 ]
 
 

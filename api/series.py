@@ -126,16 +126,16 @@ def list_fields(interval: str) -> tuple[str, ...]:
 
 
 def select_fields(fields: str | None, interval: str = "1d") -> tuple[str, ...]:
-    """`close,volume` as names, in that order; None is all. Raises ValueError.
+    """`Close,volume` as names, in that order; None is all. Raises ValueError.
 
-    timestamp always comes, first, and may be named or not.
+    timestamp always comes, first, and may be named or not; symbol may be named too.
     """
     possible = list_fields(interval)
     if fields is None:
         return possible
-    names = [name.strip() for name in fields.split(",")]
+    names = [name.strip().lower() for name in fields.split(",")]
     for name in names:
-        if name not in (*possible, "timestamp"):
+        if name not in (*possible, "timestamp", "symbol"):
             raise ValueError(f"fields: {name!r} is none; possible are {', '.join(possible)}")
         if names.count(name) > 1:
             raise ValueError(f"fields: {name} is given {names.count(name)} times: give it once")

@@ -4,8 +4,9 @@ A row is never an object: 5,000 rows as dicts take 6 ms, this takes 2. Values ar
 writes them; NaN and infinity, which JSON has not, become null.
 """
 
+import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from api.series import Days, Series, list_fields
 
 FIRST_DAY, LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2100-12-31")
 BLOCK = 512  # rows
+# A text that a program of tables may run; -P-HIZ is a symbol, and nothing that can be run.
+FORMULA = re.compile(r"[=+@\t\r]|-(?![A-Za-z])|-.*[(|!]")
 SLOT = b"\0"  # where a template takes a value; JSON text never holds it
 
 
@@ -50,17 +53,27 @@ def encode_days(days: Days, before: bytes = b"", after: bytes = b"") -> list[byt
     return texts
 
 
-def encode_values(column: Any, before: bytes, after: bytes, is_csv: bool) -> list[bytes]:
+class Csv(NamedTuple):
+    """What stands between two values, and between whole and parts of a number."""
+
+    sep: str = ","
+    decimal: str = "."
+
+
+def encode_values(column: Any, before: bytes, after: bytes, csv: Csv | None) -> list[bytes]:
     """Each value between two texts: as JSON, days and symbols without their quotes; or as CSV,
     where one that is absent is nothing at all."""
     if column.dtype.kind == "M":
         return encode_days(column, before, after)
     if column.dtype.kind == "O":
-        encode = quote_csv if is_csv else encode_name
+        encode = partial(quote_csv, sep=csv.sep) if csv else encode_name
         return encode_names(column, lambda name: before + encode(name) + after)
     text = encode_array(column)[1:-1]
-    if is_csv:
+    if csv:
         text = text.replace(b"null", b"")
+    if csv and csv.decimal != ".":
+        text = text.replace(b",", SLOT).replace(b".", csv.decimal.encode())
+        return (before + text.replace(SLOT, after + SLOT + before) + after).split(SLOT)
     return (before + text.replace(b",", after + SLOT + before) + after).split(SLOT)
 
 
@@ -96,24 +109,29 @@ def write_rows(columns: dict[str, Any], kind: str) -> Iterator[bytes]:
     ]
     row = b"{" + b",".join(slots) + b"}"
     if kind == "ndjson":
-        yield from fill(row + b"\n", columns, is_csv=False)
+        yield from fill(row + b"\n", columns, csv=None)
     else:
-        for place, block in enumerate(fill(b"," + row, columns, is_csv=False)):
+        for place, block in enumerate(fill(b"," + row, columns, csv=None)):
             yield block if place else block[1:]
 
 
-def write_csv(columns: dict[str, Any]) -> Iterator[bytes]:
+def write_csv(columns: dict[str, Any], sep: str = ",", decimal: str = ".") -> Iterator[bytes]:
     """RFC 4180 with a header, but for lines that end in a line feed alone, as Unix tools want."""
-    yield ",".join(columns).encode() + b"\n"
-    yield from fill(b",".join([SLOT] * len(columns)) + b"\n", columns, is_csv=True)
+    yield sep.join(columns).encode() + b"\n"
+    template = sep.encode().join([SLOT] * len(columns)) + b"\n"
+    yield from fill(template, columns, Csv(sep, decimal))
 
 
-def quote_csv(value: str) -> bytes:
-    needs_quotes = any(mark in value for mark in ',"\r\n')
+def quote_csv(value: str, sep: str = ",") -> bytes:
+    """A text as a CSV field. A program of tables takes one that begins as a formula for one and
+    runs it: an apostrophe in front makes it text (OWASP, CSV injection)."""
+    if FORMULA.match(value):
+        value = "'" + value
+    needs_quotes = any(mark in value for mark in (sep, *'"\r\n'))
     return (f'"{value.replace(chr(34), chr(34) * 2)}"' if needs_quotes else value).encode()
 
 
-def fill(template: bytes, columns: dict[str, Any], is_csv: bool) -> Iterator[bytes]:
+def fill(template: bytes, columns: dict[str, Any], csv: Csv | None) -> Iterator[bytes]:
     """The template once a row, its slots filled with that row's values, end to end.
 
     Each value carries the text before it along, so that a row has as many pieces as columns. Block
@@ -126,7 +144,7 @@ def fill(template: bytes, columns: dict[str, Any], is_csv: bool) -> Iterator[byt
         block = [column[first : first + BLOCK] for column in columns.values()]
         pieces = [b""] * (len(block[0]) * len(block))
         for place, (column, before, after) in enumerate(zip(block, befores, afters, strict=True)):
-            pieces[place :: len(block)] = encode_values(column, before, after, is_csv)
+            pieces[place :: len(block)] = encode_values(column, before, after, csv)
         yield b"".join(pieces)
 
 

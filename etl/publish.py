@@ -24,6 +24,7 @@ from etl.stage import find_free, flush_to_disk, format_instant, quote, set_aside
 # The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
 STORAGE_VERSION = "v1.2.0"
 VERSION_COLUMN = ("generation", "schema_version")
+VERSION_COLUMN = ("generation", "schema_version")
 HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
 
 

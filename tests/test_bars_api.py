@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import httpx
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from etl import load
@@ -74,7 +76,7 @@ def test_pandas_reads_csv_and_parquet_from_their_url(client: httpx.Client, expec
     assert list_frame(pd.read_csv(f"{url}&format=csv")) == expected
     frame = pd.read_parquet(f"{url}&format=parquet")
     assert list_frame(frame) == expected
-    assert frame["timestamp"].dtype.kind == "M"
+    assert set(map(type, frame["timestamp"])) == {date}
     assert list_frame(pd.read_json(f"{url}&format=ndjson", lines=True, precise_float=True)) == (
         expected
     )
@@ -87,6 +89,70 @@ def test_pandas_reads_the_bytes_of_every_format(client: httpx.Client, expected: 
     assert list_frame(arrow.to_pandas()) == expected
     columns = json.loads(get_bytes(client, "columns"))
     assert list_frame(pd.DataFrame(columns["data"])) == expected
+
+
+def test_a_day_is_a_date_in_every_table(client: httpx.Client) -> None:
+    arrow = pa.ipc.open_stream(get_bytes(client, "arrow")).schema
+    parquet = pq.read_schema(io.BytesIO(get_bytes(client, "parquet")))
+    assert arrow.field("timestamp").type == parquet.field("timestamp").type == pa.date32()
+    csv = pl.read_csv(io.BytesIO(get_bytes(client, "csv")), try_parse_dates=True)
+    assert csv.schema["timestamp"] == pl.Date
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("start=2012", "start=2012-01-01"),
+        ("end=2011", "end=2011-12-31"),
+        ("start=2012-02&end=2012-02", "start=2012-02-01&end=2012-02-29"),
+        ("start=20120105&end=20120201", "start=2012-01-05&end=2012-02-01"),
+        ("start=2012-01-05T00:00:00Z", "start=2012-01-05"),
+        ("end=2012-01-05T21:00:00-05:00&start=2012", "end=2012-01-05&start=2012-01-01"),
+        ("interval=daily&start=2013", "interval=1d&start=2013-01-01"),
+        ("interval=Weekly", "interval=1wk"),
+        ("interval=MONTHLY", "interval=1mo"),
+        ("interval=1y&adjustment=Split&order=DESC", "interval=1y&adjustment=split&order=desc"),
+        ("fields=Close,VOLUME&start=2013", "fields=close,volume&start=2013-01-01"),
+        ("quality=Strict&start=2013&format=CSV", "quality=strict&start=2013-01-01&format=csv"),
+    ],
+)
+def test_what_people_type_is_what_they_mean(client: httpx.Client, typed: str, meant: str) -> None:
+    got, expected = (client.get(f"{AAPL}?{query}") for query in (typed, meant))
+    assert (got.status_code, got.text) == (200, expected.text)
+
+
+def test_symbol_may_be_among_the_fields(client: httpx.Client) -> None:
+    row = read_json(client, f"{AAPL}?fields=symbol,close&limit=1")["data"][0]
+    assert list(row) == ["timestamp", "symbol", "close"]
+    body = client.get(f"{AAPL}?fields=close,Symbol&limit=1&format=csv").text
+    assert body.splitlines()[0] == "timestamp,symbol,close"
+    many = client.get("/ohlcv?symbols=IBM&fields=symbol,close&limit=1&format=csv").text
+    assert many.splitlines()[0] == "timestamp,symbol,close"
+
+
+def test_a_day_as_of_is_to_its_end_and_before_all_that_is_known_it_says_so(
+    client: httpx.Client,
+) -> None:
+    whole = read_json(client, f"{AAPL}?as_of=2099-01-31&limit=1")
+    assert (whole["as_of"], whole["count"]) == ("2099-01-31T23:59:59.999999Z", 1)
+    assert "detail" not in whole
+    for url in (f"{AAPL}?as_of=1999", "/ohlcv?symbols=AAPL,IBM&as_of=1999-12-31"):
+        empty = read_json(client, url)
+        assert (empty["count"], "was known at 1999-12-31T23:59:59" in empty["detail"]) == (0, True)
+        assert "known" in client.get(f"{url}&format=csv").headers["x-detail"]
+
+
+def test_a_german_excel_reads_its_own_csv(client: httpx.Client) -> None:
+    query = "start=2012-01-03&end=2012-01-04&adjustment=split&format=csv"
+    plain, german = (client.get(f"{AAPL}?{query}{more}").text for more in ("", "&decimal=,"))
+    assert german == plain.replace(",", ";").replace(".", ",")
+    assert german.splitlines()[0] == "timestamp;open;high;low;close;volume"
+    frame = pd.read_csv(io.StringIO(german), sep=";", decimal=",")
+    assert frame["close"].tolist() == pd.read_csv(io.StringIO(plain))["close"].tolist()
+    tabs = client.get(f"{AAPL}?{query}&sep=tab").text
+    assert tabs == plain.replace(",", "\t")
+    for wrong in (f"{query}&sep=,&decimal=,", "sep=;", "sep=x&format=csv"):
+        assert client.get(f"{AAPL}?{wrong}").status_code == 422
 
 
 def test_polars_reads_every_format(client: httpx.Client, expected: Rows) -> None:

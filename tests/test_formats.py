@@ -103,8 +103,7 @@ def read_ndjson(body: bytes) -> Rows:
 
 
 def from_pandas(frame: pd.DataFrame) -> Rows:
-    assert frame["timestamp"].dtype.kind == "M"
-    days = [stamp.date() for stamp in frame.pop("timestamp")]
+    days = [stamp.date() for stamp in pd.to_datetime(frame.pop("timestamp"))]
     columns = [[None if each is pd.NA else each for each in frame[name]] for name in frame]
     return list(zip(days, *columns, strict=True))
 
@@ -212,14 +211,15 @@ def test_duckdb_gets_the_same_numbers(
 
 def test_duckdb_reads_an_arrow_stream(series: Series) -> None:
     table = pa.ipc.open_stream(FORMATS["arrow"].encode(make_page(series))).read_all()
-    assert duckdb.from_arrow(table).types[0] == "TIMESTAMP"
-    rows = [(row[0].date(), *row[1:]) for row in duckdb.from_arrow(table).fetchall()]
+    assert duckdb.from_arrow(table).types[0] == "DATE"
+    rows = duckdb.from_arrow(table).fetchall()
     check_rows(rows, list_rows(series))
 
 
 def test_days_are_days_to_every_reader_of_parquet() -> None:
     body = FORMATS["parquet"].encode(make_page(make_series()))
-    frame = pd.read_parquet(io.BytesIO(body)).set_index("timestamp")
+    frame = pd.read_parquet(io.BytesIO(body))
+    frame = frame.set_index(pd.to_datetime(frame.pop("timestamp")))
     assert frame["2012-01-04":"2012-01-06"].shape == (3, 5)
     assert frame.resample("MS").size().tolist() == [10]
     polars = pl.read_parquet(io.BytesIO(body))
@@ -352,6 +352,26 @@ def test_several_symbols_have_a_column_for_it(odd: str) -> None:
     assert body["symbols"] == ["AAPL", odd]
     assert "symbol" not in body
     assert list(body["data"][0])[:2] == ["timestamp", "symbol"]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "field"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+A1", "'+A1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-2+3", "'-2+3"),
+        ("-CMD|X!A1", "'-CMD|X!A1"),
+        ("-P-HIZ", "-P-HIZ"),
+        ("ES=F", "ES=F"),
+        ("^GSPC", "^GSPC"),
+    ],
+)
+def test_no_symbol_goes_out_as_a_formula(symbol: str, field: str) -> None:
+    page = make_page(make_series(1, symbol), is_many=True)
+    row = FORMATS["csv"].encode(page).decode().splitlines()[1]
+    assert row.split(",")[1] == field
+    assert json.loads(FORMATS["ndjson"].encode(page))["symbol"] == symbol
 
 
 def test_one_symbol_of_a_question_for_several_still_has_the_column() -> None:

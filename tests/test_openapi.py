@@ -42,7 +42,7 @@ ROUTES = {
 # What differs from run to run, or from machine to machine: the values of these, and ids of runs.
 VOLATILE = {
     *("generation", "published_at", "newest_bar_age_days", "versions"),
-    *("started_at", "finished_at", "files"),
+    *("started_at", "finished_at", "files", "sizes"),
 }
 # a number with a fraction, standing by itself
 NUMBER = re.compile(r"(?<=[ \[])-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)(?=,?$)", re.MULTILINE)
@@ -136,7 +136,7 @@ def test_every_parameter_has_a_description_and_an_example(schema: dict[str, Any]
         *("symbol", "start", "end", "limit", "order", "adjustment", "q", "after"),
         *("as_of", "history", "quality", "run_id", "interval", "adjusted_as_of", "fields"),
         *("symbols", "names", "window", "what", "risk_free", "benchmark", "explain", "kind"),
-        *("format", "unknown", "periods"),
+        *("format", "unknown", "periods", "sep", "decimal"),
         *("most", "sort", "min_volume", "min_dollar_volume", "min_price", "min_bars"),
     }
     for path, parameter in parameters:

@@ -47,13 +47,14 @@ from api.models.runs import Run, RunsPage, RunsQuery, RunSummary, RunSymbol
 from api.models.service import Health, ParameterError, ProblemBody
 from api.models.terms import (
     Adjustment,
+    Day,
     Interval,
+    LastDay,
     ListQuery,
     NoQuery,
     RangeListQuery,
     RangeQuery,
     Symbol,
-    read_day,
 )
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Coverage",
     "CoverageRow",
     "CoveragesPage",
+    "Day",
     "Drawdown",
     "DrawdownsAnswer",
     "DrawdownsQuery",
@@ -82,6 +84,7 @@ __all__ = [
     "InstrumentsPage",
     "InstrumentsQuery",
     "Interval",
+    "LastDay",
     "LatestQuery",
     "ListQuery",
     "ManyBar",
@@ -112,5 +115,4 @@ __all__ = [
     "Statistics",
     "StatisticsQuery",
     "Symbol",
-    "read_day",
 ]

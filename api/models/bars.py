@@ -1,10 +1,20 @@
 """/instruments/{symbol}/ohlcv: its parameters, and bars as rows and as columns."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.models.terms import Adjustment, Day, FormatName, Instant, Interval, ViewQuery
+from api.models.terms import Adjustment, AnyCase, Day, FormatName, Instant, Interval, ViewQuery
+
+SEPARATORS = {"\t": "tab", "comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+def read_separator(value: Any) -> Any:
+    return SEPARATORS.get(value, value) if isinstance(value, str) else value
+
+
+Separator = Annotated[Literal[",", ";", "|", "tab"], BeforeValidator(read_separator)]
+Decimal = Literal[".", ","]
 
 
 class PageQuery(ViewQuery):
@@ -13,7 +23,7 @@ class PageQuery(ViewQuery):
         description="Rows returned; default and most is MAX_ROWS (50,000 unless set otherwise).",
         examples=[2],
     )
-    order: Literal["asc", "desc"] = Field(
+    order: Annotated[Literal["asc", "desc"], AnyCase] = Field(
         "asc", description="asc: oldest first; desc: newest first.", examples=["asc"]
     )
     adjustment: Adjustment = Field(
@@ -25,11 +35,21 @@ class PageQuery(ViewQuery):
     fields: str | None = Field(
         None,
         max_length=100,
-        description="Columns parted by commas; timestamp always comes.",
+        description="Columns parted by commas, in any case; timestamp always comes.",
         examples=["open,high,low,close,volume"],
     )
     format: FormatName | None = Field(
         None, description="Format of the answer; stands above Accept.", examples=["json"]
+    )
+    sep: Separator | None = Field(
+        None,
+        description="Of csv: what stands between two values; a comma unless decimal is one.",
+        examples=[","],
+    )
+    decimal: Decimal | None = Field(
+        None,
+        description="Of csv: the decimal mark; a point unless given. A German Excel reads a comma.",
+        examples=["."],
     )
 
 
@@ -37,10 +57,10 @@ class HistoryQuery(PageQuery):
     as_of: Instant | None = Field(
         None,
         description="Bars, splits, dividends and notes as known at this instant: whatever came or"
-        " changed later is undone.",
+        " changed later is undone. A day: to its end, UTC.",
         examples=["2026-12-31T20:00:00Z"],
     )
-    quality: Literal["all", "strict"] = Field(
+    quality: Annotated[Literal["all", "strict"], AnyCase] = Field(
         "all",
         description="strict leaves out the bars that have a note (with as_of: that had one then),"
         " and says how many.",
@@ -103,6 +123,7 @@ class BarsPage(BaseModel):
         description="Only of adjusted prices: the kinds of actions (splits, dividends) that they"
         " need and that were never asked for.",
     )
+    detail: str | None = Field(None, description="Only where as_of leaves nothing: why.")
     symbol: str
     interval: Interval
     adjustment: Adjustment

@@ -1,10 +1,10 @@
 """Figures of one symbol: statistics, rolling, indicators, returns, drawdowns."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.models.terms import Adjustment, Interval, Page, ViewQuery
+from api.models.terms import Adjustment, AnyCase, Interval, Page, ViewQuery
 
 
 class FigureQuery(ViewQuery):
@@ -53,7 +53,7 @@ class StatisticsQuery(FigureQuery):
 
 class RollingQuery(FigureQuery):
     window: int = Field(20, ge=2, le=2520, description="Returns in the window.", examples=[20])
-    what: Literal["return", "volatility", "sharpe", "beta"] = Field(
+    what: Annotated[Literal["return", "volatility", "sharpe", "beta"], AnyCase] = Field(
         "volatility", description="The figure; beta wants a benchmark.", examples=["volatility"]
     )
     risk_free: float = RiskFree
@@ -71,7 +71,7 @@ class IndicatorsQuery(FigureQuery):
 
 
 class ReturnsQuery(FigureQuery):
-    kind: Literal["simple", "log"] = Field(
+    kind: Annotated[Literal["simple", "log"], AnyCase] = Field(
         "simple", description="close / close before - 1, or its logarithm.", examples=["simple"]
     )
 

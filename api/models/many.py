@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from api.models.bars import Bar, BarColumns, HistoryQuery
 from api.models.figures import FigureQuery
-from api.models.terms import Adjustment, FormatName, Interval, Query, RangeQuery
+from api.models.terms import Adjustment, AnyCase, FormatName, Interval, Query, RangeQuery
 
 ScreenColumn = Literal[
     "symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume"
@@ -21,7 +21,7 @@ Symbols = Field(
     description="Up to 100 symbols parted by commas.",
     examples=["AAPL,MSFT"],
 )
-OnUnknown = Literal["error", "skip"] | None
+OnUnknown = Annotated[Literal["error", "skip"], AnyCase] | None
 Unknown = Field(
     None,
     description="What unknown symbols are: error refuses the request; skip leaves them out. JSON"
@@ -53,7 +53,7 @@ class LatestQuery(Query):
 class MatrixQuery(FigureQuery):
     symbols: str = Symbols
     unknown: OnUnknown = Unknown
-    kind: Literal["simple", "log"] = Field(
+    kind: Annotated[Literal["simple", "log"], AnyCase] = Field(
         "simple", description="Kind of returns.", examples=["simple"]
     )
 
@@ -69,7 +69,7 @@ class CovarianceQuery(MatrixQuery):
 
 
 class ScreenQuery(RangeQuery):
-    sort: Literal[ScreenColumn, FallingColumn] = Field(
+    sort: Annotated[Literal[ScreenColumn, FallingColumn], AnyCase] = Field(
         "-total_return",
         description="A column of the answer; a minus in front: largest first.",
         examples=["-total_return"],
@@ -105,6 +105,7 @@ class ManyBarsPage(BaseModel):
         description="Only of adjusted prices: the symbols and kinds of actions that they need"
         " and that were never asked for, as in: AAPL dividends.",
     )
+    detail: str | None = Field(None, description="Only where as_of leaves nothing: why.")
     unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
     interval: Interval

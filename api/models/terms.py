@@ -1,41 +1,95 @@
 """What the parameters of several resources are made of, and the head of a symbol's list."""
 
-from datetime import UTC, date, datetime
+import re
+from calendar import monthrange
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Adjustment = Literal["raw", "split", "all"]
+# What people call an interval → its name.
+INTERVAL_NAMES = {
+    **dict.fromkeys(("day", "daily", "1day"), "1d"),
+    **dict.fromkeys(("week", "weekly", "1w", "1week"), "1wk"),
+    **dict.fromkeys(("month", "monthly", "1month"), "1mo"),
+    **dict.fromkeys(("quarter", "quarterly", "1q"), "3mo"),
+    **dict.fromkeys(("year", "yearly", "annual", "1year"), "1y"),
+}
+# A year, a month or a day as ISO 8601 writes them; a day may have a time behind it.
+PERIOD = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](.+))?)?)?", re.ASCII)
+COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)  # 201201 is no day: which digits mean what?
+
+
+def lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def read_interval(value: Any) -> Any:
+    name = lower(value)
+    return INTERVAL_NAMES.get(name, name) if isinstance(name, str) else name
+
+
+AnyCase = BeforeValidator(lower)
+Adjustment = Annotated[Literal["raw", "split", "all"], AnyCase]
 Basis = Literal["raw", "split"]
-Interval = Literal["1d", "1wk", "1mo", "3mo", "1y"]
-FormatName = Literal["json", "columns", "csv", "ndjson", "parquet", "arrow"]
+Interval = Annotated[Literal["1d", "1wk", "1mo", "3mo", "1y"], BeforeValidator(read_interval)]
+FormatName = Annotated[Literal["json", "columns", "csv", "ndjson", "parquet", "arrow"], AnyCase]
 
 
 def read_day(value: Any) -> Any:
+    """The day that is named, or the first one of a month or a year."""
+    return read_period(value, is_end=False)
+
+
+def read_last_day(value: Any) -> Any:
+    """The day that is named, or the last one of a month or a year."""
+    return read_period(value, is_end=True)
+
+
+def read_period(value: Any, is_end: bool) -> Any:
     if value is None or isinstance(value, date):
         return value
+    text = str(value).strip()
     try:
-        if len(str(value)) == 10 and "W" not in str(value):  # 2012-W01-1 is ISO too
-            return date.fromisoformat(str(value))
+        return find_day(text, is_end)
     except ValueError:
-        pass
-    raise ValueError(f"{str(value)[:40]!r} is no day: write it as 2012-01-31")
+        raise ValueError(f"{text[:40]!r} is no day: write it as 2012-01-31") from None
+
+
+def find_day(text: str, is_end: bool) -> date:
+    """Of an instant the day that is written in it: a bar bears the day of its session, which is a
+    day of its exchange in no time zone. ValueError where no day is named."""
+    found = PERIOD.fullmatch(COMPACT.sub(r"\1-\2-\3", text) if len(text) == 8 else text)
+    if found is None:
+        raise ValueError(text)
+    if found[4]:
+        return datetime.fromisoformat(text).date()
+    year, month, day = (int(part) if part else None for part in found.group(1, 2, 3))
+    assert year is not None
+    if day is not None:
+        return date(year, month or 1, day)
+    last = month or 12
+    return date(year, last, monthrange(year, last)[1]) if is_end else date(year, month or 1, 1)
 
 
 def read_instant(value: Any) -> Any:
-    """An instant with its offset as naive UTC."""
+    """An instant with its offset as naive UTC; a day (a month, a year) is its last instant."""
+    text = str(value).strip()
     try:
-        instant = datetime.fromisoformat(str(value))
+        if len(text) <= len("2012-01-31"):
+            return datetime.combine(find_day(text, is_end=True), time.max)
+        instant = datetime.fromisoformat(text)
         if instant.tzinfo is not None:
             return instant.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         pass
-    raise ValueError(f"{str(value)[:40]!r} is no instant: write it as 2020-05-08T20:00:00Z")
+    raise ValueError(f"{text[:40]!r} is no instant: write it as 2020-05-08T20:00:00Z")
 
 
 Instant = Annotated[datetime, BeforeValidator(read_instant)]
 Day = Annotated[date, BeforeValidator(read_day)]
+LastDay = Annotated[date, BeforeValidator(read_last_day)]
 Symbol = Annotated[
     str,
     Path(
@@ -54,18 +108,26 @@ class Query(BaseModel):
 
 
 class RangeQuery(Query):
-    start: Day | None = Field(None, description="First day, inclusive.", examples=["2012-01-03"])
-    end: Day | None = Field(None, description="Last day, inclusive.", examples=["2012-01-31"])
+    start: Day | None = Field(
+        None,
+        description="First day, inclusive; 2012-01 or 2012: from its first day on.",
+        examples=["2012-01-03"],
+    )
+    end: LastDay | None = Field(
+        None,
+        description="Last day, inclusive; 2012-01 or 2012: to its last day.",
+        examples=["2012-01-31"],
+    )
 
 
 class ViewQuery(RangeQuery):
     interval: Interval = Field(
         "1d",
         description="Bars of a day, week (Monday to Friday), month, quarter or year; a longer bar"
-        " bears the day of its first session.",
+        " bears the day of its first session. daily, weekly, monthly and the like are taken too.",
         examples=["1d"],
     )
-    adjusted_as_of: Day | None = Field(
+    adjusted_as_of: LastDay | None = Field(
         None,
         description="Adjust only for splits and dividends with an ex-date up to this day.",
         examples=["2013-03-01"],

@@ -1,7 +1,8 @@
 """/instruments/{symbol}/ohlcv: a symbol's bars in any range, interval, adjustment and format."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import anyio.to_thread
 import numpy as np
@@ -46,10 +47,12 @@ async def read_ohlcv(
     if following is not None:
         check_whole(chosen, query, len(kept), store.max_rows)
     moved = move_on(request, after=str(part.days[-1])) if following else None
-    page = Page((part,), fields, moved)
+    form = read_csv_form(query, chosen)
+    page = Page((part,), fields, moved, **form)
     if is_plain(query) and query.as_of is None and query.quality == "all":
         store.holdings.count_encoded(held, len(part))
     told = tell_view(query, len(series) - len(kept)) | tell_actions(series)
+    told |= tell_nothing_known(query.as_of, [held])
     return await answer_page(store, page, chosen, told)
 
 
@@ -108,6 +111,32 @@ def tell_actions(*parts: Series) -> dict[str, object]:
         return {"actions_known_at": None, "never_asked": never}
     instants = [part.actions_known_at for part in parts if part.actions_known_at]
     return {"actions_known_at": min(instants)} if instants else {}
+
+
+def tell_nothing_known(as_of: datetime | None, found: Sequence[Holding]) -> dict[str, str]:
+    """Why an answer is empty that an instant leaves nothing of."""
+    if as_of is None or any(len(held.series) for held in found):
+        return {}
+    return {
+        "detail": f"Nothing of this was known at {as_of.isoformat()}Z: its first bars were loaded"
+        " later. Take a later as_of, or none for what is known now."
+    }
+
+
+class CsvForm(TypedDict):
+    sep: str
+    decimal: str
+
+
+def read_csv_form(query: PageQuery, chosen: Format) -> CsvForm:
+    """What stands between two values, and between whole and parts of a number."""
+    decimal = query.decimal or "."
+    sep = query.sep or (";" if decimal == "," else ",")
+    if (sep, decimal) != (",", ".") and chosen.name != "csv":
+        raise Problem(422, "sep and decimal are of CSV: add format=csv, or leave them out")
+    if sep == decimal:
+        raise Problem(422, "sep and decimal are both a comma: write sep=; or leave it out")
+    return {"sep": "\t" if sep == "tab" else sep, "decimal": decimal}
 
 
 def is_plain(query: PageQuery) -> bool:

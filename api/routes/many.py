@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import date
 from functools import partial
 from typing import Annotated
 
@@ -24,7 +25,6 @@ from api.models import (
     PageQuery,
     ScreenPage,
     ScreenQuery,
-    read_day,
 )
 from api.routes import (
     Store,
@@ -42,8 +42,10 @@ from api.routes.bars import (
     check_whole,
     is_strict,
     leave_out_noted,
+    read_csv_form,
     read_format,
     tell_actions,
+    tell_nothing_known,
     tell_view,
 )
 from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
@@ -80,11 +82,14 @@ async def read_many(
     if following:
         check_whole(chosen, query, sum(map(len, parts)), store.max_rows)
     moved = move_on(request, after=following) if following else None
+    form = read_csv_form(query, chosen)
+    told = tell_view(query, left_out) | tell_actions(*whole)
+    told |= tell_nothing_known(query.as_of, found)
     return await answer_page(
         store,
-        Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True),
+        Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True, **form),
         chosen,
-        {**tell_view(query, left_out), **tell_actions(*whole), "unknown": unknown},
+        {**told, "unknown": unknown},
     )
 
 
@@ -205,7 +210,7 @@ def pass_rows(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
 def find_row(series: Series, text: str) -> int | None:
     """The row of a day, in bars of either order; None where there is none."""
     try:
-        day = np.datetime64(read_day(text))
+        day = np.datetime64(date.fromisoformat(text))
     except ValueError:
         return None
     is_falling = len(series) > 1 and series.days[0] > series.days[-1]

@@ -4,7 +4,6 @@ The workspace adds parameters of its own (theme, raw, and what its user sets for
 sends one that is left empty as an empty text: the first are passed over, the second are none.
 """
 
-from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
@@ -14,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from api import openbb, queries, widgets
 from api.formats import JSON, Page, build_columns, encode_json
 from api.holdings import derive_series
-from api.models import Adjustment, Interval, read_day
+from api.models import Adjustment, Day, Interval, LastDay
 from api.routes import Store, StoreOf, check_range
 from api.routes.figures import build_statistics
 from api.series import FIELDS, Series, cut_page, reverse_bars, slice_days
@@ -23,11 +22,12 @@ from api.texts import encode_rows
 router = APIRouter(include_in_schema=False)
 
 
-def read_bound(value: Any) -> Any:
-    return read_day(value or None)
+def drop_empty(value: Any) -> Any:
+    return value or None
 
 
-Bound = Annotated[date | None, BeforeValidator(read_bound)]
+Start = Annotated[Day | None, BeforeValidator(drop_empty)]
+End = Annotated[LastDay | None, BeforeValidator(drop_empty)]
 
 
 class WidgetQuery(BaseModel):
@@ -36,8 +36,8 @@ class WidgetQuery(BaseModel):
     symbol: str = Field(max_length=32)
     interval: Interval = "1d"
     adjustment: Adjustment = "split"
-    start: Bound = None
-    end: Bound = None
+    start: Start = None
+    end: End = None
 
 
 class ChartQuery(WidgetQuery):
