@@ -22,6 +22,7 @@ from etl import stage, stage_files
 from etl.clean_actions import type_actions
 from etl.errors import EtlError, InputError
 from etl.quality import DUPLICATE, IS_ROUNDED, REASON, TWO_BARS, TYPED, bind
+from etl.remedies import read_examples, tell_remedy
 from etl.schema import CLEAN_COLUMNS, PRICES, RAW_BARS
 from etl.settings import Settings, SettingsError
 from etl.uniqueness import find_unproven
@@ -80,13 +81,17 @@ def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | Non
         stage_files.record_files(
             record, settings.clean_path, settings.rejected_path, settings.clean_actions_path
         )
-        report(record)
+        has_rejects = bool(record["reasons"])
+        report(record, read_examples(connection, settings.rejected_path) if has_rejects else {})
         tell_rounded(connection)
         if TWO_BARS in record["reasons"]:
             tell_two_bars(connection)
         # splits, dividends, or the word that there are none, may come alone
         if record["rows"] and not record["clean"]:
-            raise EtlError(f"transform: no clean row; the reasons are in {settings.rejected_path}")
+            raise EtlError(
+                "transform: no clean row; the reasons are above, the rows in"
+                f" {settings.rejected_path}"
+            )
 
 
 def check_dates(settings: Settings) -> None:
@@ -275,7 +280,7 @@ def copy_whole(
         )
 
 
-def report(record: dict[str, Any]) -> None:
+def report(record: dict[str, Any], examples: dict[str, str]) -> None:
     counts = f"{record['rows']:,} rows in = {record['clean']:,} clean"
     log.info(
         "transform: %s + %s rejected + %s out of range",
@@ -284,7 +289,13 @@ def report(record: dict[str, Any]) -> None:
         f"{record['out_of_range']:,}",
     )
     for reason, count in record["reasons"].items():
-        log.warning("transform: rejected %s: %s", f"{count:,}", reason)
+        log.warning(
+            "transform: rejected %s: %s, as %s (%s)",
+            f"{count:,}",
+            reason,
+            examples.get(reason, ""),
+            tell_remedy(reason),
+        )
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ def test_a_failed_run_is_shown_with_the_remedy_and_the_store_as_it_was(own_sampl
     run_etl(own_sample, "AAPL,1/3/2024,5,6,4,5,7\n", code=1)
     page = write_page(own_sample)
     assert "transform failed" in page.texts["failures"]
-    assert "the reasons are in data/rejected_data.parquet" in page.texts["failures"]
+    assert "data/rejected_data.parquet" in page.texts["failures"]
     assert "1 row came from the source; none of them came as far as the store" in page.texts["came"]
     assert page.tables["reasons"][1][:4] == ["1", "ambiguous date", "AAPL", "1/3/2024"]
     assert page.texts["bars"].strip() == "1"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etl import transform
+from etl import quality, remedies, transform
 from etl.quality import RULES
 from etl.schema import RAW_BARS
 from tests.conftest import call_stage, query_store, read_bars, read_record
@@ -124,9 +124,25 @@ def test_the_counts_of_each_reason_are_logged(
     judge(data_dir, {}, {"symbol": "A", "low": "0"}, {"symbol": "B", "low": "0"}, {"close": "x"})
     assert capsys.readouterr().err.splitlines() == [
         "INFO transform: 4 rows in = 1 clean + 3 rejected + 0 out of range",
-        "WARNING transform: rejected 2: not positive",
-        "WARNING transform: rejected 1: unreadable number",
+        "WARNING transform: rejected 2: not positive, as A 2012-01-03 open=10 high=12 low=0"
+        " close=11 volume=500 (a share has no such price: correct it where it comes from)",
+        "WARNING transform: rejected 1: unreadable number, as IBM 2012-01-03 open=10 high=12 low=9"
+        " close=x volume=500 (write numbers as 1234.56)",
     ]
+
+
+def test_the_example_of_a_reason_says_where_it_stands_and_is_never_long() -> None:
+    values = ("IBM", "2012-01-03", "1", "x" * 900, "\x1b[31m", None, "7")
+    line = remedies.show_row("a/b.csv", 3, *values)
+    assert line.startswith("a/b.csv:3: IBM 2012-01-03 open=1 high=xxx")
+    assert line.endswith("… low=�[31m close= volume=7")
+    assert len(line) < 150
+    assert remedies.show_row(None, None, *values).startswith("IBM 2012-01-03")
+
+
+def test_each_reason_has_a_remedy() -> None:
+    reasons = {rule.reason for rule in quality.RULES} | {quality.DUPLICATE, quality.TWO_BARS}
+    assert reasons <= remedies.REMEDIES.keys()
 
 
 def test_without_a_clean_row_it_exits_1_and_says_where_the_reasons_are(
@@ -135,7 +151,7 @@ def test_without_a_clean_row_it_exits_1_and_says_where_the_reasons_are(
     write_raw(data_dir, [{"close": "abc"}])
     assert call_stage(transform.main) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("ERROR transform: no clean row; the reasons are in")
+    assert last.startswith("ERROR transform: no clean row; the reasons are above, the rows in /")
     assert [row["reason"] for row in read_rejected(data_dir)] == ["unreadable number"]
 
 
