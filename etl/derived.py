@@ -9,10 +9,11 @@ from datetime import date
 
 import duckdb
 
-from etl import sessions
+from etl import digests, sessions
 from etl.digests import BAR_DIGEST
 from etl.exchanges import find_exchange
 from etl.neighbourhood import NOT_FINAL, retire_notes
+from etl.schema import SCHEMA_VERSION
 
 # So many closed sessions after the last bar are said to be not yet published; after more the
 # vendor has ended the series.
@@ -50,8 +51,12 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def mend_instruments(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring `instruments` in step with bars that another program wrote into the published file."""
+def mend_instruments(connection: duckdb.DuckDBPyConnection, default: str) -> list[str]:
+    """Bring `instruments` in step with bars that another program wrote into the published file.
+
+    Returns the symbols that still have bars and were not as `instruments` said.
+    """
+    touched = connection.execute(digests.find_touched(SCHEMA_VERSION, "next")).fetchall()
     connection.execute(
         f"""CREATE TEMP TABLE found AS
         SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, count(*) AS bars,
@@ -63,10 +68,19 @@ def mend_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(
         """INSERT INTO next.instruments BY NAME
-        SELECT *, 'files' AS source, 'raw' AS basis, 'XNYS' AS exchange FROM found
+        SELECT *, 'files' AS source, 'raw' AS basis, NULL AS exchange FROM found
         ON CONFLICT (symbol) DO UPDATE SET first = excluded.first, last = excluded.last,
             bars = excluded.bars, last_close = excluded.last_close, digest = excluded.digest"""
     )
+    symbols = [row[0] for row in touched]
+    connection.execute(
+        """UPDATE next.instruments i SET exchange = e.exchange
+        FROM (SELECT unnest($symbols) AS symbol, unnest($exchanges) AS exchange) e
+        WHERE e.symbol = i.symbol""",
+        {"symbols": symbols, "exchanges": [find_exchange(name, default) for name in symbols]},
+    )
+    held = {r[0] for r in connection.execute("SELECT symbol FROM next.instruments").fetchall()}
+    return [symbol for symbol in symbols if symbol in held]
 
 
 def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:

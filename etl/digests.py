@@ -67,3 +67,12 @@ def renew(connection: duckdb.DuckDBPyConnection) -> None:
         WHERE b.symbol = i.symbol"""
     )
     connection.execute("UPDATE next.etl_run_symbols SET digest = NULL")
+
+
+def find_touched(version: int, store: str = "store") -> str:
+    """SQL: the symbols whose bars are not those that `instruments` says: another program wrote."""
+    return f"""
+        SELECT symbol FROM {store}.instruments i FULL JOIN (
+            SELECT symbol, count(*) AS bars, bit_xor({OF_BAR[version]}) AS digest
+            FROM {store}.ohlcv_data GROUP BY symbol) b USING (symbol)
+        WHERE (i.bars, i.digest) IS DISTINCT FROM (b.bars, b.digest)"""

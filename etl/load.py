@@ -18,7 +18,17 @@ from typing import Any
 
 import duckdb
 
-from etl import accounts, actions, derived, next_version, publish, rounds, stage, stage_files
+from etl import (
+    accounts,
+    actions,
+    derived,
+    digests,
+    next_version,
+    publish,
+    rounds,
+    stage,
+    stage_files,
+)
 from etl.errors import StoreError
 from etl.intake import read_beside, read_input
 from etl.next_version import Store
@@ -55,7 +65,7 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
         store = open_store(connection, database)
         leave_out_clashes(connection, record)
         rounds.compare_bars(connection, store.is_fresh)
-        is_needed = has_news(connection)
+        is_needed = store.is_touched or has_news(connection)
         with next_version.begin(database, store, is_needed):
             derived.view_sessions(connection, settings.exchange)
             record["symbols"] = accounts.count_by_symbol(connection)
@@ -75,23 +85,22 @@ def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
     if path.exists():
         publish.attach_store(connection, path, "store")
         if not gives_way(connection):
-            return describe_store(connection, publish.identify(path))
+            return describe_store(connection, path)
         publish.detach_store(connection, "store")
     connection.execute("ATTACH ':memory:' AS store")
     publish.create_tables(connection, "store")
     return Store(is_fresh=True)
 
 
-def describe_store(
-    connection: duckdb.DuckDBPyConnection, identity: tuple[tuple[int, int] | None, ...]
-) -> Store:
-    bars, listed, unsorted, version = connection.execute(
-        """SELECT (SELECT count(*) FROM store.ohlcv_data),
-                  (SELECT coalesce(sum(bars), 0) FROM store.instruments), unsorted_rows,
-                  schema_version
+def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
+    bars, unsorted, version = connection.execute(
+        """SELECT (SELECT count(*) FROM store.ohlcv_data), unsorted_rows, schema_version
         FROM store.generation"""
     ).fetchall()[0]
-    return Store(False, bars, unsorted, bars != listed, version < 3, identity)
+    is_touched = publish.may_be_touched(connection, path) and bool(
+        connection.execute(f"{digests.find_touched(version)} LIMIT 1").fetchall()
+    )
+    return Store(False, bars, unsorted, is_touched, version < 3, publish.identify(path))
 
 
 def gives_way(connection: duckdb.DuckDBPyConnection) -> bool:

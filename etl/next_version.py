@@ -69,7 +69,9 @@ def publish_next(
     is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
     if is_touched:
         log.warning("load: another program changed the database; its changes are kept")
-        derived.mend_instruments(connection)
+        touched = derived.mend_instruments(connection, settings.exchange)
+        for symbol in touched:  # so that the record says what their bars are from now on
+            record["symbols"].setdefault(symbol, {})
         history.mend_known(connection, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
     if is_touched:

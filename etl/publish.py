@@ -332,10 +332,24 @@ def write_generation(
 
 def finish_next(connection: duckdb.DuckDBPyConnection, next_path: Path, path: Path) -> None:
     """Close `next` and publish it."""
+    published_at = read_one(connection, "SELECT epoch_us(published_at) FROM next.generation")
     connection.execute("CHECKPOINT next")
     connection.execute("DETACH next")
     fill_up(connection, next_path)
+    mark_untouched(next_path, published_at)
     publish_store(next_path, path)
+
+
+def mark_untouched(path: Path, published_us: int) -> None:
+    """Set the file's time of modification to that of its publication: another program's write
+    moves it, and nothing else has to be kept to see that."""
+    os.utime(path, ns=(published_us * 1000,) * 2)
+
+
+def may_be_touched(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Whether another program may have written into the published file, attached as `store`."""
+    published = read_one(connection, "SELECT epoch_us(published_at) FROM store.generation")
+    return wal_of(path).exists() or path.stat().st_mtime_ns != published * 1000
 
 
 def fill_up(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -173,6 +173,14 @@ def read_bounded(path: Path) -> str:
         raise ValueError(f"{wanted} is no text in UTF-8") from None
 
 
+def to_patterns(text: str) -> tuple[str, ...] | None:
+    """Symbols in which * stands for anything."""
+    patterns = tuple(part.strip().upper() for part in text.split(",") if part.strip())
+    for pattern in patterns:
+        to_symbols(pattern.replace("*", "A"))
+    return patterns or None
+
+
 def to_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
@@ -272,7 +280,7 @@ class Settings(Shared):
         "",
         "symbols whose prices may be zero or below (* stands for anything), beside futures, rates"
         " and spreads known by their form (CL=F, CLK20, ^IRX, US10Y)",
-        to_symbols,
+        to_patterns,
     )
     corporate_actions_days: int = declare(
         "CORPORATE_ACTIONS_DAYS",

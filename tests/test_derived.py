@@ -420,6 +420,33 @@ def test_bars_that_a_user_wrote_are_mended_into_the_tables_with_a_warning(
     assert call_stage(verify.main) == 0, capsys.readouterr().out
 
 
+ONE_BAR = "INSERT INTO ohlcv_data VALUES ('2024-01-08', 'X', 7, 8, 6, 7, 9)"
+
+
+@pytest.mark.parametrize(
+    "queries",
+    [
+        ["UPDATE ohlcv_data SET close = 5.5 WHERE timestamp = '2024-01-02'"],
+        ["DELETE FROM ohlcv_data WHERE timestamp = '2024-01-03'", ONE_BAR],
+        ["UPDATE ohlcv_data SET symbol = 'Z' WHERE symbol = 'Y'"],
+        ["UPDATE ohlcv_data SET volume = NULL"],
+    ],
+)
+@pytest.mark.parametrize("has_news", [False, True])
+def test_values_that_a_user_changed_are_in_step_after_the_next_load(
+    data_dir: Path, queries: list[str], has_news: bool
+) -> None:
+    bars = [("X", "2024-01-02", 5.0), ("X", "2024-01-03", 6.0), ("Y", "2024-01-02", 5.0)]
+    load_answer(data_dir, LATER, *bars)
+    write_store(store_of(data_dir), *queries)
+    assert call_stage(verify.main) == 1
+    news = ("W", "2024-01-02", 5.0)
+    first = load_answer(data_dir, LATER, *((news,) if has_news else ()))
+    assert call_stage(verify.main) == 0
+    assert first["generation"].startswith("2-")
+    assert "generation" not in load_answer(data_dir, LATER, *((news,) if has_news else ()))
+
+
 def test_what_was_said_of_bars_that_a_user_deleted_goes_with_them(data_dir: Path) -> None:
     load_answer(data_dir, LATER, ("X", "2024-01-02", 5.0, 0), ("X", "2024-01-03", 6.0, 1))
     load_answer(data_dir, "2024-06-04", ("X", "2024-01-02", 5.5, 0))
