@@ -227,7 +227,7 @@ class Settings(Shared):
         to_symbols,
     )
     source_path: Path | None = declare(
-        "SOURCE_PATH", "", "CSV or Parquet file, folder or glob for SOURCE=files", to_optional_path
+        "SOURCE_PATH", "", "file, folder or glob for SOURCE=files", to_optional_path
     )
     source_adjustment: str = declare(
         "SOURCE_ADJUSTMENT",

@@ -1,0 +1,309 @@
+"""Files with no one reading: what is refused, what decides it, and what is said."""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from etl import extract, transform
+from etl.__main__ import main as run_all
+from tests.conftest import call_stage, read_record
+
+H = "Date,Open,High,Low,Close,Volume\n"
+ROW = ",10,12,9,11,500\n"
+Take = Callable[..., list[tuple[str, str]]]
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def take(data_dir: Path, inbox: Path) -> Take:
+    """Extract and judge what lies in the inbox: (symbol, day) of the clean bars."""
+
+    def work(*options: str) -> list[tuple[str, str]]:
+        if call_stage(extract.main, "--source", "files", "--path", inbox, *options):
+            return []
+        call_stage(transform.main)
+        rows = pq.read_table(data_dir / "clean_data.parquet").to_pylist()
+        return [(row["symbol"], f"{row['timestamp']:%Y-%m-%d}") for row in rows]
+
+    return work
+
+
+def read_actions(data_dir: Path) -> list[tuple[Any, ...]]:
+    rows = pq.read_table(data_dir / "raw_actions.parquet").to_pylist()
+    return [(row["symbol"], row["ex_date"], row["kind"], float(row["value"])) for row in rows]
+
+
+def test_dates_that_nothing_settles_are_refused_until_date_order_says_it(
+    inbox: Path, take: Take, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inbox / "KO.csv").write_text(H + "4/5/2022" + ROW + "4/6/2022" + ROW)
+    assert take() == []
+    assert "KO.csv: 2 dates may begin with the day or the month" in capsys.readouterr().err
+    monkeypatch.setenv("DATE_ORDER", "dmy")
+    assert take() == [("KO", "2022-05-04"), ("KO", "2022-06-04")]
+
+
+def test_what_the_column_proves_stands_above_date_order(
+    inbox: Path, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (inbox / "KO.csv").write_text(H + "4/5/2022" + ROW + "4/25/2022" + ROW)
+    monkeypatch.setenv("DATE_ORDER", "DMY")
+    assert take() == [("KO", "2022-04-05"), ("KO", "2022-04-25")]
+
+
+def test_a_column_that_contradicts_itself_keeps_the_rows_with_one_reading(
+    inbox: Path, take: Take
+) -> None:
+    (inbox / "KO.csv").write_text(
+        H + "".join(d + ROW for d in ("4/25/2022", "26/4/2022", "4/5/2022"))
+    )
+    assert take() == [("KO", "2022-04-25"), ("KO", "2022-04-26")]
+
+
+def test_years_of_two_digits_that_may_come_first_are_refused(inbox: Path, take: Take) -> None:
+    (inbox / "KO.csv").write_text(H + "".join(f"22/04/{day:02}{ROW}" for day in (5, 6, 7)))
+    assert take() == []
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        ("2022-04-05 09:30", "2022-04-05 10:30", "2022-04-06 09:30"),
+        ("2022-04-05 09:30", "2022-04-06 11:45", "2022-04-07 14:00"),
+    ],
+    ids=["several a day", "times that differ"],
+)
+def test_intraday_rows_are_refused_all_of_them(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], days: tuple[str, ...]
+) -> None:
+    (inbox / "KO.csv").write_text(H + "".join(day + ROW for day in days))
+    assert take() == []
+    assert "these are intraday bars" in capsys.readouterr().err
+
+
+def test_a_close_in_utc_that_may_be_tokyos_midnight_is_not_guessed(inbox: Path, take: Take) -> None:
+    (inbox / "KO.csv").write_text(H + "2022-04-05T15:00:00Z" + ROW + "2022-04-06T15:00:00Z" + ROW)
+    assert take() == []
+
+
+def test_a_number_with_two_readings_is_refused_and_its_column_named(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (
+        "2022-04-05;1,5;1,75;1,25;1,5;100",
+        "2022-04-06;2.5;2.75;2.25;2.5;100",
+        "2022-04-07;1.234;1.234;1.234;1.234;100",
+    )
+    (inbox / "KO.csv").write_text("Date;Open;High;Low;Close;Volume\n" + "\n".join(rows))
+    assert take() == [("KO", "2022-04-05"), ("KO", "2022-04-06")]
+    assert (
+        "commas and points both look decimal in open, high, low, close" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["S&P 500 Historical Data.csv", "HistoricalData_1672912345678.csv", "prices.csv"]
+)
+def test_a_name_that_is_no_symbol_is_refused_with_the_remedy_and_an_option_names_it(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (inbox / name).write_text(H + "2022-04-05" + ROW)
+    assert take() == []
+    assert "--symbol NVDA, or symbols.csv" in capsys.readouterr().err
+    assert take("--symbol", "^gspc") == [("^GSPC", "2022-04-05")]
+
+
+def test_symbols_csv_beside_the_files_names_them(inbox: Path, take: Take) -> None:
+    (inbox / "S&P 500 Historical Data.csv").write_text(H + "2022-04-05" + ROW)
+    (inbox / "KO.csv").write_text(H + "2022-04-05" + ROW)
+    (inbox / "symbols.csv").write_text("file,symbol\nS&P 500 Historical Data.csv,^gspc\n")
+    assert take() == [("KO", "2022-04-05"), ("^GSPC", "2022-04-05")]
+
+
+def test_names_of_several_companies_are_no_symbols_and_never_one_instrument(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = "Date,Name,Open,High,Low,Close,Volume\n"
+    (inbox / "KO.csv").write_text(
+        head + "2022-04-05,Coca-Cola Co" + ROW + "2022-04-05,PepsiCo Inc" + ROW
+    )
+    assert take() == []
+    assert "write their symbols in a column Symbol" in capsys.readouterr().err
+
+
+def test_what_looks_like_a_volume_and_is_not_taken_is_named(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inbox / "KO.csv").write_text(
+        "Date,Open,High,Low,Close,Volume,Quote Volume,Adj Volume\n2022-04-05,10,12,9,11,500,1,2\n"
+    )
+    assert take() == [("KO", "2022-04-05")]
+    assert "KO.csv: not taken: Quote Volume, Adj Volume" in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_named_and_passed_over(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inbox / "KO.csv").write_text(H + "2022-04-05" + ROW)
+    (inbox / "sub").mkdir()
+    (inbox / "sub" / "PEP.xls").write_bytes(b"x")
+    (inbox / ".DS_Store").write_bytes(b"x")
+    assert take() == [("KO", "2022-04-05")]
+    told = capsys.readouterr().err
+    assert "sub/PEP.xls: passed over" in told
+    assert "DS_Store" not in told
+
+
+def test_a_time_of_modification_to_come_counts_as_now_and_is_told(
+    data_dir: Path, inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inbox / "KO.csv").write_text(H + "2022-04-05" + ROW)
+    os.utime(inbox / "KO.csv", (4e9, 4e9))
+    take()
+    [row] = pq.read_table(data_dir / "raw_data.parquet").to_pylist()
+    assert row["fetched_at"].year < 2090
+    assert "KO.csv: modified in the future (2096-10-02)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4:1", 4),
+        ("3/2", 1.5),
+        ("1-for-10", 0.1),
+        ("1/8", 0.125),
+        ("2.000000/1.000000", 2),
+        ("7.0", 7),
+    ],
+)
+def test_a_split_is_read_in_whatever_form(
+    data_dir: Path, inbox: Path, take: Take, text: str, value: float
+) -> None:
+    (inbox / "KO_splits.csv").write_text(f"Date,Stock Splits\n2022-04-05,{text}\n2022-05-05,0\n")
+    take()
+    assert read_actions(data_dir) == [("KO", "2022-04-05", "split", value)]
+
+
+def test_files_of_events_alone_bring_splits_and_dividends(
+    data_dir: Path, inbox: Path, take: Take
+) -> None:
+    (inbox / "splits.csv").write_text(
+        "execution_date,split_from,split_to,ticker\n2022-04-05,1,20,KO\n"
+    )
+    (inbox / "KO_dividends.csv").write_text(
+        'date,declarationDate,paymentDate,period,value,currency\n2022-03-01,2022-02-01,2022-03-09,Q,"0,44",USD\n'
+    )
+    take()
+    assert sorted(read_actions(data_dir)) == [
+        ("KO", "2022-03-01", "dividend", 0.44),
+        ("KO", "2022-04-05", "split", 20),
+    ]
+
+
+def test_a_split_that_cannot_be_read_is_told_not_dropped(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inbox / "KO.csv").write_text(
+        "Date,Open,High,Low,Close,Split\n2022-04-05,10,12,9,11,four to one\n"
+    )
+    take()
+    assert "four to one" in capsys.readouterr().err
+
+
+# Bad files: each one clear line
+
+
+def pack(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+BAD: dict[str, tuple[bytes | dict[str, bytes], str]] = {
+    "bomb.zip": ({"KO.csv": b"0" * 30_000_000}, "unpacks to more than 250 times its size"),
+    "paths.zip": ({"../KO.csv": H.encode()}, "a path that leads out of the zip"),
+    "broken.zip": (b"PK\x03\x04 no more", "damaged, or no zip file"),
+    "LINE.csv": (b"x," * 2_000_000, "a first line of over 128 KiB"),
+    "LATE.csv": (
+        H.encode() + b"2022-04-05,10,12,9,11,500\n" * 9000 + b"9" * 3_000_000,
+        "a line of over 1 MiB",
+    ),
+    "deep.json": (b"[" * 200_000, "no JSON that can be read (nested too deep)"),
+    "none.json": (b'{"message": "try later"}', "no list of bars"),
+    "week.json": (b'{"Weekly Time Series": {"2022-04-05": {}}}', "not daily bars"),
+    "page.csv": (b"<!DOCTYPE html><html></html>", "a web page, not prices"),
+    "empty.csv": (b"", "empty"),
+    "image.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "binary, not a text"),
+    "BOOK.xlsx": (b"no workbook", "damaged, or no .xlsx workbook"),
+    "KO.parquet": (b"PAR1", "KO.parquet"),
+    "KO.feather": (b"ARROW1", "KO.feather"),
+    "LACKS.csv": (
+        b"Date,Open,High,Close\n2022-04-05,1,2,3\n",
+        "no column for low among Date, Open, High, Close",
+    ),
+}
+
+
+def test_bad_files_fail_with_one_clear_line_each_and_stop_no_other(
+    data_dir: Path, inbox: Path, take: Take
+) -> None:
+    (inbox / "ZZ.csv").write_text(H + "2022-04-05" + ROW)
+    for name, (content, _) in BAD.items():
+        if isinstance(content, dict):
+            pack(inbox / name, content)
+        else:
+            (inbox / name).write_bytes(content)
+    assert take() == [("ZZ", "2022-04-05")]
+    failures = read_record(data_dir)["stages"]["extract"]["failures"]
+    told = {label.partition("/")[0]: why for label, why in failures.items()}
+    assert told.keys() == BAD.keys()
+    assert [name for name, (_, why) in BAD.items() if why not in told[name]] == []
+    assert [why for why in told.values() if "\n" in why or len(why) > 300] == []
+
+
+def test_formulas_are_values_as_they_stand_and_never_reckoned(inbox: Path, take: Take) -> None:
+    (inbox / "bars.csv").write_text(
+        'Symbol,Date,Open,High,Low,Close,Volume\n="005930",2022-04-05,10,12,9,11,500\n'
+        "KO,2022-04-05,=5+5,12,9,11,500\n"
+    )
+    assert take() == [("005930", "2022-04-05")]
+
+
+# What was read, before and after
+
+
+def test_check_tells_of_every_file_and_writes_nothing(
+    data_dir: Path, inbox: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inbox / "daily_KO.csv").write_text(H + "25/4/2022" + ROW + "26/4/2022,10,12,9,x,500\n")
+    (inbox / "prices.csv").write_text(H + "2022-04-05" + ROW)
+    assert call_stage(run_all, "--source", "files", "--path", inbox, "--check") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "daily_KO.csv: KO: 1 bars 2022-04-25 to 2022-04-26; symbol KO from the name"
+    )
+    assert "1 rejected: unreadable number; as daily_KO.csv:3: KO,2022-04-26,10,12,9,x,500" in first
+    assert second.startswith("prices.csv: prices.csv names no symbol")
+    assert {path.name for path in data_dir.iterdir() if path.is_file()} <= {"etl.log"}
+
+
+def test_a_load_gives_its_summary_as_json_to_programs(
+    inbox: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inbox / "KO.csv").write_text(H + "2022-04-05" + ROW)
+    assert call_stage(run_all, "--source", "files", "--path", inbox, "--json") == 0
+    [file] = json.loads(capsys.readouterr().out)["files"]
+    assert (file["file"], file["symbols"], file["rows"]) == ("KO.csv", ["KO"], 1)
+    assert (file["first"], file["last"]) == ("2022-04-05", "2022-04-05")
