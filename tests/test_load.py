@@ -1,5 +1,6 @@
 """load: what the store takes, what it refuses, and what its tables say afterwards."""
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -475,6 +476,24 @@ def test_a_corporate_action_is_stored_once_and_a_changed_one_replaces_it(data_di
         assert found == [("IBM", float(value))]
     rows = "SELECT ratio FROM corporate_action_revisions"
     assert query_store(store_of(data_dir), rows) == [(2,)]
+
+
+def test_a_split_that_moves_in_a_newer_file_leaves_its_old_day_and_no_older_file_brings_it_back(
+    data_dir: Path,
+) -> None:
+    path = data_dir.parent / "inbox" / "IBM.csv"
+    path.parent.mkdir()
+    for at, day in ((200_000_000, 3), (300_000_000, 4), (100_000_000, 3)):
+        rows = [f"2012-01-0{d},10,12,9,11,5,{4 * (d == day)}" for d in (2, 3, 4, 5)]
+        path.write_text("\n".join(("Date,Open,High,Low,Close,Volume,Stock Splits", *rows)))
+        os.utime(path, (1_300_000_000 + at,) * 2)
+        from etl.__main__ import main as run_all
+
+        assert call_stage(run_all, "--source", "files", "--path", path) == 0
+    days = "SELECT day(ex_date) FROM corporate_actions"
+    assert query_store(store_of(data_dir), days) == [(4,)]
+    gone = "SELECT day(ex_date), epoch(known_to) FROM corporate_action_revisions"
+    assert query_store(store_of(data_dir), gone) == [(3, 1_600_000_000)]
 
 
 def load_split(data_dir: Path, ratio: str) -> None:

@@ -22,7 +22,7 @@ from etl.errors import Malformed, SourceError, UnknownSymbol
 from etl.settings import Settings, SettingsError
 from etl.sources import Delivery
 from etl.sources.files.find import WANTED, Found, find_files
-from etl.sources.files.reading import Reading, read_table, select_actions
+from etl.sources.files.reading import Reading, read_table, select_actions, select_lists
 from etl.sources.files.summary import Summary
 from etl.sources.files.symbols import read_names_files
 from etl.sources.files.tables import open_tables
@@ -84,9 +84,12 @@ class Files:
     ) -> Iterator[Delivery]:
         entry = self.summary.add(reading)
         actions = None
-        if reading.has_actions:
+        if reading.actions:
             actions = connection.sql(select_actions(reading.rows)).to_arrow_table()
             entry.actions = actions.num_rows
+        if actions is not None and reading.has_bars:
+            lists = connection.sql(select_lists(reading.rows, reading.actions)).to_arrow_table()
+            actions = pa.concat_tables([actions, lists], promote_options="permissive")
         if not reading.has_bars:
             entry.symbols = list_symbols(actions)
             self.symbols.update(entry.symbols)

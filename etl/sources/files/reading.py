@@ -39,7 +39,7 @@ class Reading:
     told: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     has_bars: bool = True
-    has_actions: bool = False
+    actions: list[str] = field(default_factory=list)  # kinds that it has a column of
 
 
 def read_table(
@@ -56,7 +56,7 @@ def read_table(
     shapes, odd = look_at_columns(connection, cells, present)
     settle_dates(connection, cells, table, settings, reading, shapes)
     settle_numbers(connection, cells, table, reading, odd)
-    reading.has_actions = any(k in fields or k in list_wide(table) for k in ("split", "dividend"))
+    reading.actions = [k for k in ("split", "dividend") if k in fields or k in list_wide(table)]
     has_split = "split" in fields or "split" in list_wide(table)
     reading.rows = select_rows(cells, settings, path, reading, shapes, has_split)
     return reading
@@ -372,6 +372,14 @@ def read_split(column: str) -> str:
         WHEN regexp_full_match(lower({column}), '{form}')
             THEN CASE WHEN {new} = {old} THEN NULL ELSE CAST({new} / nullif({old}, 0) AS VARCHAR) END
         ELSE {column} END"""
+
+
+def select_lists(rows: str, kinds: list[str]) -> str:
+    """SQL: that a column of actions tells of all the days of the bars; see clean_actions."""
+    listed = ", ".join(f"'{kind}s'" for kind in kinds)
+    return f"""
+        SELECT DISTINCT symbol, NULL::VARCHAR AS ex_date, unnest([{listed}]) AS kind,
+               'days' AS value, source, run_id, fetched_at FROM ({rows})"""
 
 
 def select_actions(rows: str) -> str:
