@@ -29,8 +29,7 @@ def type_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> in
     """`good_actions`: what can be read of the raw file; empty without a path. Returns how many
     splits and dividends there are."""
     view_actions(connection, path)
-    for row in connection.execute(f"SELECT text FROM actions WHERE {IS_BAD}").fetchall():
-        log.warning("transform: left out a corporate action that cannot be read: %s", row[0])
+    tell_bad(connection)
     bound_lists(connection)
     connection.execute(
         f"""CREATE TEMP TABLE good_actions AS SELECT {COLUMNS} FROM actions WHERE NOT {IS_BAD}
@@ -40,6 +39,21 @@ def type_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> in
     )
     count = "SELECT count(*) FROM good_actions WHERE kind IN ('split', 'dividend')"
     return int(connection.execute(count).fetchall()[0][0])
+
+
+def tell_bad(connection: duckdb.DuckDBPyConnection) -> None:
+    """One line for all that cannot be read. NaN is how a table says that there was no action."""
+    texts = [
+        row[0]
+        for row in connection.execute(
+            f"SELECT text FROM actions WHERE {IS_BAD} AND NOT coalesce(isnan(value), false)"
+        ).fetchall()
+    ]
+    if texts:
+        what = "a corporate action" if len(texts) == 1 else f"{len(texts):,} corporate actions"
+        more = ", …" if len(texts) > 3 else ""
+        shown = ", ".join(texts[:3]) + more
+        log.warning("transform: left out %s that cannot be read: %s", what, shown)
 
 
 def view_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:

@@ -1,5 +1,6 @@
 """Damaged, foreign and strange things in the data folder: one clear line each, and nothing lost."""
 
+import logging
 import os
 import socket
 import stat
@@ -7,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from api.database import Database
 from etl import load, publish, report, rollback, stage, transform, verify
 from etl.__main__ import main as run_all
+from etl.clean_actions import type_actions
 from etl.publish import previous_of
+from etl.schema import RAW_ACTIONS
 from tests.conftest import call_stage, clean_environ, make_bars, read_bars, run_stage
 from tests.stores import copy_folder, load_answer, store_of
 
@@ -307,3 +312,23 @@ def test_a_wal_goes_back_where_it_was_if_it_is_not_what_is_wrong(own_store: Path
     assert load_next(own_store) == 1
     assert publish.wal_of(path).read_bytes() == b"rows of a user"
     assert not list(own_store.glob("*.stray*"))
+
+
+# Corporate actions that are none
+
+
+def test_corporate_actions_that_cannot_be_read_are_one_line_and_nan_is_none(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    actions = [
+        {"symbol": "A", "ex_date": "2024-01-02", "kind": "dividend", "value": value}
+        for value in ("NaN", *("nan",) * 500, *("free",) * 20)
+    ]
+    path = data_dir / "actions.parquet"
+    pq.write_table(pa.Table.from_pylist(actions, schema=RAW_ACTIONS), path)
+    logging.getLogger("etl").handlers = [logging.StreamHandler()]
+    with duckdb.connect() as connection:
+        assert type_actions(connection, path) == 0
+    line = read_line(capsys)
+    assert line.startswith("transform: left out 20 corporate actions that cannot be read: A 2024-")
+    assert line.count("free") == 3
