@@ -5,7 +5,8 @@ with the store. Works on the temp relations of a round (see rounds), and on `nex
 under construction, with the changes in it.
 """
 
-from datetime import date
+import logging
+from datetime import date, timedelta
 
 import duckdb
 
@@ -14,6 +15,8 @@ from etl.digests import BAR_DIGEST
 from etl.exchanges import find_exchange
 from etl.neighbourhood import NOT_FINAL, retire_notes
 from etl.schema import SCHEMA_VERSION
+
+log = logging.getLogger("etl")
 
 # So many closed sessions after the last bar are said to be not yet published; after more the
 # vendor has ended the series.
@@ -120,6 +123,10 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     names = {p[1] for p in pairs} | {row[0] for row in stored}
     known = sorted(name for name in names if name is not None)
     sessions.create_sessions(connection, known, first, last)
+    for name in known:
+        end = sessions.read_calendar(name).sessions[-1]
+        if last > end + timedelta(days=3):  # a calendar's last days may be no sessions
+            log.warning("load: sessions of %s are not known after %s: none is missed", name, end)
 
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:

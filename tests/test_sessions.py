@@ -1,5 +1,6 @@
 """Exchange sessions: the exchange of a symbol, its days and its closes."""
 
+import logging
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +12,8 @@ import pytest
 from etl import extract, load, sessions, transform, verify
 from etl.exchanges import ALIASES, CALENDARS, PREFIXES, SUFFIXES, find_exchange
 from etl.settings import SettingsError
-from tests.conftest import call_stage
-from tests.stores import list_sessions
+from tests.conftest import call_stage, query_store
+from tests.stores import list_sessions, load_answer, store_of
 
 
 def find_all(symbols: str, default: str | None = "XNYS") -> set[str | None]:
@@ -196,3 +197,21 @@ def test_the_sessions_table_reaches_beyond_both_ends() -> None:
     ]
     sessions.create_sessions(connection, [], date(2012, 1, 4), date(2012, 1, 5))
     assert connection.execute("SELECT count(*) FROM sessions").fetchall() == [(0,)]
+
+
+def test_bars_behind_a_calendars_end_are_neither_noted_nor_missed_and_the_log_says_so(
+    data_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = [day for day in sessions.read_calendar("XNYS").sessions if day <= date(2024, 1, 5)]
+    short = sessions.Calendar(end, sessions.read_calendar("XNYS").closes[: len(end)])
+    monkeypatch.setattr(sessions, "read_calendar", lambda name: short)
+    monkeypatch.setattr(logging.getLogger("etl"), "propagate", True)
+    days = ["2024-01-05", "2024-01-13", "2024-01-17"]  # a Saturday, and sessions missing
+    load_answer(data_dir, "2024-06-03T12:00:00", *(("X", day, 5.0) for day in days))
+    assert "sessions of XNYS are not known after 2024-01-05" in caplog.text
+    assert (
+        query_store(
+            store_of(data_dir), "SELECT symbol FROM gaps UNION ALL SELECT symbol FROM bar_notes"
+        )
+        == []
+    )
