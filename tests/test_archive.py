@@ -335,7 +335,7 @@ def test_a_list_of_ten_thousand_symbols_is_read_from_a_file(tmp_path: Path) -> N
     [
         (None, "No such file"),
         ("# none\n", "at least one symbol"),
-        ("A B\n", "symbols like AAPL"),
+        ("A B\n", "one a line; line 1 is none"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_refused_with_the_reason(
