@@ -40,7 +40,7 @@ def build_params(symbol: str | None) -> list[Row]:
         {
             "paramName": "symbol",
             "type": "endpoint",
-            "optionsEndpoint": "/openbb/symbols",
+            "optionsEndpoint": "openbb/symbols",
             "label": "Symbol",
             "description": "The instrument",
             "value": symbol,
@@ -120,7 +120,7 @@ def build_widgets(symbol: str | None) -> dict[str, Row]:
             ),
         },
         "advanced_chart": {
-            **build_widget("Advanced chart", CHART, "advanced_charting", "/udf", 40, 24),
+            **build_widget("Advanced chart", CHART, "advanced_charting", "udf", 40, 24),
             "params": [],
             "data": {"defaultSymbol": symbol, "updateFrequency": 3_600_000},
         },

@@ -121,7 +121,7 @@ REFUSALS = [
         "sort=beta: possible are symbol, bars, last_close, total_return",
     ),
     (f"GET {BARS}?quality=good", 422, "quality=good: possible are all or strict"),
-    (f"GET {STATISTICS}?as_of=2020-05-08T20:00:00Z", 422, "unknown parameter as_of: possible are"),
+    (f"GET {STATISTICS}?known=2020-05-08T20:00:00Z", 422, "unknown parameter known: possible are"),
     (f"GET {COVERAGE}?start=2012-01-01", 422, "unknown parameter start: possible are limit, after"),
     (f"GET {NOTES}?x=1", 422, "unknown parameter x: possible are limit, after, start, end"),
     (f"GET {REVISIONS}?x=1", 422, "unknown parameter x: possible are limit, after, start, end"),

@@ -81,7 +81,7 @@ def test_parameters_have_the_documented_fields_and_no_other(
 def test_the_choices_of_a_symbol_are_those_of_the_store(
     client: httpx.Client, widgets: dict[str, Any]
 ) -> None:
-    choices = read_json(client, widgets["bars"]["params"][0]["optionsEndpoint"])
+    choices = read_json(client, "/" + widgets["bars"]["params"][0]["optionsEndpoint"])
     assert choices[0] == {"label": "AAPL", "value": "AAPL"}
     assert [choice["value"] for choice in choices] == ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
 

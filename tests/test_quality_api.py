@@ -612,3 +612,19 @@ def test_a_run_names_files_but_not_where_they_lie(data_dir: Path) -> None:
     error = answer.json()["stages"]["transform"]["error"]
     assert error.startswith("nowhere.csv does not exist: run the stage before")
     assert str(data_dir.parent) not in answer.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["statistics", "rolling?window=2", "indicators?names=sma:2", "returns"],
+)
+def test_figures_are_of_the_bars_as_known_at_an_instant(client: httpx.Client, url: str) -> None:
+    """The close of 2020-05-08 was 121.79 then, and is 122.99 now."""
+    sign = "&" if "?" in url else "?"
+    then, now, later = (
+        read_json(client, f"{IBM}/{url}{sign}end=2020-05-08{as_of}")
+        for as_of in ("&as_of=2020-05-08T20:00:00Z", "", "&as_of=2099")
+    )
+    for name in ("actions_known_at", "never_asked"):  # of what is known now alone
+        now.pop(name, None)
+    assert then != now == later

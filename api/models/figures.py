@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.models.terms import Adjustment, AnyCase, Interval, Page, ViewQuery
+from api.models.terms import Adjustment, AnyCase, Instant, Interval, Page, ViewQuery
 
 
 class FigureQuery(ViewQuery):
@@ -12,6 +12,11 @@ class FigureQuery(ViewQuery):
         "split",
         description="The prices to reckon with. On raw ones a split looks like a crash.",
         examples=["split"],
+    )
+    as_of: Instant | None = Field(
+        None,
+        description="Bars, splits and dividends as known at this instant. A day: to its end, UTC.",
+        examples=["2099-12-31T20:00:00Z"],
     )
 
 

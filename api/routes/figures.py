@@ -30,7 +30,7 @@ from api.models import (
 )
 from api.room import CELL_BYTES
 from api.routes import Store, StoreOf, answer_json, check_range, check_size
-from api.routes.bars import tell_actions
+from api.routes.bars import take_as_of, tell_actions
 from api.series import Floats, Series, find_range, slice_days
 from api.texts import write_rows
 
@@ -158,7 +158,7 @@ def check_most(most: int | None, max_rows: int) -> int:
 async def take_series(store: Store, symbol: str, query: FigureQuery) -> Series:
     """The whole series as the query asks for it: adjusted, and of its interval."""
     check_range(query.start, query.end)
-    held = await store.take(symbol)
+    held = await take_as_of(store, symbol, query.as_of)
     return derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
 
 

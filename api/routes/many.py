@@ -241,7 +241,7 @@ async def answer_matrix(
     check_range(query.start, query.end)
     known, unknown = await part_known(store, query.symbols, query.unknown == "error")
     check_size(len(known), store.max_rows, FEWER)
-    found = await store.take_many(known)
+    found = await store.take_many(known, query.as_of)
     matrices = await store.holdings.compute(
         lambda: compute_matrices(derive_parts(found, query), query.kind, periods)
     )
