@@ -35,7 +35,7 @@ from api.routes import (
     udf,
 )
 from api.run_records import describe_folder
-from api.settings import ApiSettings, SettingsError, read_settings
+from api.settings import ApiSettings, SettingsError, find_oddities, read_settings
 from api.shortcut import build_shortcut
 
 # Seconds that a thread may hold the interpreter against the event loop; Python's own is 0.005.
@@ -130,6 +130,8 @@ def main() -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for line in find_oddities(ApiSettings):
+        print(f"warning: {line}", file=sys.stderr)
     logging.basicConfig(level=settings.log_level, format="%(levelname)s %(message)s")
     if fault := find_port_fault(settings):
         print(f"error: {fault}", file=sys.stderr)

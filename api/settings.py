@@ -6,6 +6,7 @@ from etl.settings import (
     SettingsError,
     Shared,
     declare,
+    find_oddities,
     list_settings,
     read_settings,
     to_flag,
@@ -13,7 +14,7 @@ from etl.settings import (
     to_number,
 )
 
-__all__ = ["ApiSettings", "SettingsError", "list_settings", "read_settings"]
+__all__ = ["ApiSettings", "SettingsError", "find_oddities", "list_settings", "read_settings"]
 
 
 def to_origins(text: str) -> tuple[str, ...]:
