@@ -84,6 +84,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # what a generated client calls it
         dependencies=[Depends(refuse_repeated)],
     )
     app.hosts = build_hosts(settings.api_host, settings.allowed_hosts)

@@ -163,6 +163,14 @@ def test_the_examples_of_parameters_work(client: httpx.Client, schema: dict[str,
         assert has_rows or path.endswith(("/notes", "/revisions", "/coverage"))
 
 
+def test_every_operation_has_a_name_of_its_own_that_a_client_can_use(
+    schema: dict[str, Any],
+) -> None:
+    names = [path["get"]["operationId"] for path in schema["paths"].values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names), names
+
+
 def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schema)))
     assert "ProblemBody" in references
