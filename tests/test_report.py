@@ -304,17 +304,16 @@ def test_an_empty_data_folder_is_one_line_with_the_remedy(
 
 
 @pytest.mark.parametrize(
-    ("last", "unit", "labels"),
+    ("first", "last", "unit", "labels"),
     [
-        ("2001-03-01", "month", ["1", "2", "3"]),
-        ("2031-01-02", "year", ["99", "00", "31"]),
-        ("2099-01-02", "decade", ["1990s", "2000s", "2090s"]),
+        ("2001-01-02", "2001-03-01", "month", ["1", "2", "3"]),
+        ("1989-12-29", "2021-01-04", "year", ["89", "90", "21"]),
+        ("1919-12-31", "2019-01-02", "decade", ["1910s", "1920s", "2010s"]),
     ],
 )
 def test_the_columns_of_the_heat_map_suit_the_span(
-    data_dir: Path, last: str, unit: str, labels: list[str]
+    data_dir: Path, first: str, last: str, unit: str, labels: list[str]
 ) -> None:
-    first = "1999-12-31" if unit != "month" else "2001-01-02"
     bars = make_bars(data_dir.parent / "b.parquet", [("A", first, 5.0), ("A", last, 5.0)])
     assert call_stage(load.main, "--input", bars) == 0
     page = write_page(data_dir)
