@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow.feather as feather
+import pyarrow.parquet as pq
 import pytest
 
 from etl import extract, transform
@@ -349,3 +350,28 @@ def test_spreadsheets_columns_on_disk_and_packed_or_foreign_texts_give_their_bar
 ) -> None:
     wanted = dict(taken["wanted"])
     assert {name: taken.get(name) for name in wanted} == wanted
+
+
+def test_a_small_file_and_the_same_bars_in_a_long_one_are_read_alike(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    """A small plain file is read without DuckDB: what it gives must be the same."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    days = [f"{1990 + n // 300}-{n // 25 % 12 + 1:02}-{n % 25 + 1:02}" for n in range(900)]
+    lines = [f"{day},10,12.50,9,1.1E1,{n}\n" for n, day in enumerate(days)]
+    (inbox / "LONG.csv").write_text(H + "".join(lines))
+    (inbox / "SHORT.csv").write_text(H + "".join(lines[:30]))
+    assert call_stage(extract.main, "--source", "files", "--path", inbox) == 0
+    rows = pq.read_table(data_dir / "raw_data.parquet").to_pylist()
+    of = {
+        name: [
+            {k: v for k, v in row.items() if k not in ("file", "symbol", "fetched_at")}
+            for row in rows
+            if row["symbol"] == name
+        ]
+        for name in ("LONG", "SHORT")
+    }
+    assert len(of["LONG"]) == 900
+    assert of["SHORT"] == of["LONG"][:30]
+    assert of["SHORT"][3]["line"] == 5

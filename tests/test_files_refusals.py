@@ -235,7 +235,8 @@ BAD: dict[str, tuple[bytes | dict[str, bytes], str]] = {
     "bomb.zip": ({"KO.csv": b"0" * 30_000_000}, "unpacks to more than 250 times its size"),
     "paths.zip": ({"../KO.csv": H.encode()}, "a path that leads out of the zip"),
     "broken.zip": (b"PK\x03\x04 no more", "damaged, or no zip file"),
-    "LINE.csv": (b"x," * 2_000_000, "a first line of over 128 KiB"),
+    "LINE.csv": (b"x," * 2_000_000, "a line of over 1 MiB"),
+    "FIRST.csv": (b"x," * 100_000, "a first line of over 128 KiB"),
     "LATE.csv": (
         H.encode() + b"2022-04-05,10,12,9,11,500\n" * 9000 + b"9" * 3_000_000,
         "a line of over 1 MiB",

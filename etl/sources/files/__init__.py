@@ -28,7 +28,7 @@ from etl.sources.files.symbols import read_names_files
 from etl.sources.files.tables import open_tables
 from etl.stage import connect
 
-BATCH_ROWS = 250_000
+BATCH_ROWS = 50_000
 
 
 class Files:
@@ -52,6 +52,8 @@ class Files:
             connect(self.settings) as connection,
             tempfile.TemporaryDirectory(dir=scratch) as folder,
         ):
+            # rows come in their order anyway: more threads would take memory and no less time
+            connection.execute("SET threads = 1")
             for path in self.found.paths:
                 for delivery in self.read_file(connection, path, Path(folder)):
                     if delivery.error:
@@ -95,12 +97,19 @@ class Files:
             self.symbols.update(entry.symbols)
             yield Delivery(reading.label, actions=actions)
             return
-        for batch in connection.sql(reading.rows).to_arrow_reader(BATCH_ROWS):
-            table = pa.Table.from_batches([batch])
+        for table in read_batches(connection, reading):
             entry.count(table)
             self.symbols.update(entry.symbols)
             yield Delivery(reading.label, table.drop_columns(["split", "dividend"]), actions)
             actions = None
+
+
+def read_batches(connection: duckdb.DuckDBPyConnection, reading: Reading) -> Iterator[pa.Table]:
+    if reading.table is not None:
+        yield reading.table
+        return
+    for batch in connection.sql(reading.rows).to_arrow_reader(BATCH_ROWS):
+        yield pa.Table.from_batches([batch])
 
 
 def list_symbols(table: pa.Table | None) -> list[str]:

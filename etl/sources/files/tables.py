@@ -18,13 +18,14 @@ from etl.errors import Malformed, SourceError
 from etl.sources.files import answers
 from etl.sources.files.find import is_readable
 from etl.sources.files.headers import Heads, Row, describe_missing, find_heads, has_bar_order
-from etl.sources.files.text import LONGEST_LINE, Text, read_text, unpack
+from etl.sources.files.text import LONGEST_LINE, Rows, Text, read_text, unpack
 from etl.stage import quote
 
 MOST_SHEET_BYTES = 400 * 1024**2
 MOST_JSON_BYTES = 64 * 1024**2
 MOST_MEMBERS = 20_000
 SHEET_ROWS = 60
+BUFFER = 4 * LONGEST_LINE  # more than any line that check_lines lets pass
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Table:
     line: int = 0
     symbol: str | None = None
     notes: tuple[str, ...] = field(default=())
+    rows: Rows | None = None  # all of it, where it is small
 
 
 def open_tables(
@@ -111,12 +113,12 @@ def scan_text(text: Text, label: str) -> Table:
         f"SELECT *, row_number() OVER () AS row FROM read_csv({quote(text.path)},"
         f" auto_detect = false, header = false, skip = {text.skip}, delim = {quote(text.delimiter)},"
         f""" quote = '"', escape = '"', columns = {{{columns}}}, null_padding = true,"""
-        f" strict_mode = false, parallel = false, max_line_size = {LONGEST_LINE},"
+        f" strict_mode = false, parallel = false, max_line_size = {LONGEST_LINE}, buffer_size = {BUFFER},"
         f" compression = 'none', encoding = 'utf-8')"
     )
     told = "" if text.encoding.startswith("utf-8") else f"text in {text.encoding}"
     notes = (told,) if told else ()
-    return Table(label, scan, text.heads, text.delimiter, text.skip, notes=notes)
+    return Table(label, scan, text.heads, text.delimiter, text.skip, notes=notes, rows=text.rows)
 
 
 def scan_parquet(connection: duckdb.DuckDBPyConnection, path: Path, label: str) -> Table:

@@ -17,7 +17,7 @@ from etl.errors import Malformed
 from etl.sources.files.headers import Heads, describe_missing, find_heads, has_bar_order
 
 HEAD_BYTES = 128 * 1024
-HEAD_ROWS = 120
+HEAD_ROWS = 400
 LONGEST_LINE = 1024 * 1024
 BLOCK = 1024 * 1024
 # What no price file reaches: real ones pack to a fifth to a twentieth of their size.
@@ -31,9 +31,15 @@ MARKS = (
 )
 
 
+Rows = list[tuple[int, list[str]]]
+
+
 @dataclass(frozen=True)
 class Text:
-    """How a text is read. skip: lines above the first bar. width: its most columns."""
+    """How a text is read. skip: lines above the first bar. width: its most columns.
+
+    rows: (line, cells) of all its rows, where it is so small that they were all looked at.
+    """
 
     path: Path
     encoding: str
@@ -41,6 +47,7 @@ class Text:
     skip: int
     width: int
     heads: Heads
+    rows: Rows | None = None
 
 
 def read_text(path: Path, scratch: Path, label: str) -> Text:
@@ -55,7 +62,23 @@ def read_text(path: Path, scratch: Path, label: str) -> Text:
         rewrite(path, rewritten, encoding, label)
         rewritten.replace(scratch)
         path = scratch
+    check_lines(path, label)
     return find_layout(path, encoding, label)
+
+
+def check_lines(path: Path, label: str) -> None:
+    """Malformed where a line is so long that it fills a block.
+
+    DuckDB leaves out a last line that is longer than its buffer, without a word.
+    """
+    if path.stat().st_size < LONGEST_LINE:
+        return
+    with path.open("rb") as file:
+        while len(block := file.read(LONGEST_LINE)) == LONGEST_LINE:
+            if b"\n" not in block and b"\r" not in block:
+                raise Malformed(
+                    f"{label}: a line of over {LONGEST_LINE // 1024**2} MiB: not a CSV file of bars"
+                )
 
 
 def unpack(file: IO[bytes] | gzip.GzipFile, target: Path, packed: int, label: str) -> None:
@@ -176,13 +199,14 @@ def try_delimiter(
 ) -> Text | None:
     rows = list(read_rows(text, delimiter, is_whole))
     width = max((len(row) for _, row in rows), default=0)
-    for place, (end, row) in enumerate(rows):
-        below = [cells for _, cells in rows[place + 1 :]]
+    for place, (end, row) in enumerate(rows[:120]):
+        below = [cells for _, cells in rows[place + 1 : place + 5]]
         if heads := find_heads(row, below):
             skip = rows[place + heads.lines - 1][0] if heads.lines > 1 else end
-            return Text(path, encoding, delimiter, skip, max(width, 2), heads)
+            small = rows[place + heads.lines :] if is_whole and len(rows) < HEAD_ROWS else None
+            return Text(path, encoding, delimiter, skip, max(width, 2), heads, small)
     for place, (_, row) in enumerate(rows[:40]):
-        if heads := has_bar_order(row, [cells for _, cells in rows[place:]]):
+        if heads := has_bar_order(row, [cells for _, cells in rows[place : place + 100]]):
             return Text(path, encoding, delimiter, rows[place - 1][0] if place else 0, width, heads)
     return None
 
@@ -197,7 +221,7 @@ def read_rows(text: str, delimiter: str, is_whole: bool) -> Iterator[tuple[int, 
         for row in reader:
             if row and any(cell.strip() for cell in row):
                 yield reader.line_num, row
-            if reader.line_num >= HEAD_ROWS:
+            if reader.line_num >= HEAD_ROWS + 20:
                 return
     except csv.Error:
         return
