@@ -531,12 +531,12 @@ def test_symbols_without_volume_or_return_are_null_and_last(data_dir: Path) -> N
     days = ("2020-01-02", "2020-01-03")
     bars: list[Any] = [("NOVOL", day, 5.0 + n, None) for n, day in enumerate(days)]
     bars += [("UP", day, 2.0 * n + 2, 10) for n, day in enumerate(days)]
-    bars += [("ONE", days[0], 7.0, 10), *(("ZERO", day, 0.0, 10) for day in days)]
+    bars += [("ONE", days[0], 7.0, 10), *(("ZERO=F", day, 0.0, 10) for day in days)]
     path = make_bars(data_dir / "bars.parquet", bars)
     assert call_stage(load.main, "--input", path) == 0
     with serve(data_dir) as client:
         rows = read_json(client, "/screen?min_bars=0")["data"]
-        assert [row["symbol"] for row in rows] == ["UP", "NOVOL", "ONE", "ZERO"]
+        assert [row["symbol"] for row in rows] == ["UP", "NOVOL", "ONE", "ZERO=F"]
         assert [row["total_return"] for row in rows[2:]] == [None, None]
         assert (rows[1]["mean_volume"], rows[1]["dollar_volume"]) == (None, None)
         for sort in ("mean_volume", "-mean_volume"):

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import httpx
@@ -172,7 +174,9 @@ def test_a_figure_is_null_where_there_are_too_few_bars(client: httpx.Client, cou
             assert (answer[name] is None) == (count < least), name
     if count == 0:
         given_names = {name for name, value in answer.items() if value is not None}
-        assert given_names == {"symbol", "interval", "adjustment", "periods", "count"}
+        assert given_names - {"actions_known_at"} == {
+            *("symbol", "interval", "adjustment", "periods", "count")
+        }
 
 
 ODD = {
@@ -184,13 +188,23 @@ ODD = {
     "FALLING": [(7.0, 1), (6.0, 1), (5.0, 1)],
     "TWO.EQUAL.FALLS": [(10.0, 1), (5.0, 1), (20.0, 1), (10.0, 1)],
     "ROCKET": [(2.0, 1), (2000.0, 1), (2e6, 1)],
+    "STEADY": [(9.0, 1), (9.5, 1), (9.25, 1), (9.75, 1), (9.5, 1), (10.0, 1), (10.5, 1)],
     "BEYOND": [(2.0, 1), (2e9, 1)],
 }
 STRANGE = {
     "NEGATIVE=F": [(18.0, 1), (-37.63, 1), (12.0, 1), (-1.0, 1)],
     "ZERO=F": [(0.0, 1), (1.0, 1), (0.0, 1), (0.0, 1)],
+    "DIPPED=F": [(20.0, 1), (15.0, 1), (21.0, 1), (-2.5, 1), (22.0, 1), (23.0, 1), (23.5, 1)],
     "HUGE": [(1e308, 2**63 - 1), (1.7e308, 2**63 - 1), (1e-300, 2**63 - 1)],
 }
+
+
+OF_RETURNS = (
+    *("total_return", "cagr", "annual_volatility", "max_drawdown", "peak_date", "trough_date"),
+    *("best_day", "best_day_return", "worst_day", "worst_day_return", "sharpe_ratio"),
+    *("sortino_ratio", "calmar_ratio", "skew", "kurtosis", "value_at_risk", "expected_shortfall"),
+    *("longest_drawdown_days", "up_days", "down_days", "average_dollar_volume"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -229,11 +243,44 @@ def test_prices_without_a_return_give_null_and_no_fault(
 ) -> None:
     answer = read_json(odd_client, f"/instruments/{symbol}/statistics?end=2020-01-0{count}")
     assert answer["count"] == min(count, len(STRANGE[symbol]))
-    if symbol == "NEGATIVE=F" and count in (2, 4):
-        assert answer["cagr"] is None  # no power gives a negative growth
-        assert answer["total_return"] == pytest.approx({2: -37.63, 4: -1.0}[count] / 18 - 1)
-    if symbol == "ZERO=F" and count > 1:
-        assert answer["total_return"] is answer["cagr"] is None
+    closes = [close for close, _ in STRANGE[symbol][:count]]
+    if min(closes) <= 0 and count > 1:
+        assert (answer["mean_close"], answer["close"]) == (pytest.approx(mean(closes)), closes[-1])
+        assert [name for name in OF_RETURNS if answer[name] is not None] == []
+
+
+@pytest.mark.parametrize("symbol", ["NEGATIVE=F", "ZERO=F", "DIPPED=F"])
+def test_what_is_a_share_of_a_price_of_0_or_below_is_null_everywhere(
+    odd_client: httpx.Client, symbol: str
+) -> None:
+    closes = [close for close, _ in STRANGE[symbol]]
+    url = f"/instruments/{symbol}"
+    for kind in ("simple", "log"):
+        returns = read_json(odd_client, f"{url}/returns?kind={kind}")["data"]
+        for row, (before, close) in zip(returns, pairwise(closes), strict=True):
+            assert (row["return"] is not None) == (before > 0 and close > 0), (kind, row)
+    for what in ("return", "volatility", "sharpe", f"beta&benchmark={symbol}"):
+        rows = read_json(odd_client, f"{url}/rolling?what={what}&window=2")["data"]
+        for place, row in enumerate(rows):
+            window = closes[max(0, place - 2) : place + 1]
+            has_value = row[what.partition("&")[0]] is not None
+            assert not has_value or (len(window) == 3 and min(window) > 0), (what, row)
+    falls = read_json(odd_client, f"{url}/drawdowns?most=9")["data"]
+    assert all(fall["depth"] is None or -1 < fall["depth"] < 0 for fall in falls)
+    found = read_json(odd_client, "/screen?sort=symbol&limit=100")["data"]
+    row = next(row for row in found if row["symbol"] == symbol)
+    assert (row["total_return"], row["dollar_volume"]) == (None, None)
+    for matrix in ("correlation", "covariance"):
+        answer = read_json(odd_client, f"/statistics/{matrix}?symbols={symbol},STEADY")
+        assert answer[matrix][0] == [None, None]
+
+
+def test_a_fall_to_below_0_is_listed_first_and_has_no_depth(odd_client: httpx.Client) -> None:
+    falls = read_json(odd_client, "/instruments/DIPPED=F/drawdowns")["data"]
+    assert [(fall["peak"], fall["depth"]) for fall in falls] == [
+        ("2020-01-03", None),
+        ("2020-01-01", pytest.approx(-0.25)),
+    ]
 
 
 def test_an_unknown_volume_is_null_and_counts_for_nothing(odd_client: httpx.Client) -> None:

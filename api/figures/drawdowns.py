@@ -60,7 +60,8 @@ def list_drawdowns(closes: Floats, days: Days, most: int) -> list[dict[str, Any]
 
     Each: peak, trough, recovery (days; recovery None if not yet), depth (a negative return), days
     (calendar days from peak to recovery, or to the last bar) and bars (the same in bars). As
-    pyfolio's table of drawdowns. Too few bars: an empty list.
+    pyfolio's table of drawdowns. The depth of a fall to 0 or below is None, and such falls come
+    first. Too few bars: an empty list.
     """
     peaks, ends = find_falls(closes)
     if not len(peaks):
@@ -72,7 +73,13 @@ def list_drawdowns(closes: Floats, days: Days, most: int) -> list[dict[str, Any]
     order = np.argsort(depths, kind="stable")
     deepest = order[np.isfinite(depths[order])][:most]
     return [
-        describe_drawdown(closes, days, int(peaks[row]), int(ends[row]), float(depths[row]))
+        describe_drawdown(
+            closes,
+            days,
+            int(peaks[row]),
+            int(ends[row]),
+            float(depths[row]) if lows[row] > 0 else None,
+        )
         for row in deepest
     ]
 
@@ -87,7 +94,7 @@ def find_falls(closes: Floats) -> tuple[Rows, Rows]:
 
 
 def describe_drawdown(
-    closes: Floats, days: Days, peak: int, end: int, depth: float
+    closes: Floats, days: Days, peak: int, end: int, depth: float | None
 ) -> dict[str, Any]:
     last = min(end, len(closes) - 1)
     return {

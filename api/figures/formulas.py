@@ -8,7 +8,7 @@ import numpy as np
 
 from api.figures.comparison import find_common_days
 from api.figures.ratios import LEAST_FOR_TAIL
-from api.figures.returns import get_periods, split_rate
+from api.figures.returns import are_positive, get_periods, split_rate
 from api.series import Series
 
 
@@ -111,15 +111,18 @@ def explain_figure(name: str, counts: dict[str, int]) -> dict[str, Any]:
 def count_observations(series: Series, benchmark: Series | None) -> dict[str, int]:
     """bars, returns, volumes (bars with one), common_returns, and the bars left out: those
     without volume, those of days that the benchmark has not, those that only it has.
+
+    A close of 0 or below leaves no returns: figures of them are None.
     """
     bars = len(series)
+    returns = max(0, bars - 1) if are_positive(series.close) else 0
     volumes = int(np.ma.count(series.volume))
     common = others = 0
     if benchmark is not None:
         common, others = len(find_common_days(series, benchmark)), len(benchmark)
     return {
         "bars": bars,
-        "returns": max(0, bars - 1),
+        "returns": returns,
         "volumes": volumes,
         "common_returns": max(0, common - 1),
         "bars_without_volume": bars - volumes,

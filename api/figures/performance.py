@@ -2,7 +2,8 @@
 intervals: PERIODS_PER_YEAR) or 365.25 days.
 
 Each function takes closes (float64, by day) and gives a float, or None where there are too few
-bars. Formulas: Bacon, Practical Portfolio Performance Measurement and Attribution.
+bars. Figures made of returns are None where a close of the range is 0 or below.
+Formulas: Bacon, Practical Portfolio Performance Measurement and Attribution.
 """
 
 import math
@@ -22,11 +23,13 @@ from api.figures.ratios import (
     find_value_at_risk,
 )
 from api.figures.returns import (
+    are_positive,
     compute_close_returns,
     compute_deviation,
     compute_mean,
     get_periods,
     keep_finite,
+    take_positive,
 )
 from api.figures.technicals import ATR_WINDOW, compute_last_atr
 from api.series import Days, Floats, Series
@@ -41,12 +44,13 @@ def summarize(
     """All statistics of a series; every figure is None where there are too few bars."""
     if not len(series):
         return dict.fromkeys(EMPTY) | {"count": 0}
-    with np.errstate(all="ignore"):  # a price of 0 has no return: not finite, in JSON null
+    with np.errstate(all="ignore"):  # sums beyond a float are not finite, in JSON null
         return summarize_bars(series, periods_per_year or get_periods(interval, series))
 
 
 def summarize_bars(series: Series, periods_per_year: int) -> dict[str, Any]:
     closes, days = series.close, series.days
+    priced = take_positive(closes)
     high, low = int(series.high.argmax()), int(series.low.argmin())
     return {
         "count": len(series),
@@ -62,11 +66,11 @@ def summarize_bars(series: Series, periods_per_year: int) -> dict[str, Any]:
         "median_close": find_median(closes),
         "std_close": compute_deviation(closes, ddof=1) if len(closes) > 1 else None,
         **summarize_volume(series),
-        "total_return": compute_total_return(closes),
-        "cagr": compute_cagr(closes, days),
-        "annual_volatility": compute_annual_volatility(closes, periods_per_year),
-        **find_max_drawdown(closes, days),
-        **find_extreme_days(closes, days),
+        "total_return": compute_total_return(priced),
+        "cagr": compute_cagr(priced, days),
+        "annual_volatility": compute_annual_volatility(priced, periods_per_year),
+        **find_max_drawdown(priced, days),
+        **find_extreme_days(priced, days),
     }
 
 
@@ -87,7 +91,8 @@ def measure_performance(
     """
     periods = periods_per_year or get_periods(interval, series)
     basic = summarize(series, interval, periods)
-    returns = compute_close_returns(series.close)
+    priced = take_positive(series.close)
+    returns = compute_close_returns(priced)
     figures = {
         **basic,
         "sharpe_ratio": compute_sharpe_ratio(returns, risk_free, periods),
@@ -97,7 +102,7 @@ def measure_performance(
         "kurtosis": compute_kurtosis(returns),
         "value_at_risk": find_value_at_risk(returns),
         "expected_shortfall": find_expected_shortfall(returns),
-        **find_longest_drawdown(series.close, series.days),
+        **find_longest_drawdown(priced, series.days),
         **count_moves(returns),
         "average_true_range": compute_average_true_range(series),
         "average_dollar_volume": compute_average_dollar_volume(series),
@@ -129,9 +134,12 @@ def compute_average_true_range(series: Series) -> float | None:
 
 
 def compute_average_dollar_volume(series: Series) -> float | None:
-    """Mean of close × volume, in the currency of the prices, of the bars that have a volume."""
+    """Mean of close × volume, in the currency of the prices, of the bars that have a volume.
+
+    None with a close of 0 or below: no money was paid there.
+    """
     is_known = ~np.ma.getmaskarray(series.volume)
-    if not is_known.any():
+    if not is_known.any() or not are_positive(series.close):
         return None
     with np.errstate(all="ignore"):
         return compute_mean((series.close * series.volume.data)[is_known])
@@ -158,7 +166,7 @@ def compute_cagr(closes: Floats, days: Days) -> float | None:
     years = (days[-1] - days[0]).astype(int) / DAYS_A_YEAR
     try:
         return math.pow(closes[-1] / closes[0], 1 / years) - 1
-    except (OverflowError, ValueError):  # beyond a float; from a price to a negative one
+    except OverflowError:  # beyond a float
         return None
 
 

@@ -16,7 +16,7 @@ NOISE = 1e-14  # a price holds 16 digits: a smaller spread of returns is roundin
 
 
 def compute_returns(series: Series, kind: str = "simple") -> Floats:
-    """The return of each bar but the first, float64; not finite where a price is 0 or below.
+    """The return of each bar but the first, float64; NaN where a price is 0 or below.
 
     simple: close / close before - 1; log: its natural logarithm, ln(close / close before), which
     adds up over time. ValueError on another kind.
@@ -25,14 +25,30 @@ def compute_returns(series: Series, kind: str = "simple") -> Floats:
         raise ValueError(f"kind {kind!r}: it should be {' or '.join(KINDS)}")
     with np.errstate(all="ignore"):
         simple = compute_close_returns(series.close)
-        return simple if kind == "simple" else np.log(series.close[1:] / series.close[:-1])
+        if kind == "simple":
+            return simple
+        logs: Floats = np.log(series.close[1:] / series.close[:-1])
+        return logs if are_positive(series.close) else np.where(np.isnan(simple), np.nan, logs)
 
 
 def compute_close_returns(closes: Floats) -> Floats:
-    """close / close before - 1; one fewer than closes."""
+    """close / close before - 1; one fewer than closes; NaN where one of both is not positive."""
     with np.errstate(all="ignore"):
         returns: Floats = closes[1:] / closes[:-1] - 1
-    return returns
+    if are_positive(closes):
+        return returns
+    return np.where((closes[1:] > 0) & (closes[:-1] > 0), returns, np.nan)
+
+
+def are_positive(closes: Floats) -> bool:
+    """Futures, rates and spreads can close at 0 or below: no share of such a price has a meaning,
+    and none between two closes with such a one among them."""
+    return not len(closes) or bool(np.minimum.reduce(closes) > 0)
+
+
+def take_positive(closes: Floats) -> Floats:
+    """All closes, or none where one of them is not positive: of none, every figure is None."""
+    return closes if are_positive(closes) else closes[:0]
 
 
 def split_rate(risk_free: float, periods_per_year: int) -> float:

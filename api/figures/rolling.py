@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from api.figures.comparison import find_common_days
-from api.figures.returns import NOISE, compute_close_returns, get_periods, split_rate
-from api.figures.windows import reduce_windows, roll_max, roll_mean, roll_std
+from api.figures.returns import NOISE, are_positive, compute_close_returns, get_periods, split_rate
+from api.figures.windows import reduce_windows, roll_max, roll_mean, roll_min, roll_std
 from api.series import Floats, Series
 
 FIGURES = ("return", "volatility", "sharpe", "beta")
@@ -26,7 +26,8 @@ def roll(
 
     return: close / close `window` bars before - 1. volatility: std (ddof 1) × √periods. sharpe:
     as compute_sharpe_ratio. beta: as compute_beta against `benchmark`, a window of the common days
-    alone, NaN on others. The first `window` bars have no value. ValueError on another figure, a
+    alone, NaN on others. The first `window` bars have no value, nor has a window with a close of 0
+    or below. ValueError on another figure, a
     window outside 1 (return) or 2 to 2520, and on beta without a benchmark.
     """
     check_roll(window, what, benchmark)
@@ -57,7 +58,9 @@ def check_roll(window: int, what: str, benchmark: Series | None) -> None:
 def roll_return(closes: Floats, window: int) -> Floats:
     result = np.full(len(closes), np.nan)
     result[window:] = closes[window:] / closes[:-window] - 1
-    return result
+    if are_positive(closes):
+        return result
+    return np.where(roll_min(closes, window + 1) > 0, result, np.nan)
 
 
 def roll_ratio(returns: Floats, window: int, periods: int, rate: float | None) -> Floats:

@@ -175,7 +175,7 @@ class Drawdown(BaseModel):
     peak: str
     trough: str
     recovery: str | None = Field(description="Null while the peak is not reached again.")
-    depth: float = Field(description="Trough / peak - 1.")
+    depth: float | None = Field(description="Trough / peak - 1; null where it fell to 0 or below.")
     days: int
     bars: int
 

@@ -9,7 +9,8 @@ from api.queries.rows import DAY, Cursor, Rows, read_rows
 def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
     """Figures of every instrument over a range, filtered, sorted by a column, at most `limit`.
 
-    Total return takes the splits between first and last bar out of prices as traded.
+    Total return takes the splits between first and last bar out of prices as traded. It and the
+    dollar volume are null where a close of the range is 0 or below.
     """
     column, is_falling = wanted["sort"].removeprefix("-"), wanted["sort"].startswith("-")
     if column not in SCREEN_COLUMNS:
@@ -26,7 +27,8 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
         f"""WITH ranges AS (
             SELECT symbol, min(timestamp) AS from_bar, max(timestamp) AS to_bar, count(*) AS bars,
                    arg_min(close, timestamp) AS first_close,
-                   arg_max(close, timestamp) AS last_close, avg(volume) AS mean_volume,
+                   arg_max(close, timestamp) AS last_close, min(close) AS lowest,
+                   avg(volume) AS mean_volume,
                    avg(close * volume) AS dollar_volume
             FROM market.ohlcv_data {f"WHERE {' AND '.join(days)}" if days else ""}
             GROUP BY symbol),
@@ -39,17 +41,19 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
         figures AS (
             SELECT symbol, {DAY.format("from_bar")} AS first, {DAY.format("to_bar")} AS last, bars,
                    last_close,
-                   CASE WHEN bars > 1 THEN last_close / first_close * coalesce(factor, 1) - 1 END
-                       AS total_return, mean_volume, dollar_volume
+                   CASE WHEN bars > 1 AND lowest > 0
+                        THEN last_close / first_close * coalesce(factor, 1) - 1 END
+                       AS total_return, mean_volume,
+                   CASE WHEN lowest > 0 THEN dollar_volume END AS dollar_volume
             FROM ranges LEFT JOIN factors USING (symbol)),
-        finite AS (  -- a price of 0 has no return, and NaN would be sorted above every number
+        finite AS (  -- what is beyond a float would be sorted above every number
             SELECT * REPLACE (
                 CASE WHEN isfinite(total_return) THEN total_return END AS total_return,
                 CASE WHEN isfinite(dollar_volume) THEN dollar_volume END AS dollar_volume)
             FROM figures)
         FROM finite WHERE coalesce(mean_volume, 0) >= $min_volume
         AND coalesce(dollar_volume, 0) >= $min_dollar_volume
-        AND last_close >= $min_price AND bars >= $min_bars
+        AND ($min_price = 0 OR last_close >= $min_price) AND bars >= $min_bars
         ORDER BY {column} {"DESC" if is_falling else "ASC"} NULLS LAST, symbol
         LIMIT $limit OFFSET $after""",
         {**bound, **{n: wanted[n] for n in floors}, "limit": limit, "after": wanted["after"]},
