@@ -197,9 +197,8 @@ def tell_rounded(connection: duckdb.DuckDBPyConnection) -> None:
             "SELECT symbol, timestamp, volume FROM raw WHERE place = ?", [place]
         ).fetchall()[0]
         log.warning(
-            "transform: %s volumes with a fraction are kept rounded to whole numbers, as %s of"
-            " %s %s",
-            f"{count:,}",
+            "transform: %s with a fraction kept rounded to whole numbers, as %s of %s %s",
+            "1 volume" if count == 1 else f"{count:,} volumes",
             volume,
             symbol,
             day,

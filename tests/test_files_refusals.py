@@ -293,7 +293,7 @@ def test_check_tells_of_every_file_and_writes_nothing(
     assert call_stage(run_all, "--source", "files", "--path", inbox, "--check") == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(
-        "daily_KO.csv: KO: 1 bars 2022-04-25 to 2022-04-26; symbol KO from the name"
+        "daily_KO.csv: KO: 1 bar 2022-04-25 to 2022-04-26; symbol KO from the name"
     )
     assert "1 rejected: unreadable number; as daily_KO.csv:3: KO,2022-04-26,10,12,9,x,500" in first
     assert second.startswith("prices.csv: prices.csv names no symbol")

@@ -227,7 +227,7 @@ def test_a_volume_with_a_fraction_is_kept_rounded_and_told(
 ) -> None:
     texts = ["10.6", "0.000000000001", "9007199254740993.5", "4294967295.000001", "7"]
     assert judge_volumes(data_dir, texts) == [11, 0, 9007199254740994, 4294967295, 7]
-    assert "4 volumes with a fraction are kept rounded" in capsys.readouterr().err
+    assert "4 volumes with a fraction kept rounded" in capsys.readouterr().err
 
 
 def test_two_different_bars_of_one_answer_and_day_are_both_rejected_and_shown(

@@ -59,8 +59,10 @@ class Entry:
             f" and {len(self.symbols) - FEW} more" if self.symbols[FEW:] else ""
         )
         rejected = sum(self.rejected.values())
-        span = f" {self.first} to {self.last}" * bool(self.rows)
-        parts = [f"{self.rows - rejected:,} bars{span}"] * bool(self.rows or not self.actions)
+        span = f" {self.first} to {self.last}" * bool(self.first)
+        parts = [f"{say_count(self.rows - rejected, 'bar')}{span}"] * bool(
+            self.rows or not self.actions
+        )
         parts += [f"{self.actions} splits and dividends"] * bool(self.actions)
         parts += self.read_as
         parts += [f"{count:,} rejected: {reason}" for reason, count in self.rejected.items()]
@@ -73,6 +75,10 @@ class Entry:
         if any("unrecorded split" in doubt for doubt in self.doubts):
             doubts.append(BASIS)
         return f"{self.describe()}{'; doubtful: ' * bool(doubts)}{'; '.join(doubts)}"
+
+
+def say_count(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 def as_day(text: str) -> str:
