@@ -23,6 +23,7 @@ COVERAGE_COUNTS = {
     "bars": "Bars",
     "sessions_expected": "Sessions expected",
     "sessions_present": "Sessions present",
+    "bars_outside_sessions": "Bars outside sessions",
     "gaps": "Gaps",
     "notes": "Notes",
     "provisional": "Provisional",

@@ -12,7 +12,7 @@ import duckdb
 
 from etl import digests, sessions
 from etl.digests import BAR_DIGEST
-from etl.exchanges import find_exchange
+from etl.exchanges import find_exchange, resolve_name
 from etl.neighbourhood import NOT_FINAL, retire_notes
 from etl.schema import SCHEMA_VERSION
 
@@ -127,6 +127,22 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
         end = sessions.read_calendar(name).sessions[-1]
         if last > end + timedelta(days=3):  # a calendar's last days may be no sessions
             log.warning("load: sessions of %s are not known after %s: none is missed", name, end)
+
+
+def write_calendars(connection: duckdb.DuckDBPyConnection) -> None:
+    """From when to when the calendars know sessions: those of this load, and those not written."""
+    found = connection.execute(
+        """SELECT DISTINCT exchange FROM symbol_exchanges
+        UNION SELECT exchange FROM next.instruments ANTI JOIN next.calendars USING (exchange)"""
+    ).fetchall()
+    names = sorted(name for (name,) in found if name and resolve_name(name) == name)
+    spans = [sessions.read_calendar(name).sessions for name in names]
+    connection.execute("DELETE FROM next.calendars WHERE exchange IN (SELECT unnest(?))", [names])
+    connection.execute(
+        """INSERT INTO next.calendars
+        SELECT unnest($names), unnest($firsts)::DATE, unnest($lasts)::DATE""",
+        {"names": names, "firsts": [s[0] for s in spans], "lasts": [s[-1] for s in spans]},
+    )
 
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:

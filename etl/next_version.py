@@ -74,6 +74,7 @@ def publish_next(
             record["symbols"].setdefault(symbol, {})
         history.mend_known(connection, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
+    derived.write_calendars(connection)
     if is_touched:
         derived.drop_contradicted(connection)
     bars = store.bars + record["inserted"]

@@ -177,6 +177,15 @@ CREATE TABLE gaps (
     cause VARCHAR
 )"""
 
+# The first and last session that each calendar knew when it was last asked: on days before and
+# after no session is expected, and no bar lies outside sessions.
+CALENDARS_TABLE = """
+CREATE TABLE calendars (
+    exchange VARCHAR,
+    first DATE,
+    last DATE
+)"""
+
 # The old values of every bar that changed, and from when to when they were what was known.
 REVISIONS_TABLE = """
 CREATE TABLE ohlcv_revisions (
@@ -240,6 +249,7 @@ TABLES = {
     "bar_notes": NOTES_TABLE,
     "bar_note_revisions": NOTE_REVISIONS_TABLE,
     "gaps": GAPS_TABLE,
+    "calendars": CALENDARS_TABLE,
     "ohlcv_revisions": REVISIONS_TABLE,
     "etl_runs": RUNS_TABLE,
     "etl_run_symbols": RUN_SYMBOLS_TABLE,

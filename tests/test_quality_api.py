@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import duckdb
 import httpx
 import pytest
 from pydantic import BaseModel
 
 from api import models
+from api.models.quality import Sessions
 from api.queries.runs import hide_folders
 from etl import load, transform
 from etl.__main__ import main as run_etl
@@ -221,11 +223,16 @@ def test_coverage_accounts_for_every_session(client: httpx.Client) -> None:
     assert read_json(client, f"{IBM}/coverage") == {
         "symbol": "IBM",
         "exchange": "XNYS",
+        "calendar": "XNYS",
+        "sessions_known_from": None,
+        "sessions_known_to": None,
         "first": "2020-04-30",
         "last": "2020-05-11",
         "bars": 6,
         "sessions_expected": 8,
         "sessions_present": 6,
+        "bars_outside_sessions": 0,
+        "bars_of_unknown_days": 0,
         "gaps": [
             {"session": "2020-05-05", "cause": "rejected"},
             {"session": "2020-05-06", "cause": "not delivered"},
@@ -271,6 +278,7 @@ def test_the_sample_lacks_no_session(sample_dir: Path) -> None:
 def test_a_bar_on_no_session_is_not_counted_as_one(busy: httpx.Client) -> None:
     coverage = read_json(busy, "/instruments/A/coverage")
     assert (coverage["bars"], coverage["sessions_present"]) == (6, 5)
+    assert coverage["bars_outside_sessions"] == 1
     assert (coverage["sessions_expected"], coverage["gaps"]) == (5, [])
     assert coverage["notes"] == {"outside sessions": 1, "zero volume": 6}
 
@@ -287,7 +295,7 @@ def test_a_session_that_the_vendor_has_not_yet_published_is_a_gap(data_dir: Path
 def test_coverage_of_all_counts_what_the_coverage_of_each_lists(
     client: httpx.Client, busy: httpx.Client
 ) -> None:
-    same = ("symbol", "exchange", "first", "last", "bars", "sessions_expected", "sessions_present")
+    same = set(Sessions.model_fields)
     for served, symbols in ((client, ["IBM"]), (busy, ["A", "B"])):
         rows = read_json(served, "/coverage")["data"]
         assert [row["symbol"] for row in rows] == symbols
@@ -299,6 +307,29 @@ def test_coverage_of_all_counts_what_the_coverage_of_each_lists(
             assert row["notes"] == sum(one["notes"].values())
             assert row["provisional"] == len(one["provisional"])
             assert row["revisions"] == read_json(served, f"{url}/revisions")["count"] > 0
+
+
+def test_coverage_says_where_sessions_are_not_known(data_dir: Path) -> None:
+    ahead = [("600000.SS", day, 5.0) for day in ("2020-01-02", "2020-01-03")]
+    early = [("7203.T", day, 5.0) for day in ("1996-12-27", "1997-01-06", "1997-01-07")]
+    load_bars(data_dir, [*ahead, *early, ("^GSPC", "2020-01-04", 5.0)])
+    with duckdb.connect(str(data_dir / "market_data.duckdb")) as store:
+        assert store.execute("SELECT exchange FROM calendars ORDER BY ALL").fetchall() == [
+            ("XSHG",),
+            ("XTKS",),
+        ]
+        # the installed calendar's end is in the future: one that ended a day earlier
+        store.execute("UPDATE calendars SET last = '2020-01-02' WHERE exchange = 'XSHG'")
+    names = ("sessions_known_from", "sessions_known_to", "sessions_expected", "sessions_present")
+    with serve(data_dir) as client:
+        rows = {row["symbol"]: row for row in read_json(client, "/coverage")["data"]}
+    found = {
+        symbol: (*(row[name] for name in names), row["bars_of_unknown_days"])
+        for symbol, row in rows.items()
+    }
+    assert found["600000.SS"] == (None, "2020-01-02", 1, 1, 1)
+    assert found["7203.T"] == ("1997-01-06", None, 2, 2, 1)
+    assert found["^GSPC"] == (None, None, None, None, 1)
 
 
 def test_a_run_says_for_which_reasons_rows_were_rejected(client: httpx.Client) -> None:

@@ -105,15 +105,20 @@ function describeCoverage(row) {
   const counts = ["gaps", "notes", "provisional", "revisions"].map((name) => make("span", { class: row[name] ? "some" : "none" }, writeCount(row[name])));
   return [
     make("button", { type: "button", class: "link", onclick: show, title: `Show ${row.symbol}` }, row.symbol),
-    calendar ?? "not known",
+    calendar ? tellEnd(calendar, row.sessions_known_to) : "not known",
     row.first,
     row.last,
     writeCount(row.bars),
     calendar ? writeCount(row.sessions_expected) : "–",
-    calendar ? make("span", { class: "meter" }, meter, writePart(part)) : "–",
+    calendar ? make("span", { class: "meter" }, meter, writePart(part) + tellOutside(row.bars_outside_sessions)) : "–",
     ...counts,
   ];
 }
+
+const tellEnd = (calendar, end) => (end ? `${calendar}, known to ${end}` : calendar);
+
+/** Bars on days that are no session are none of the sessions that have a bar. */
+const tellOutside = (count) => (count ? ` + ${writeCount(count)} outside` : "");
 
 /** 100 % only where nothing is missing. */
 function writePart(part) {

@@ -13,16 +13,30 @@ class Gap(BaseModel):
     cause: Literal["rejected", "not delivered", "not yet published"]
 
 
-class Coverage(BaseModel):
+class Sessions(BaseModel):
     symbol: str
-    exchange: str | None = Field(
-        description="The calendar whose sessions are expected; null: not known."
+    exchange: str | None = Field(description="As `calendar`.")
+    calendar: str | None = Field(
+        description="The calendar (MIC, 24/7 or 24/5) whose sessions are expected; null: not known."
+    )
+    sessions_known_from: str | None = Field(
+        description="The first session that the calendar knows, where bars lie before; else null."
+    )
+    sessions_known_to: str | None = Field(
+        description="The last session that the calendar knows, where bars lie after; else null."
     )
     first: str
     last: str
-    bars: int
-    sessions_expected: int = Field(description="Sessions of the exchange: present and gaps.")
-    sessions_present: int = Field(description="Bars that lie on a session.")
+    bars: int = Field(description="Those on sessions, outside sessions and of unknown days.")
+    sessions_expected: int | None = Field(
+        description="Sessions of the calendar: present and gaps; null: not known."
+    )
+    sessions_present: int | None = Field(description="Sessions that have a bar; null: not known.")
+    bars_outside_sessions: int = Field(description="Bars on days that are no session.")
+    bars_of_unknown_days: int = Field(description="Bars on days that the calendar does not know.")
+
+
+class Coverage(Sessions):
     gaps: list[Gap]
     notes: dict[str, int] = Field(description="Reason → bars that have such a note.")
     provisional: list[str] = Field(description="Bars fetched before their session had closed.")
@@ -31,18 +45,9 @@ class Coverage(BaseModel):
     )
 
 
-class CoverageRow(BaseModel):
+class CoverageRow(Sessions):
     """Coverage in counts; /instruments/{symbol}/coverage has the days and reasons."""
 
-    symbol: str
-    exchange: str | None = Field(
-        description="The calendar whose sessions are expected; null: not known."
-    )
-    first: str
-    last: str
-    bars: int
-    sessions_expected: int = Field(description="Sessions of the exchange: present and gaps.")
-    sessions_present: int = Field(description="Bars that lie on a session.")
     gaps: int = Field(description="Sessions without a bar.")
     notes: int
     provisional: int = Field(description="Bars fetched before their session had closed.")

@@ -69,10 +69,54 @@ def read_actions(
     )
 
 
+# Sessions of the instruments of `page`: null where the calendar is not known; bars on days of which
+# it says nothing, and those on days that are no session, are counted apart.
+COUNTED = f"""
+ends AS (
+    SELECT symbol, c.first AS known_from, c.last AS known_to
+    FROM page p JOIN market.calendars c USING (exchange)
+    WHERE p.first < c.first OR p.last > c.last),
+unknown AS (
+    SELECT symbol, count(*) AS bars_of_unknown_days
+    FROM market.ohlcv_data b JOIN ends USING (symbol)
+    WHERE b.timestamp < known_from OR b.timestamp > known_to GROUP BY symbol),
+missing AS (
+    SELECT symbol, count(*) AS gaps FROM market.gaps SEMI JOIN page USING (symbol) GROUP BY symbol),
+noted AS (
+    SELECT symbol, count(*) AS notes, count(*) FILTER (reason = 'provisional') AS provisional,
+           count(*) FILTER (reason = 'outside sessions') AS bars_outside_sessions
+    FROM market.bar_notes SEMI JOIN page USING (symbol) GROUP BY symbol),
+counted AS (
+    SELECT symbol, exchange, exchange AS calendar, {DAY.format("page.first")} AS first,
+           {DAY.format("page.last")} AS last, bars,
+           {DAY.format("CASE WHEN page.first < known_from THEN known_from END")}
+               AS sessions_known_from,
+           {DAY.format("CASE WHEN page.last > known_to THEN known_to END")} AS sessions_known_to,
+           coalesce(gaps, 0) AS gaps, coalesce(notes, 0) AS notes,
+           coalesce(provisional, 0) AS provisional,
+           coalesce(bars_outside_sessions, 0) AS bars_outside_sessions,
+           CASE WHEN exchange IS NULL THEN bars ELSE coalesce(bars_of_unknown_days, 0) END
+               AS bars_of_unknown_days,
+           CASE WHEN exchange IS NOT NULL
+                THEN bars - coalesce(bars_outside_sessions, 0) - coalesce(bars_of_unknown_days, 0)
+                END AS sessions_present,
+           sessions_present + coalesce(gaps, 0) AS sessions_expected
+    FROM page LEFT JOIN ends USING (symbol) LEFT JOIN unknown USING (symbol)
+    LEFT JOIN missing USING (symbol) LEFT JOIN noted USING (symbol))"""
+SESSIONS = """symbol, exchange, calendar, sessions_known_from, sessions_known_to, first, last, bars,
+sessions_expected, sessions_present, bars_outside_sessions, bars_of_unknown_days"""
+
+
 def read_coverage(cursor: Cursor, symbol: str) -> dict[str, Any]:
     """Sessions expected and present, gaps with cause, notes by reason, provisional days."""
-    instrument = read_instrument(cursor, symbol)
-    key = [instrument["symbol"]]
+    key = [read_instrument(cursor, symbol)["symbol"]]
+    counted = read_rows(
+        cursor,
+        f"""WITH page AS (
+            SELECT symbol, exchange, first, last, bars FROM market.instruments WHERE symbol = ?),
+        {COUNTED} SELECT {SESSIONS} FROM counted""",
+        key,
+    )
     gaps = read_rows(
         cursor,
         f"SELECT {DAY.format('session')} AS session, cause FROM market.gaps WHERE symbol = ?"
@@ -91,14 +135,10 @@ def read_coverage(cursor: Cursor, symbol: str) -> dict[str, Any]:
         " WHERE symbol = ? AND reason = 'provisional' ORDER BY bar_notes.timestamp",
         key,
     )
-    by_reason = {note["reason"]: note["bars"] for note in notes}
-    present = instrument["bars"] - by_reason.get("outside sessions", 0)
     return {
-        **{name: instrument[name] for name in ("symbol", "exchange", "first", "last", "bars")},
-        "sessions_expected": present + len(gaps),
-        "sessions_present": present,
+        **counted[0],
         "gaps": gaps,
-        "notes": by_reason,
+        "notes": {note["reason"]: note["bars"] for note in notes},
         "provisional": [row["day"] for row in provisional],
     }
 
@@ -107,28 +147,15 @@ def read_coverages(cursor: Cursor, q: str, after: str, limit: int) -> Rows:
     """Coverage of the instruments that `read_instruments` gives, one row each, in counts."""
     return read_rows(
         cursor,
-        """WITH page AS (
+        f"""WITH page AS (
             SELECT symbol, exchange, first, last, bars FROM market.instruments
             WHERE contains(symbol, ?) AND symbol > ? ORDER BY symbol LIMIT ?),
-        gaps AS (
-            SELECT symbol, count(*) AS gaps FROM market.gaps SEMI JOIN page USING (symbol)
-            GROUP BY symbol),
-        notes AS (
-            SELECT symbol, count(*) AS notes,
-                   count(*) FILTER (reason = 'provisional') AS provisional,
-                   count(*) FILTER (reason = 'outside sessions') AS outside
-            FROM market.bar_notes SEMI JOIN page USING (symbol) GROUP BY symbol),
-        revisions AS (
+        revised AS (
             SELECT symbol, count(*) AS revisions FROM market.ohlcv_revisions
-            SEMI JOIN page USING (symbol) GROUP BY symbol)
-        SELECT symbol, exchange, strftime(first, '%Y-%m-%d') AS first,
-               strftime(last, '%Y-%m-%d') AS last, bars,
-               bars - coalesce(outside, 0) + coalesce(gaps, 0) AS sessions_expected,
-               bars - coalesce(outside, 0) AS sessions_present,
-               coalesce(gaps, 0) AS gaps, coalesce(notes, 0) AS notes,
-               coalesce(provisional, 0) AS provisional, coalesce(revisions, 0) AS revisions
-        FROM page LEFT JOIN gaps USING (symbol) LEFT JOIN notes USING (symbol)
-        LEFT JOIN revisions USING (symbol) ORDER BY symbol""",
+            SEMI JOIN page USING (symbol) GROUP BY symbol),
+        {COUNTED}
+        SELECT {SESSIONS}, gaps, notes, provisional, coalesce(revisions, 0) AS revisions
+        FROM counted LEFT JOIN revised USING (symbol) ORDER BY symbol""",
         [q.strip().upper(), after.strip().upper(), limit],
     )
 
