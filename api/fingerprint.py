@@ -35,6 +35,8 @@ NOT_SHAPING = frozenset(
             "allowed_hosts",
             "head_timeout",
             "client_connections",
+            "root_path",  # in the key itself
+            "trusted_proxies",
         ),
     }
 )

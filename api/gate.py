@@ -4,8 +4,9 @@ Here too are the headers that keep a browser from making more of an answer than 
 """
 
 import ipaddress
+import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fastapi import Response
@@ -20,7 +21,7 @@ MOST_HEADER_BYTES = 8 * 1024  # of all headers, as they are sent
 READ = frozenset(
     (
         *(b"host", b"accept", b"accept-encoding", b"range", b"if-range"),
-        *(b"if-match", b"if-none-match"),
+        *(b"if-match", b"if-none-match", b"x-forwarded-prefix"),
     )
 )
 SECURITY: RawHeaders = [
@@ -29,8 +30,10 @@ SECURITY: RawHeaders = [
     (b"referrer-policy", b"no-referrer"),
 ]
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+PREFIX = re.compile(r"(?:/[\w.~-]{1,64}){1,8}", re.ASCII)
 EVERY_ADDRESS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 (only compared with)
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Head = dict[bytes, bytes]  # the headers of READ that were sent, each as one value
 
 
@@ -111,6 +114,33 @@ def check_head(head: Head, size: int, hosts: Hosts) -> Response | None:
         )
         return refuse(421, detail)
     return None
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """What stands in front of this service.
+
+    root: the path below which it is published, "" for none; networks: those who may name another.
+    """
+
+    root: str
+    networks: tuple[Network, ...] = ()
+
+    def find_root(self, client: Sequence[object] | None, head: Head) -> str:
+        """The path below which this request was sent: of who is not trusted none is taken."""
+        given = head.get(b"x-forwarded-prefix")
+        if given is None or not self.networks or not self.trust(client):
+            return self.root
+        prefix = given.decode("latin-1").strip().rstrip("/")
+        return prefix if not prefix or PREFIX.fullmatch(prefix) else self.root
+
+    def trust(self, client: Sequence[object] | None) -> bool:
+        try:
+            address = ipaddress.ip_address(str(client[0]) if client else "")
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)  # IPv4 on a socket of IPv6
+        return any((mapped or address) in network for network in self.networks)
 
 
 def refuse(status: int, detail: str) -> Response:

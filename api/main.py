@@ -14,7 +14,7 @@ from api.cache import VERSION, AnswerCache
 from api.database import Database
 from api.errors import install_handlers
 from api.fingerprint import build_fingerprint
-from api.gate import Cors, Hosts, build_hosts, check_head, read_head
+from api.gate import Cors, Hosts, Proxies, build_hosts, check_head, read_head
 from api.holdings import Holdings
 from api.memory import Memory, MemoryBackend
 from api.passing import Passing
@@ -58,6 +58,7 @@ class Service(FastAPI):
 
     front: ASGIApp
     hosts: Hosts
+    proxies: Proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -66,6 +67,8 @@ class Service(FastAPI):
             if refusal is not None:
                 return await refusal(scope, receive, send)
             scope.setdefault("state", {})["head"] = head
+            if root := self.proxies.find_root(scope.get("client"), head):
+                scope["root_path"] = root
             send = cut_range(scope, send, head)
         return await self.front(scope, receive, send)
 
@@ -84,10 +87,13 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": "."}],  # beside this file, whatever prefix a proxy puts in front
+        root_path_in_servers=False,
         generate_unique_id_function=lambda route: route.name,  # what a generated client calls it
         dependencies=[Depends(refuse_repeated)],
     )
     app.hosts = build_hosts(settings.api_host, settings.allowed_hosts)
+    app.proxies = Proxies(settings.root_path, settings.trusted_proxies)
     app.state.settings = settings
     app.state.connections = build_connections(settings.client_connections)
     app.state.database = Database(
@@ -149,6 +155,7 @@ def main() -> int:
         log_level=settings.log_level.lower(),
         access_log=settings.access_log,
         server_header=False,
+        proxy_headers=False,  # a client is who connects: X-Forwarded-For can be made up
         ws="none",
         http=Protocol,
     )

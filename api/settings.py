@@ -1,5 +1,7 @@
 """Every setting of the API, declared once; the only place where api knows of etl."""
 
+import ipaddress
+import re
 from dataclasses import dataclass
 
 from etl.settings import (
@@ -31,6 +33,21 @@ def to_hosts(text: str) -> tuple[str, ...]:
         if host != "*" and any(mark in host.removeprefix("*.") for mark in "/ @*"):
             raise ValueError("host names like data.example.com parted by commas, or *")
     return tuple(host.strip("[]") for host in hosts)
+
+
+def to_root_path(text: str) -> str:
+    path = text.strip().rstrip("/")
+    if path and not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
+        raise ValueError("a path like /market")
+    return path
+
+
+def to_networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    parts = (part.strip() for part in text.split(","))
+    try:
+        return tuple(ipaddress.ip_network(part) for part in parts if part)
+    except ValueError:
+        raise ValueError("addresses or networks like 127.0.0.1, 10.0.0.0/8") from None
 
 
 @dataclass(frozen=True)
@@ -72,5 +89,14 @@ class ApiSettings(Shared):
         "",
         "names to answer to, parted by commas, beside loopback and API_HOST; * = all",
         to_hosts,
+    )
+    root_path: str = declare(
+        "ROOT_PATH", "", "path below which a proxy publishes the service, as /market", to_root_path
+    )
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = declare(
+        "TRUSTED_PROXIES",
+        "",
+        "addresses or networks of proxies whose X-Forwarded-Prefix is taken; empty = none",
+        to_networks,
     )
     access_log: bool = declare("ACCESS_LOG", "off", "log each request: on or off", to_flag)

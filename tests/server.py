@@ -66,7 +66,14 @@ def serve(data_dir: Path, **settings: object) -> Iterator[httpx.Client]:
 @contextmanager
 def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
     server = uvicorn.Server(
-        uvicorn.Config(app, ws="none", http=Protocol, log_config=None, server_header=False)
+        uvicorn.Config(
+            app,
+            ws="none",
+            http=Protocol,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+        )
     )
     with socket.socket() as listener:
         listener.bind((HOST, 0))
