@@ -53,7 +53,7 @@ def stored(sample_dir: Path) -> Stored:
         connection.execute(f"ATTACH '{sample_dir}/market_data.duckdb' AS market (READ_ONLY)")
         for symbol in ("AAPL", "FB", "GOOG", "IBM", "MSFT"):
             bars = queries.read_series(connection, symbol, "raw")
-            splits, dividends = queries.read_adjusting(connection, symbol)
+            splits, dividends = queries.read_adjusting(connection, [symbol])[0]
             series[symbol] = adjust(bars, splits, "split", dividends=dividends)
     return series
 

@@ -16,7 +16,7 @@ import pytest
 
 from api import queries
 from api.database import open_snapshot
-from api.holdings import derive_series, read_holding
+from api.holdings import derive_series, read_holdings
 from etl import stage, verify
 from etl.extract import fetch_all
 from etl.load import load
@@ -140,12 +140,12 @@ def read_as_of(data_dir: Path, instants: Sequence[datetime]) -> dict[Any, Any]:
     found = {}
     for symbol in catalog:
         for at in instants:
-            held = read_holding(cursor, symbol, catalog, at)
+            held = read_holdings(cursor, [symbol], catalog, at)[0]
             for adjustment in ("raw", "split", "all"):
                 series = derive_series(held, adjustment)
                 closes = list(zip(series.days.tolist(), series.close.tolist(), strict=True))
                 found[symbol, at, adjustment] = closes
-            found[symbol, at] = sorted(queries.read_noted_days(cursor, symbol, at).tolist())
+            found[symbol, at] = sorted(queries.read_noted_days(cursor, [symbol], at)[0].tolist())
     return found
 
 

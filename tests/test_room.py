@@ -2,16 +2,21 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from api import holdings
 from api import room as rooms
+from api.database import Database
 from api.errors import Busy
 from api.main import create_app
 from api.once import Flight, Once
 from api.room import SMALL, Hold, Room
 from tests.server import connect_async, make_settings, serve, serve_app, wait_until
+from tests.stores import load_answer, store_of, write_store
 
 MB = 2**20
 
@@ -127,15 +132,87 @@ def test_wide_answers_are_made_one_after_the_other_where_there_is_room_for_one(
     assert most == room.size
 
 
-def test_a_hundred_symbols_as_they_were_known_come_at_the_default_settings(
-    sample_dir: Path,
+NAMES = [f"S{n:02}" for n in range(100)]
+OLDEST = "2024-02-01T00:00:00"
+SQL_PAST = (
+    """INSERT INTO corporate_actions SELECT symbol, '2024-01-10', 'split', 2, NULL, 'files',
+        '2024-02-02', '2024-02-02' FROM instruments WHERE symbol < 'S50'""",
+    """INSERT INTO corporate_action_revisions SELECT symbol, '2024-01-11', 'dividend', NULL, 0.5,
+        'files', '2024-02-01', '2024-02-03', 'a run' FROM instruments WHERE symbol > 'S40'""",
+    """INSERT INTO bar_notes SELECT symbol, '2024-01-09', 'a reason', '', 'a run', '2024-02-02'
+        FROM instruments WHERE symbol LIKE '%3'""",
+    """INSERT INTO bar_note_revisions SELECT symbol, '2024-01-12', 'a reason', '', '2024-02-01',
+        '2024-02-03', 'a run' FROM instruments WHERE symbol LIKE '%4'""",
+)
+
+
+@pytest.fixture(scope="module")
+def hundred_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hundred symbols with a past: later bars, other values, actions and notes since then."""
+    data_dir = tmp_path_factory.mktemp("hundred") / "data"
+    days = [f"2024-01-{day:02}" for day in (8, 9, 10, 11, 12)]
+    first = [(name, day, 20 + n / 7, n or None) for n, name in enumerate(NAMES) for day in days]
+    load_answer(data_dir, OLDEST, *first)
+    changed = [(name, days[2], 31 + n / 7, 5) for n, name in enumerate(NAMES) if n % 3 == 0]
+    added = [(name, "2024-01-16", 21.5, None) for n, name in enumerate(NAMES) if n % 2]
+    load_answer(data_dir, "2024-02-03T00:00:00", *changed, *added)
+    write_store(store_of(data_dir), *SQL_PAST)
+    return data_dir
+
+
+def ask_questions(client: httpx.Client, app: FastAPI, url: str) -> tuple[int, list[str]]:
+    """How often the database was asked for the answer, and its lines."""
+    asked: list[object] = []
+    database: Database = app.state.database
+    ask = database.ask
+
+    async def watch(*args: Any, **options: Any) -> Any:
+        asked.append(args)
+        return await ask(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "ask", watch)
+        answer = client.get(url)
+    assert answer.status_code == 200, answer.text
+    return len(asked), answer.text.splitlines()
+
+
+@pytest.mark.parametrize(
+    "instant",
+    ["", *(f"&as_of={at}Z" for at in (OLDEST, "2024-02-02T12:00:00"))],
+)
+def test_a_hundred_symbols_are_one_question_and_each_answers_as_it_does_alone(
+    hundred_dir: Path, instant: str
 ) -> None:
-    with serve(sample_dir, QUERY_TIMEOUT="1") as client:
-        names = ",".join(("AAPL", "FB", "GOOG", "IBM", "MSFT"))
-        answer = client.get(f"/ohlcv?symbols={names}&as_of=2030-01-01T00:00:00Z&limit=20000")
-        assert answer.status_code == 200
-        plain = client.get(f"/ohlcv?symbols={names}&limit=20000")
-        assert answer.json()["data"] == plain.json()["data"]
+    app = create_app(make_settings(hundred_dir))
+    shuffled = NAMES[1::2] + NAMES[::2]
+    view = f"adjustment=all&quality=strict&format=csv{instant}"
+    fields = "fields=symbol,open,high,low,close,volume"
+    with serve_app(app) as client:
+        assert client.get("/ohlcv?symbols=S01").status_code == 200  # reads what symbols there are
+        asked, lines = ask_questions(client, app, f"/ohlcv?symbols={','.join(shuffled)}&{view}")
+        assert asked == 2  # bars with their actions, and notes
+    by_symbol = {name: [x for x in lines if x.split(",")[1] == name] for name in shuffled}
+    assert lines[1:] == [line for some in by_symbol.values() for line in some]
+    with serve(hundred_dir) as client:
+        for name in shuffled[::5]:
+            alone = client.get(f"/instruments/{name}/ohlcv?{view}&{fields}")
+            assert alone.text.splitlines()[1:] == by_symbol[name]
+    assert all(by_symbol.values())
+
+
+def test_symbols_of_very_many_bars_are_asked_for_some_at_a_time(
+    hundred_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(make_settings(hundred_dir))
+    url = f"/ohlcv?symbols={','.join(NAMES)}&as_of={OLDEST}Z&format=csv&limit="
+    with serve_app(app) as client:
+        assert client.get("/ohlcv?symbols=S01").status_code == 200
+        once, lines = ask_questions(client, app, f"{url}1000")
+        monkeypatch.setattr(holdings, "READ_AT_ONCE", 110)  # 5 or 6 bars a symbol, 550 in all
+        some, again = ask_questions(client, app, f"{url}1001")
+    assert (once, some) == (1, 5)
+    assert lines == again
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 Tables are named in full (market.…): a cursor does not inherit USE.
 """
 
-from api.queries.bars import read_adjusting, read_noted_days, read_series, read_series_as_of
+from api.queries.bars import Actions, read_adjusting, read_many_series, read_noted_days, read_series
 from api.queries.charting import read_exchanges, read_listing, search_listings
 from api.queries.instruments import (
     Catalog,
+    Entry,
     build_unknown,
     read_catalog,
     read_instrument,
@@ -26,8 +27,10 @@ from api.queries.runs import read_run, read_run_ids, read_run_symbols, read_runs
 from api.queries.screening import screen
 
 __all__ = [
+    "Actions",
     "Catalog",
     "Cursor",
+    "Entry",
     "Rows",
     "build_unknown",
     "count_gaps",
@@ -40,6 +43,7 @@ __all__ = [
     "read_instrument",
     "read_instruments",
     "read_listing",
+    "read_many_series",
     "read_noted_days",
     "read_notes",
     "read_revisions",
@@ -48,7 +52,6 @@ __all__ = [
     "read_run_symbols",
     "read_runs",
     "read_series",
-    "read_series_as_of",
     "read_totals",
     "screen",
     "search_listings",

@@ -3,7 +3,6 @@
 from datetime import date, datetime
 from typing import Any
 
-from api.queries.bars import name_instant
 from api.queries.instruments import read_instrument
 from api.queries.rows import DAY, EXACT_INSTANT, Cursor, Rows, read_rows
 
@@ -65,7 +64,7 @@ def read_actions(
         WHERE symbol = $symbol {then}
         ORDER BY actions.ex_date, kind, actions.known_from, actions.known_to
         LIMIT $limit OFFSET $after""",
-        {**name_instant(symbol, as_of), "after": after, "limit": limit},
+        {"symbol": symbol, "after": after, "limit": limit, **({"as_of": as_of} if as_of else {})},
     )
 
 

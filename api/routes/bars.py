@@ -12,7 +12,7 @@ from fastapi import Query as InQuery
 from api import docs, queries
 from api.errors import Problem
 from api.formats import JSON, Format, Page, build_headers, choose_format, encode_header, encode_json
-from api.holdings import Holding, derive_series, read_holding
+from api.holdings import Holding, derive_series
 from api.models import BarsPage, BarsQuery, HistoryQuery, PageQuery, Symbol
 from api.room import ROW_BYTES
 from api.routes import Store, StoreOf, check_range, move_on
@@ -41,7 +41,7 @@ async def read_ohlcv(
     held = await take_as_of(store, symbol, query.as_of)
     series = derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
     series = slice_days(series, query.start, query.end)
-    kept = await leave_out_noted(store, series, query.as_of) if is_strict(query) else series
+    kept = (await leave_out_noted(store, [series], query.as_of))[0] if is_strict(query) else series
     rest = pass_over(kept, query.after, query.order)
     part, following = cut_page(rest, limit, query.order)
     if following is not None:
@@ -148,18 +148,18 @@ async def take_as_of(store: Store, symbol: str, as_of: datetime | None) -> Holdi
     """The holding as it is, or as it was known: without later bars, values and actions."""
     if as_of is None:
         return await store.take(symbol)
-    snapshot = store.require_snapshot()
-
-    def question(cursor: queries.Cursor) -> Holding:
-        catalog = store.holdings.read_catalog(snapshot, cursor)
-        return read_holding(cursor, symbol.strip().upper(), catalog, as_of)
-
-    return await store.database.ask(snapshot, question)
+    return (await store.holdings.take_many(store.snapshot, [symbol], as_of))[0]
 
 
-async def leave_out_noted(store: Store, series: Series, as_of: datetime | None) -> Series:
-    noted = await store.ask(lambda c: queries.read_noted_days(c, series.symbol, as_of))
-    return keep_bars(series, ~np.isin(series.days, noted))
+async def leave_out_noted(
+    store: Store, parts: Sequence[Series], as_of: datetime | None
+) -> list[Series]:
+    symbols = [part.symbol for part in parts]
+    noted = await store.ask(
+        lambda cursor: queries.read_noted_days(cursor, symbols, as_of), is_wide=len(symbols) > 1
+    )
+    pairs = zip(parts, noted, strict=True)
+    return [keep_bars(part, ~np.isin(part.days, days)) for part, days in pairs]
 
 
 def read_format(request: Request, name: str | None) -> Format:

@@ -1,6 +1,5 @@
 """Several symbols at once: /ohlcv, /ohlcv/latest, /statistics/…, /screen."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
@@ -73,8 +72,7 @@ async def read_many(
     known, unknown = await part_known(store, query.symbols, must_know(query.unknown, chosen))
     found = await store.take_many(known, query.as_of)
     whole = await store.holdings.compute(lambda: derive_parts(found, query))
-    strict = (leave_out_noted(store, part, query.as_of) for part in whole)
-    parts = await asyncio.gather(*strict) if is_strict(query) else whole
+    parts = await leave_out_noted(store, whole, query.as_of) if is_strict(query) else whole
     left_out = sum(map(len, whole)) - sum(map(len, parts))
     if query.order == "desc":
         parts = [reverse_bars(part) for part in parts]
