@@ -24,6 +24,7 @@ COVERAGE_COUNTS = {
     "sessions_expected": "Sessions expected",
     "sessions_present": "Sessions present",
     "bars_outside_sessions": "Bars outside sessions",
+    "bars_of_unknown_days": "Bars of unknown days",
     "gaps": "Gaps",
     "notes": "Notes",
     "provisional": "Provisional",
@@ -131,6 +132,9 @@ def build_widgets(symbol: str | None) -> dict[str, Row]:
             "data": build_table(
                 build_column("symbol", "Symbol", "text", pinned="left"),
                 build_column("exchange", "Exchange", "text"),
+                build_column("calendar", "Calendar", "text"),
+                build_column("sessions_known_from", "Sessions known from", "dateString"),
+                build_column("sessions_known_to", "Sessions known to", "dateString"),
                 build_column("first", "First", "dateString"),
                 build_column("last", "Last", "dateString"),
                 *(build_column(n, h, formatterFn="int") for n, h in COVERAGE_COUNTS.items()),

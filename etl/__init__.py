@@ -23,5 +23,6 @@ stage      what every stage does around its work: lock, log, run record, publica
 extract    renames, never judges
 transform  judges, never fetches or stores
 load       stores, never judges; next_version: builds what it publishes
+reevaluation  gaps and notes of symbols whose calendar changed, anew
 report     one page of the last run and the store, out of findings (SQL), heatmap and moves
 """

@@ -1,8 +1,10 @@
 """The three stages in order, under one lock and as one run: what `make etl` does."""
 
 import argparse
+import logging
 
 from etl import publish, stage
+from etl.exchanges import find_exchange
 from etl.extract import add_options as add_extract_options
 from etl.extract import extract
 from etl.load import load
@@ -10,6 +12,8 @@ from etl.settings import Settings
 from etl.sources.files.summary import tell_read
 from etl.transform import add_options as add_transform_options
 from etl.transform import transform
+
+log = logging.getLogger("etl")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,12 +54,25 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
     run = stage.open_run(settings)
     source = extract(settings, args, run)
     if not has_raw_data(run):
+        follow_calendars(settings, args, run)
         return
     try:
         transform(settings, args, run)
         load(settings, args, run)
     finally:
         tell_read(source, settings, run.run_id, getattr(args, "json", False))
+
+
+def follow_calendars(settings: Settings, args: argparse.Namespace, run: stage.Run) -> None:
+    """Where EXCHANGE was corrected and nothing came, load what came last once more: nothing of it
+    is new, and gaps and notes follow the calendars."""
+    stored = publish.read_exchanges(settings.database_path)
+    if all(find_exchange(name, settings.exchange) == known for name, known in stored.items()):
+        return
+    if settings.clean_path.exists():
+        load(settings, args, run)
+    else:
+        log.warning("load: calendars changed: gaps and notes follow them when new bars are loaded")
 
 
 def has_raw_data(run: stage.Run) -> bool:

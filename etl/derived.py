@@ -92,6 +92,9 @@ def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:
         """DELETE FROM next.gaps g WHERE EXISTS (
             FROM next.ohlcv_data b WHERE b.symbol = g.symbol AND b.timestamp = g.session)"""
     )
+    connection.execute(
+        "DELETE FROM next.gaps WHERE symbol NOT IN (SELECT symbol FROM next.instruments)"
+    )
     for table in ("bar_notes", "bar_note_revisions", "ohlcv_revisions"):
         connection.execute(
             f"""DELETE FROM next.{table} t WHERE NOT EXISTS (
@@ -116,11 +119,9 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
         "INSERT INTO symbol_exchanges SELECT unnest($symbols), unnest($exchanges)",
         {"symbols": [p[0] for p in pairs], "exchanges": [p[1] for p in pairs]},
     )
-    stored = connection.execute(
-        "SELECT DISTINCT exchange FROM store.instruments SEMI JOIN told USING (symbol)"
-    ).fetchall()
+    stored = connection.execute("SELECT symbol FROM told").fetchall()
     first, last = find_span(connection)
-    names = {p[1] for p in pairs} | {row[0] for row in stored}
+    names = {p[1] for p in pairs} | {find_exchange(row[0], default) for row in stored}
     known = sorted(name for name in names if name is not None)
     sessions.create_sessions(connection, known, first, last)
     for name in known:

@@ -25,6 +25,7 @@ from etl import (
     digests,
     next_version,
     publish,
+    reevaluation,
     rounds,
     stage,
     stage_files,
@@ -65,7 +66,7 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
         store = open_store(connection, database)
         leave_out_clashes(connection, record)
         rounds.compare_bars(connection, store.is_fresh)
-        is_needed = store.is_touched or has_news(connection)
+        is_needed = store.is_touched or has_news(connection) or has_moved(connection, settings)
         with next_version.begin(database, store, is_needed):
             derived.view_sessions(connection, settings.exchange)
             record["symbols"] = accounts.count_by_symbol(connection)
@@ -177,6 +178,11 @@ def has_news(connection: duckdb.DuckDBPyConnection) -> bool:
         "FROM incoming_answers EXCEPT FROM store.answers",
     )
     return any(connection.execute(f"FROM ({query}) LIMIT 1").fetchall() for query in news)
+
+
+def has_moved(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
+    """Whether a stored symbol has another calendar now: its gaps and notes are of the old one."""
+    return bool(reevaluation.find_moved(connection, "store", settings.exchange))
 
 
 def sum_fates(symbols: dict[str, dict[str, int]]) -> dict[str, int]:

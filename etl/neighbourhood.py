@@ -20,6 +20,29 @@ CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 
 def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bool) -> None:
     """Judge the bars around the changes anew; notes that hold as before keep their run_id."""
+    view_bars(connection)
+    if is_whole:
+        notes.find_notes(connection, "all_bars", "splits", "sessions")
+        connection.execute("CREATE OR REPLACE TEMP TABLE fresh_notes AS FROM notes")
+    else:
+        measure_areas(connection)
+        renew_notes(connection, run_id)
+    add_notes(connection, run_id)
+
+
+def rewrite_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """As `write_notes`, of all bars of the symbols of `again`."""
+    view_bars(connection)
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE areas AS
+        SELECT symbol, first AS from_at, last AS to_at, first, last, true AS is_sparse FROM again"""
+    )
+    renew_notes(connection, run_id)
+    add_notes(connection, run_id)
+
+
+def view_bars(connection: duckdb.DuckDBPyConnection) -> None:
+    """`all_bars` and `splits`: what is judged."""
     connection.execute(
         """CREATE OR REPLACE TEMP VIEW all_bars AS
         SELECT b.*, i.basis, i.exchange FROM next.ohlcv_data b JOIN next.instruments i
@@ -29,14 +52,16 @@ def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bo
         """CREATE OR REPLACE TEMP TABLE splits AS
         SELECT symbol, ex_date, ratio FROM next.corporate_actions WHERE kind = 'split'"""
     )
-    if is_whole:
-        notes.find_notes(connection, "all_bars", "splits", "sessions")
-        connection.execute("CREATE OR REPLACE TEMP TABLE fresh_notes AS FROM notes")
-    else:
-        measure_areas(connection)
-        read_neighbourhood(connection)
-        notes.find_notes(connection, "neighbourhood", "splits", "sessions")
-        replace_notes(connection, run_id)
+
+
+def renew_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """Find the notes of `areas`; retire those that hold no more."""
+    read_neighbourhood(connection)
+    notes.find_notes(connection, "neighbourhood", "splits", "sessions")
+    replace_notes(connection, run_id)
+
+
+def add_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     connection.execute(
         """INSERT INTO next.bar_notes
         SELECT symbol, timestamp, reason, detail, ?, since

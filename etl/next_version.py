@@ -11,7 +11,18 @@ from pathlib import Path
 
 import duckdb
 
-from etl import accounts, actions, derived, digests, history, neighbourhood, publish, rounds, stage
+from etl import (
+    accounts,
+    actions,
+    derived,
+    digests,
+    history,
+    neighbourhood,
+    publish,
+    reevaluation,
+    rounds,
+    stage,
+)
 from etl.errors import StoreError
 from etl.schema import CLEAN_COLUMNS
 from etl.settings import Settings
@@ -67,12 +78,14 @@ def publish_next(
     next_path = attach_next(connection, path, store)
     digests.renew(connection)
     is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
+    touched: list[str] = []
     if is_touched:
         log.warning("load: another program changed the database; its changes are kept")
-        touched = derived.mend_instruments(connection, settings.exchange)
+        touched += derived.mend_instruments(connection, settings.exchange)
         for symbol in touched:  # so that the record says what their bars are from now on
             record["symbols"].setdefault(symbol, {})
         history.mend_known(connection, run.run_id)
+    reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
     derived.write_calendars(connection)
     if is_touched:

@@ -100,7 +100,7 @@ OLDER = (
         f"DROP TABLE {table}"
         for table in (
             *("ohlcv_known", "corporate_action_revisions", "action_lists", "answers"),
-            "bar_note_revisions",
+            *("bar_note_revisions", "calendars"),
         )
     ),
     "UPDATE generation SET schema_version = 2",

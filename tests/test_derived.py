@@ -1,5 +1,6 @@
 """Provisional bars, gaps, notes and instruments: kept in step by every load, as one load would."""
 
+import argparse
 import random
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from etl import extract, load, transform, verify
+from etl import extract, load, stage, transform, verify
+from etl.__main__ import follow_calendars
 from etl.errors import InputError
 from etl.sessions import last_closed_session
+from etl.settings import Settings, read_settings
 from tests.conftest import Bar, call_stage, make_bars, query_store, read_bars
 from tests.server import read_json, serve
 from tests.stores import (
@@ -454,3 +457,53 @@ def test_what_was_said_of_bars_that_a_user_deleted_goes_with_them(data_dir: Path
     load_answer(data_dir, "2024-06-05", ("X", "2024-01-04", 5.0))
     assert read_notes(data_dir) == []
     assert call_stage(verify.main) == 0
+
+
+# A calendar that was corrected
+
+
+def read_all(data_dir: Path) -> list[list[tuple[Any, ...]]]:
+    notes = "SELECT symbol, timestamp, reason, detail FROM bar_notes ORDER BY ALL"
+    named = "SELECT symbol, exchange FROM instruments ORDER BY ALL"
+    gaps = "FROM gaps ORDER BY ALL"
+    return [query_store(store_of(data_dir), query) for query in (notes, named, gaps)]
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("XLON", "XNYS"), ("XNYS", "24/7"), ("24/7", "XTKS")])
+def test_a_corrected_exchange_gives_the_gaps_and_notes_of_a_store_that_never_had_the_other(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, right: str
+) -> None:
+    days = list_sessions("XLON", date(2020, 4, 1), date(2020, 6, 30))[::2]
+    bars: list[Bar] = [("IBM", str(day), 50.0 + n % 7) for n, day in enumerate(days)]
+    bars += [("IBM", "2020-05-09", 52.0), ("IBM", "2020-07-06", 51.0), ("VOD.L", "2020-05-06", 5.0)]
+    path = make_answer(tmp_path / "bars.parquet", ("2020-07-06T18:00:00", bars))
+    found = {}
+    for folder, names in (("corrected", (wrong, right)), ("right", (right,))):
+        monkeypatch.setenv("DATA_DIR", str(tmp_path / folder))
+        for name in names:
+            monkeypatch.setenv("EXCHANGE", name)
+            assert call_stage(load.main, "--input", path) == 0
+        assert call_stage(verify.main) == 0
+        found[folder] = read_all(tmp_path / folder)
+    assert found["corrected"] == found["right"]
+    gone = query_store(store_of(tmp_path / "corrected"), "SELECT reason FROM bar_note_revisions")
+    assert (("outside sessions",) in gone) == (wrong != "24/7")
+    generation = query_store(store_of(tmp_path / "right"), "FROM generation")
+    assert call_stage(load.main, "--input", path) == 0
+    assert query_store(store_of(tmp_path / "right"), "FROM generation") == generation
+
+
+def test_a_run_to_which_nothing_comes_follows_a_corrected_exchange(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    bars = [("IBM", day, 5.0) for day in ("2020-05-07", "2020-05-11")]  # the 8th: no day in London
+    make_answer(data_dir / "clean_data.parquet", ("2020-05-12T01:00:00", bars))
+    load_file(data_dir, data_dir / "clean_data.parquet", EXCHANGE="XLON")
+    assert read_gaps(data_dir) == []
+    options = {"DATA_DIR": str(data_dir), "EXCHANGE": "XNYS"}
+    settings = read_settings(Settings, options, {}, Path("no .env"))
+    follow_calendars(settings, argparse.Namespace(), stage.open_run(settings))
+    assert read_gaps(data_dir) == [("IBM", "2020-05-08", "not delivered")]
+    store = store_of(data_dir).read_bytes()
+    follow_calendars(settings, argparse.Namespace(), stage.open_run(settings))
+    assert store_of(data_dir).read_bytes() == store
