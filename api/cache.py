@@ -38,6 +38,7 @@ PIECE = 2**16  # bytes that are sent in one go
 X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
 COMMON: RawHeaders = [(b"cache-control", b"no-cache"), (b"vary", VARY.encode()), *SECURITY]
 GZIP_HEADER = (b"content-encoding", b"gzip")
+OTHER_ANSWER = "If-Match names another answer than this one: ask again without it."
 NO_MEDIA = "none"  # none of the formats that Accept names can be had
 FAULT_EVERY = 60.0  # seconds between two log lines about a backend that fails
 
@@ -84,7 +85,7 @@ class AnswerCache:
         media = choose_media(get_head(scope).get(b"accept", b""))
         path, query = get_route_path(scope), scope["query_string"]
         if scope["method"] != "GET" or self.passing.passes(path, query, media):
-            return await self.app(scope, receive, secure(send))
+            return await self.app(scope, receive, require_match(secure(send), get_head(scope)))
         try:
             snapshot = self.database.take_snapshot()
         except NoDatabase:  # the routes say so, after they have checked the request
@@ -310,9 +311,27 @@ def may_match(head: Head, etag: str) -> bool:
     return etag in (part.strip() for part in given.decode("latin-1").split(","))
 
 
+def require_match(send: Send, head: Head) -> Send:
+    """For answers that routes send: a 412 in place of one that If-Match does not name."""
+    is_refused = False
+
+    async def send_named(message: Message) -> None:
+        nonlocal is_refused
+        if message["type"] == "http.response.start" and message["status"] in (200, 304):
+            etag = dict(message["headers"]).get(b"etag", b"without one").decode("latin-1")
+            is_refused = not may_match(head, etag)
+            if is_refused:
+                made = build_problem(412, OTHER_ANSWER)
+                await send({**message, "status": 412, "headers": made.raw_headers})
+                await send({"type": "http.response.body", "body": bytes(made.body)})
+        if not is_refused:
+            await send(message)
+
+    return send_named if b"if-match" in head else send
+
+
 def refuse_match(generation: str) -> Answer:
-    detail = "If-Match names another answer than this one: ask again without it."
-    return refuse(generation, 412, detail)
+    return refuse(generation, 412, OTHER_ANSWER)
 
 
 def refuse_codings(generation: str) -> Answer:

@@ -935,6 +935,18 @@ def test_if_match_refuses_another_answer(
         assert "etag" not in answer.headers
 
 
+@pytest.mark.parametrize("url", ["/", "/dashboard/base.css", "/docs/files/swagger-ui.css"])
+def test_files_are_given_to_who_names_them_in_if_match(client: httpx.Client, url: str) -> None:
+    etag = client.get(url).headers["etag"]
+    for given, status in ((etag, 200), ("*", 200), ('"other"', 412), ("", 412)):
+        answer = client.get(url, headers={"If-Match": given})
+        assert answer.status_code == status
+        assert (status == 412) == ("If-Match names another answer" in answer.text[:500])
+    both = {"If-None-Match": etag, "If-Match": '"other"'}
+    assert client.get(url, headers=both).status_code == 412
+    assert client.get(url, headers={**both, "If-Match": etag}).status_code == 304
+
+
 def test_preconditions_do_not_hide_what_else_is_wrong(client: httpx.Client) -> None:
     for url, status in (("/instruments/APPL", 404), (f"{BARS}&x=1", 422), ("/nowhere", 404)):
         assert client.get(url, headers={"If-Match": '"other"'}).status_code == status
