@@ -95,7 +95,7 @@ def write_lists(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """DELETE FROM next.action_lists l WHERE EXISTS (
             FROM newer_lists n WHERE n.symbol = l.symbol AND n.kind = l.kind
-            AND n.first <= l.first AND n.last >= l.last)"""
+            AND n.first <= l.first AND n.last >= l.last AND n.fetched_at >= l.known_at)"""
     )
     connection.execute(
         """INSERT INTO next.action_lists

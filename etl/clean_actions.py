@@ -3,7 +3,7 @@
 Beside splits and dividends the file has rows about a whole answer, by their kind:
 
     splits, dividends   the answer lists all of the symbol's actions of that kind: of all time, or
-                        (value `days`) of the days from the first to the last of its bars
+                        (value `days`) of the days of its bars
     answer              it is an answer of the archive, of the number in `value`
 
 Works on `typed`, the bars of the same raw file.
@@ -23,6 +23,21 @@ log = logging.getLogger("etl")
 COLUMNS = "symbol, ex_date, kind, value, source, fetched_at, run_id, last"
 IS_BAD = """(kind IN ('split', 'dividend') AND (symbol = '' OR ex_date IS NULL
     OR NOT coalesce(isfinite(value) AND value > 0, false)))"""
+
+# How many Mondays to Fridays are before a day, from a Monday on that is before all days of bars.
+COUNT_WEEKDAYS = "(({0} - DATE '1000-01-06') // 7 * 5 + least(({0} - DATE '1000-01-06') % 7, 5))"
+# The bars of each answer as stretches of days in which no Monday to Friday is missing.
+FIND_STRETCHES = f"""
+SELECT symbol, fetched_at, min(day) AS first, max(day) AS last FROM (
+    SELECT *, sum(is_first::INTEGER) OVER answer AS stretch FROM (
+        SELECT *, coalesce({COUNT_WEEKDAYS.format("day")} > {COUNT_WEEKDAYS.format("(before + 1)")},
+                           true) AS is_first
+        FROM (SELECT *, lag(day) OVER answer AS before FROM (
+                  SELECT DISTINCT symbol, fetched_at, timestamp::DATE AS day FROM typed
+                  WHERE reason IS NULL)
+              WINDOW answer AS (PARTITION BY symbol, fetched_at ORDER BY day)))
+    WINDOW answer AS (PARTITION BY symbol, fetched_at ORDER BY day))
+GROUP BY symbol, fetched_at, stretch"""
 
 
 def type_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> int:
@@ -72,8 +87,9 @@ def view_actions(connection: duckdb.DuckDBPyConnection, path: Path | None) -> No
 
 
 def bound_lists(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give the lists that are of the days of their bars these days; drop those without a bar, and
-    those of which something cannot be read, for they are not all there is."""
+    """Give the lists that are of the days of their bars these days, one list for each stretch of
+    days without a hole, for an answer says nothing of a day that it has no bar of; drop those
+    without a bar, and those of which something cannot be read: they are not all there is."""
     connection.execute(
         f"""DELETE FROM actions l WHERE kind IN ('splits', 'dividends') AND EXISTS (
             FROM (FROM actions WHERE {IS_BAD}) a WHERE l.kind = a.kind || 's'
@@ -82,9 +98,8 @@ def bound_lists(connection: duckdb.DuckDBPyConnection) -> None:
     if not connection.execute("FROM actions WHERE is_of_days LIMIT 1").fetchall():
         return
     connection.execute(
-        """UPDATE actions a SET ex_date = d.first, last = d.last FROM (
-            SELECT symbol, fetched_at, min(timestamp)::DATE AS first, max(timestamp)::DATE AS last
-            FROM typed WHERE reason IS NULL GROUP BY ALL) d
-        WHERE a.is_of_days AND d.symbol = a.symbol AND d.fetched_at = a.fetched_at"""
+        f"""INSERT INTO actions BY NAME
+        SELECT l.* REPLACE (d.first AS ex_date, d.last AS last, false AS is_of_days)
+        FROM actions l JOIN ({FIND_STRETCHES}) d USING (symbol, fetched_at) WHERE l.is_of_days"""
     )
-    connection.execute("DELETE FROM actions WHERE is_of_days AND last IS NULL")
+    connection.execute("DELETE FROM actions WHERE is_of_days")

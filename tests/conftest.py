@@ -58,8 +58,10 @@ def call_stage(main: Callable[[list[str]], int], *args: str | Path) -> int:
     try:
         return main([str(arg) for arg in args])
     finally:
-        for handler in logging.getLogger("etl").handlers:
+        log = logging.getLogger("etl")
+        for handler in log.handlers:
             handler.close()
+        log.handlers = []  # a file handler that is kept opens its file again with the next line
 
 
 def make_bars(path: Path, bars: Sequence[Bar], **extra: str) -> Path:

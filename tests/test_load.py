@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl import load, transform, verify
+from etl.__main__ import main as run_all
 from etl.schema import TABLES
 from etl.settings import SettingsError
 from tests.conftest import (
@@ -487,13 +488,34 @@ def test_a_split_that_moves_in_a_newer_file_leaves_its_old_day_and_no_older_file
         rows = [f"2012-01-0{d},10,12,9,11,5,{4 * (d == day)}" for d in (2, 3, 4, 5)]
         path.write_text("\n".join(("Date,Open,High,Low,Close,Volume,Stock Splits", *rows)))
         os.utime(path, (1_300_000_000 + at,) * 2)
-        from etl.__main__ import main as run_all
-
         assert call_stage(run_all, "--source", "files", "--path", path) == 0
     days = "SELECT day(ex_date) FROM corporate_actions"
     assert query_store(store_of(data_dir), days) == [(4,)]
     gone = "SELECT day(ex_date), epoch(known_to) FROM corporate_action_revisions"
     assert query_store(store_of(data_dir), gone) == [(3, 1_600_000_000)]
+
+
+@pytest.mark.parametrize("is_newest_first", [False, True])
+def test_a_file_says_nothing_of_actions_on_days_that_it_has_no_bar_of(
+    data_dir: Path, is_newest_first: bool
+) -> None:
+    """Without the bar of an ex-date, or on a day at a weekend between bars."""
+    days = {1_600_000_000: (2, 3, 4, 5, 6, 9), 1_700_000_000: (2, 3, 5, 6, 9)}
+    dividends = {3: 0.5, 4: 0.25, 6: 0.75}
+    path = data_dir.parent / "inbox" / "IBM.csv"
+    path.parent.mkdir()
+    for at in sorted(days, reverse=is_newest_first):
+        paid = dividends if at == min(days) else {3: 0.5}
+        rows = [f"2012-01-0{day},10,12,9,11,5,{paid.get(day, 0)}" for day in days[at]]
+        path.write_text("\n".join(("Date,Open,High,Low,Close,Volume,Dividends", *rows)))
+        os.utime(path, (at,) * 2)
+        assert call_stage(run_all, "--source", "files", "--path", path) == 0
+    kept = "SELECT day(ex_date) FROM corporate_actions ORDER BY ALL"
+    assert query_store(store_of(data_dir), kept) == [(3,), (4,)]
+    lists = (
+        "SELECT day(first), day(last) FROM action_lists WHERE known_at > '2023-01-01' ORDER BY 1"
+    )
+    assert query_store(store_of(data_dir), lists) == [(2, 3), (5, 9)]
 
 
 def load_split(data_dir: Path, ratio: str) -> None:

@@ -383,11 +383,12 @@ def test_many_notes_of_one_bar_are_few_marks(data_dir: Path) -> None:
     path = make_bars(data_dir / "bars.parquet", [("IBM", day, 5.0) for day in days])
     assert call_stage(load.main, "--input", path) == 0
     notes = [(day, reason) for day in days for reason in "abcdefghijkl"]
-    rows = [f"('IBM', '{day}', '{reason}', 'so', 'run')" for day, reason in notes]
+    rows = [f"('IBM', '{day}', '{reason}', 'so', 'run', now())" for day, reason in notes]
     write_store(
         store_of(data_dir),
         "DELETE FROM bar_notes",
-        f"INSERT INTO bar_notes VALUES {','.join(rows)}",
+        "INSERT INTO bar_notes (symbol, timestamp, reason, detail, run_id, known_from) VALUES"
+        f" {','.join(rows)}",
     )
     with serve(data_dir) as client:
         assert len(ask_marks(client, "marks")["id"]) == 10 * len(days)
