@@ -12,7 +12,7 @@ import duckdb
 
 from etl import digests, sessions
 from etl.digests import BAR_DIGEST
-from etl.exchanges import find_exchange, resolve_name
+from etl.exchanges import check_exchange, find_exchange, resolve_name
 from etl.neighbourhood import NOT_FINAL, retire_notes
 from etl.schema import SCHEMA_VERSION
 
@@ -105,7 +105,7 @@ def drop_contradicted(connection: duckdb.DuckDBPyConnection) -> None:
 def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     """`symbol_exchanges` of the bars that come, and `sessions` of those exchanges, and of those of
     the symbols that only actions come of, over all their bars."""
-    default = sessions.check_exchange(default)
+    default = check_exchange(default)
     connection.execute(
         """CREATE TEMP VIEW told AS SELECT symbol FROM incoming_actions
         UNION SELECT symbol FROM incoming_lists"""

@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from etl.archive import Archive, Entry
 from etl.budget import BARS, Budget, Call
 from etl.errors import SourceError
-from etl.exchanges import find_exchange
-from etl.sessions import UnknownExchange, check_exchange, last_closed_session, read_calendar
+from etl.exchanges import UnknownExchange, check_exchange, find_exchange
+from etl.sessions import last_closed_session, read_calendar
 from etl.settings import Settings
 
 ACTIONS = ("SPLITS", "DIVIDENDS")

@@ -6,7 +6,6 @@ Days outside KNOWN, or outside what the calendar itself records (XTKS from 1997,
 of 2026), have no sessions here: whoever asks must not take them for holidays.
 """
 
-import difflib
 import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from etl.exchanges import ALIASES, CALENDARS, resolve_name
-from etl.settings import SettingsError
+from etl.exchanges import check_exchange
 
 # it brings pandas, a third of a second: imported where it is used, while load copies the store
 if TYPE_CHECKING:
@@ -29,43 +27,12 @@ if TYPE_CHECKING:
 KNOWN = (date(1970, 1, 1), date(2040, 12, 31))
 
 
-class UnknownExchange(SettingsError, ValueError):
-    """No calendar of that name; the message names near ones."""
-
-
 @dataclass(frozen=True)
 class Calendar:
     """The sessions of one exchange, ascending, and the close of each (naive UTC)."""
 
     sessions: list[date]
     closes: list[datetime]
-
-
-def check_exchange(name: str) -> str:
-    """The name under which the exchange is known here (xnas → XNYS).
-
-    Raises UnknownExchange where there is no such calendar, or it cannot be built.
-    """
-    if known := resolve_name(name):
-        return known
-    import exchange_calendars
-
-    wanted = name.strip().upper()
-    names = {known.upper(): known for known in exchange_calendars.get_calendar_names()}
-    if wanted not in names:
-        raise UnknownExchange(f"EXCHANGE={name}: {name_near(wanted)}")
-    known = str(exchange_calendars.resolve_alias(names[wanted]))
-    try:
-        read_calendar(known)
-    except ValueError as error:
-        raise UnknownExchange(f"EXCHANGE={name}: {error}: choose another") from None
-    return known
-
-
-def name_near(wanted: str) -> str:
-    """What may have been meant."""
-    near = difflib.get_close_matches(wanted, sorted({*CALENDARS, *ALIASES}), n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else "use a MIC, as XNYS or XLON"
 
 
 def list_closes(exchange: str, first: date, last: date) -> list[tuple[date, datetime]]:

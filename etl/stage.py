@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.errors import EtlError, InputError, LockedError
-from etl.sessions import check_exchange
+from etl.exchanges import check_exchange
 from etl.settings import Settings, SettingsError, check_path, find_oddities, read_settings
 
 log = logging.getLogger("etl")

@@ -9,7 +9,7 @@ import duckdb
 import exchange_calendars
 import pytest
 
-from etl import extract, load, sessions, transform, verify
+from etl import exchanges, extract, load, sessions, transform, verify
 from etl.exchanges import ALIASES, CALENDARS, PREFIXES, SUFFIXES, find_exchange
 from etl.settings import SettingsError
 from tests.conftest import call_stage, query_store
@@ -82,7 +82,7 @@ def test_an_index_or_a_suffix_that_is_not_listed_has_no_known_calendar(default: 
     sorted({*SUFFIXES.values(), *PREFIXES.values()}),
 )
 def test_every_exchange_that_a_symbol_can_name_has_a_calendar(exchange: str) -> None:
-    assert sessions.check_exchange(exchange) == exchange
+    assert exchanges.check_exchange(exchange) == exchange
     assert len(list_sessions(exchange, date(2022, 1, 1), date(2022, 12, 31))) > 230
 
 
@@ -96,14 +96,14 @@ def test_the_names_kept_here_are_those_of_the_installed_calendars() -> None:
 
 
 def test_an_alias_is_known_by_its_mic() -> None:
-    assert sessions.check_exchange("xnas") == "XNYS"
+    assert exchanges.check_exchange("xnas") == "XNYS"
 
 
 def test_an_unknown_exchange_is_answered_with_near_ones() -> None:
     with pytest.raises(ValueError, match="EXCHANGE=XLN: did you mean XLON"):
-        sessions.check_exchange("XLN")
+        exchanges.check_exchange("XLN")
     with pytest.raises(ValueError, match="use a MIC"):
-        sessions.check_exchange("????")
+        exchanges.check_exchange("????")
 
 
 @pytest.mark.parametrize("name", ["XTAE", "asex"])
@@ -111,7 +111,7 @@ def test_a_calendar_that_the_installed_package_cannot_build_is_refused(name: str
     with pytest.raises(
         SettingsError, match=f"EXCHANGE={name}: .* cannot be built .*choose another"
     ):
-        sessions.check_exchange(name)
+        exchanges.check_exchange(name)
 
 
 @pytest.mark.parametrize("name", ["XNSY", "XTAE"])
