@@ -6,9 +6,14 @@ one, whatever the order in which they are loaded. ohlcv_known has both instants 
 ohlcv_revisions the old values of those that changed.
 """
 
+import logging
+from pathlib import Path
+
 import duckdb
 
-from etl.stage import format_instant
+from etl.stage import format_instant, scan
+
+log = logging.getLogger("etl")
 
 VALUES = ("open", "high", "low", "close", "volume")
 OLD_VALUES = ", ".join(f"s.{name} AS old_{name}" for name in VALUES)
@@ -100,8 +105,51 @@ def mend_known(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         ORDER BY symbol, timestamp""",
         {"now": format_instant("seconds"), "run": run_id},
     )
+    write_seen(connection)
+
+
+def write_seen(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """UPDATE next.instruments i SET seen_at = k.seen_at FROM (
             SELECT symbol, max(known_at) AS seen_at FROM next.ohlcv_known GROUP BY symbol) k
         WHERE k.symbol = i.symbol"""
     )
+
+
+def confirmed_of(database: Path) -> Path:
+    """The file beside a store of schema 1 or 2: which blocks of bars an answer only confirmed."""
+    return database.with_name(database.stem + ".confirmed.parquet")
+
+
+def read_confirmed(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
+    """Let ohlcv_known of an older `store` say what the file beside it does, where there is one."""
+    path = confirmed_of(database)
+    if not path.exists():
+        return
+    try:
+        connection.execute(
+            f"""CREATE TEMP TABLE confirmed AS
+            SELECT symbol, first, last, confirmed_at FROM {scan(path)}"""
+        )
+    except duckdb.Error as error:
+        log.warning("load: %s cannot be read, so bars count from when they came: %s", path, error)
+        return
+    connection.execute(
+        """CREATE TEMP TABLE confirmed_known AS
+        SELECT k.* REPLACE (greatest(k.known_at, c.confirmed_at) AS known_at)
+        FROM store.ohlcv_known k LEFT JOIN (
+            SELECT b.symbol, b.timestamp, max(confirmed_at) AS confirmed_at
+            FROM store.ohlcv_data b JOIN confirmed d ON d.symbol = b.symbol
+                 AND b.timestamp BETWEEN d.first AND d.last GROUP BY ALL) c
+        USING (symbol, timestamp)"""
+    )
+    connection.execute("DROP VIEW store.ohlcv_known")
+    connection.execute("CREATE TABLE store.ohlcv_known AS FROM confirmed_known")
+
+
+def drop_confirmed(database: Path) -> None:
+    """Once the published file is of today's schema, which holds all that this file says."""
+    path = confirmed_of(database)
+    if path.exists():
+        path.unlink()
+        log.info("load: removed %s: the database itself says now what it said", path)

@@ -23,6 +23,7 @@ from etl import (
     actions,
     derived,
     digests,
+    history,
     next_version,
     publish,
     reevaluation,
@@ -74,6 +75,7 @@ def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = N
             add_left_out(record, run)
         if is_needed:
             next_version.publish_next(connection, settings, database, run, store)
+            history.drop_confirmed(database)
         report(record)
 
 
@@ -101,6 +103,8 @@ def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
     is_touched = publish.may_be_touched(connection, path) and bool(
         connection.execute(f"{digests.find_touched(version)} LIMIT 1").fetchall()
     )
+    if version < 3:
+        history.read_confirmed(connection, path)
     return Store(False, bars, unsorted, is_touched, version < 3, publish.identify(path))
 
 

@@ -129,6 +129,7 @@ def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store)
     if store.is_older:
         log.info("load: the database is of an older schema: written anew, with its history")
         publish.copy_tables(connection, "store", "next")
+        history.write_seen(connection)
     return next_path
 
 

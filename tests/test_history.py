@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.conftest import Bar, query_store
@@ -18,7 +19,9 @@ from tests.stores import (
     load_answer,
     load_file,
     make_answer,
+    make_older,
     store_of,
+    write_store,
 )
 
 FIRST, SECOND, THIRD, FOURTH = (f"2024-02-0{day}T12:00:00" for day in (1, 2, 3, 4))
@@ -268,3 +271,58 @@ def test_as_of_never_shows_a_bar_or_a_value_before_its_answer_was_fetched(
             assert {(row["timestamp"][:10], row["close"]) for row in found} <= possible, at
         rows = read_json(client, f"/instruments/X/ohlcv?as_of={THIRD}Z")["data"]
     assert [row["close"] for row in rows] == [1, 2, 3, 1]
+
+
+def test_what_an_older_store_kept_beside_it_is_taken_into_it(data_dir: Path) -> None:
+    """An answer that only confirmed still outlasts one that is older and comes late."""
+    load_answer(data_dir, "2024-01-05", ("A", "2024-01-02", 5.0), ("A", "2024-01-03", 6.0))
+    make_older(store_of(data_dir))
+    beside = data_dir / "market_data.confirmed.parquet"
+    day = "TIMESTAMP '2024-01-02'"
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"""COPY (SELECT 'A' AS symbol, {day} AS first, {day} AS last,
+            TIMESTAMP '2024-01-09' AS confirmed_at) TO '{beside}' (FORMAT parquet)"""
+        )
+    late = load_answer(data_dir, "2024-01-08", ("A", "2024-01-02", 5.5), ("A", "2024-01-03", 6.5))
+    assert (late["stale"], late["revised"]) == (1, 1)
+    assert not beside.exists()
+    known = """SELECT close, strftime(known_at, '%d') FROM ohlcv_data
+        JOIN ohlcv_known USING (symbol, timestamp) ORDER BY timestamp"""
+    assert query_store(store_of(data_dir), known) == [(5.0, "09"), (6.5, "08")]
+    seen = "SELECT strftime(seen_at, '%d') FROM instruments"
+    assert query_store(store_of(data_dir), seen) == [("09",)]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_schema_is_served_with_its_history(
+    data_dir: Path, version: int
+) -> None:
+    for day, close in (("2024-01-05", 5.0), ("2024-01-09", 6.0)):
+        load_answer(data_dir, day, ("A", "2024-01-02", close), ("A", "2024-01-03", 7.0))
+    make_older(store_of(data_dir))
+    write_store(
+        store_of(data_dir),
+        f"UPDATE generation SET schema_version = {version}",
+        "INSERT INTO corporate_actions VALUES ('A', '2024-01-03', 'split', 2.0, NULL, 'files')",
+        "DELETE FROM bar_notes",
+        "INSERT INTO bar_notes VALUES ('A', '2024-01-03', 'stale repeat', 'so', 'run')",
+    )
+    asked = {
+        "ohlcv?fields=close": [6.0, 7.0],
+        "ohlcv?fields=close&as_of=2024-01-06": [5.0, 7.0],
+        "ohlcv?fields=close&as_of=2024-01-04": [],
+        "ohlcv?fields=close&adjustment=split": [3.0, 7.0],
+        "ohlcv?fields=close&adjustment=split&as_of=2024-01-06": [2.5, 7.0],
+        "ohlcv?fields=close&quality=strict": [6.0],
+    }
+    with serve(data_dir) as client:
+        for query, closes in asked.items():
+            found = read_json(client, f"/instruments/A/{query}")["data"]
+            assert [bar["close"] for bar in found] == closes, query
+        [action] = read_json(client, "/instruments/A/corporate-actions")["data"]
+        [note] = read_json(client, "/instruments/A/notes")["data"]
+        [held] = read_json(client, "/instruments")["data"]
+        assert (action["kind"], action["ratio"], note["reason"]) == ("split", 2.0, "stale repeat")
+        assert (held["bars"], held["actions_known_at"]) == (2, None)
+        assert read_json(client, "/health")["status"] == "ok"
