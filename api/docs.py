@@ -3,6 +3,7 @@
 Swagger UI is served from the installed package fastapi-offline, so that it works offline.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,20 @@ import fastapi_offline
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
-from api.errors import MEDIA_TYPE
-from api.formats import FORMATS, get_type
+from api.errors import MEDIA_TYPE, Problem
+from api.files import File, build_file, read_file, send_file
+from api.formats import FORMATS, JSON, get_type
 from api.models import ProblemBody
 from api.passing import passes_cache
 
 FILES = Path(fastapi_offline.__file__).parent / "static"
+PARTS = {
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "favicon.png": "image/png",
+}
 EXAMPLES: dict[str, Any] = orjson.loads(Path(__file__).with_name("examples.json").read_bytes())
 
 DESCRIPTION = """
@@ -37,6 +43,37 @@ WHAT = {
     404: "Unknown symbol; the nearest ones are named.",
     422: "A parameter cannot be used; the message says what can.",
     503: "No database yet, or the query took too long.",
+}
+
+# What stands in the head of answers: name → what it says.
+OF_EVERY_ANSWER = {
+    "ETag": "Strong: names these bytes; send it back as If-None-Match, or as If-Range.",
+    "X-Data-Generation": "The publication of the store that the answer was made from.",
+    "X-Cache": "hit where the answer was ready, else miss.",
+}
+WITHOUT_ETAG = ("/health",)  # it depends on the clock
+WITHOUT_LIMIT = ("/rolling", "/indicators", "/returns")
+BYTES = {"schema": {"type": "string", "examples": ["bytes 0-99/1234"]}}
+OF_LISTS = {"Link": 'Where rows follow: the URL of the next page, rel="next".'}
+OF_TABLES = {
+    "Content-Disposition": "A name for the file; of csv, ndjson, parquet and arrow, as all below.",
+    "X-Symbol": "Of one symbol: its name.",
+    "X-Symbols": "Of several: those that have rows.",
+    "X-Interval": "The bars' interval.",
+    "X-Adjustment": "What the prices are adjusted for.",
+    "X-Count": "Rows in this answer.",
+    "X-Unknown": "Symbols asked for that are not in the store.",
+    "X-As-Of": "The instant of as_of, in UTC.",
+    "X-Left-Out": "Of quality=strict: bars that have a note.",
+    "X-Actions-Known-At": "Of adjusted prices: since when splits and dividends are known.",
+    "X-Never-Asked": "Of adjusted prices: kinds of actions never asked for.",
+    "X-Detail": "Where as_of leaves nothing: why.",
+}
+PARTLY = {
+    "206": "The part that Range asked for, one range of bytes; Content-Range says which.",
+    "304": "If-None-Match names this answer: nothing changed.",
+    "412": "If-Match names another answer than this one.",
+    "416": "Range asks for bytes behind the end.",
 }
 
 # Swagger UI starts itself by an inline script, and styles itself inline.
@@ -96,7 +133,6 @@ def bar_answers(
 
 def install_docs(app: FastAPI, max_rows: int) -> None:
     app.include_router(router)
-    app.mount("/docs/files", StaticFiles(directory=FILES), name="docs-files")
     build = app.openapi
 
     def build_openapi() -> dict[str, Any]:
@@ -115,7 +151,7 @@ def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
     schemas["ProblemBody"] = parts
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for path in schema["paths"].values():
+    for name, path in schema["paths"].items():
         for parameter in path["get"].get("parameters", []):
             if parameter["required"]:  # what "Try it out" begins with
                 parameter["example"] = parameter["schema"].get("examples", [None])[0]
@@ -123,21 +159,75 @@ def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
                 bounds = {"minimum": 1, "maximum": max_rows, "default": max_rows}
                 parameter["schema"] = {"type": "integer", **bounds, "examples": [FEW_ROWS]}
                 parameter["example"] = FEW_ROWS
+        if name.endswith(WITHOUT_LIMIT):
+            show_range(path["get"]["parameters"])
         for response in path["get"]["responses"].values():
-            for content in response["content"].values():
+            for content in response.get("content", {}).values():
                 if "example" in content:
                     content["example"] = EXAMPLES[content["example"]]
+        if name not in WITHOUT_ETAG:
+            complete_responses(path["get"])
+
+
+def show_range(parameters: list[dict[str, Any]]) -> None:
+    """Try it out begins with a month: a browser takes seconds to show thousands of rows."""
+    for parameter in parameters:
+        if parameter["name"] in ("start", "end"):
+            parameter["example"] = parameter["schema"]["examples"][0]
+
+
+def complete_responses(operation: dict[str, Any]) -> None:
+    """The headers of an answer, and what a client gets that has it already, or wants a part."""
+    responses = operation["responses"]
+    content, told = responses["200"]["content"], dict(OF_EVERY_ANSWER)
+    if any(parameter["name"] == "limit" for parameter in operation["parameters"]):
+        told |= OF_LISTS
+    if len(content) > 1:
+        told |= OF_TABLES
+    headers = {
+        name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()
+    }
+    responses["200"]["headers"] = headers
+    parts = {media: {"schema": {"type": "string"}} for media in content}
+    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+    of_part = {**headers, "Content-Range": {**BYTES, "description": "Which bytes of how many."}}
+    responses["206"] = {"description": PARTLY["206"], "headers": of_part, "content": parts}
+    responses["304"] = {"description": PARTLY["304"], "headers": {"ETag": headers["ETag"]}}
+    for status in ("412", "416"):
+        responses[status] = {"description": PARTLY[status], "content": problem}
+
+
+@router.get("/openapi.json")
+@passes_cache()
+async def read_openapi(request: Request) -> Response:
+    app = request.app
+    if not hasattr(app.state, "openapi_file"):  # made once: nothing in it changes
+        app.state.openapi_file = build_file(orjson.dumps(app.openapi()), JSON)
+    return send_file(request, app.state.openapi_file, {})
 
 
 @router.get("/docs")
 @passes_cache()
 async def read_docs(request: Request) -> Response:
-    answer = get_swagger_ui_html(
+    return send_file(request, build_page(request.app.title), {"Content-Security-Policy": POLICY})
+
+
+@router.get("/docs/files/{name}")
+@passes_cache()
+async def read_part(request: Request, name: str) -> Response:
+    path = FILES / name
+    if name not in PARTS:
+        raise Problem(404, f"There is no such page: /docs loads {', '.join(PARTS)}.")
+    return send_file(request, read_file(path, path.stat().st_mtime_ns, PARTS[name]), {})
+
+
+@cache
+def build_page(title: str) -> File:
+    page = get_swagger_ui_html(
         openapi_url="openapi.json",
-        title=f"{request.app.title}: documentation",
+        title=f"{title}: documentation",
         swagger_js_url="docs/files/swagger-ui-bundle.js",
         swagger_css_url="docs/files/swagger-ui.css",
         swagger_favicon_url="docs/files/favicon.png",
     )
-    answer.headers["Content-Security-Policy"] = POLICY
-    return answer
+    return build_file(bytes(page.body), "text/html; charset=utf-8")

@@ -88,7 +88,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         redoc_url=None,
         redirect_slashes=False,
         servers=[{"url": "."}],  # beside this file, whatever prefix a proxy puts in front
-        root_path_in_servers=False,
+        openapi_url=None,  # docs.py serves it
         generate_unique_id_function=lambda route: route.name,  # what a generated client calls it
         dependencies=[Depends(refuse_repeated)],
     )

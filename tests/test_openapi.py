@@ -10,9 +10,11 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
+from playwright.sync_api import Locator
 
 from api.docs import EXAMPLES
 from api.models import ProblemBody
+from tests.browser import find_browser, launch, visit
 from tests.make_examples import PATH, collect_answers
 from tests.server import read_json, serve
 
@@ -107,7 +109,8 @@ def test_every_route_is_documented(schema: dict[str, Any]) -> None:
 def test_every_route_shows_its_answer_and_its_errors(schema: dict[str, Any], path: str) -> None:
     example, errors = ROUTES[path]
     responses = schema["paths"][path]["get"]["responses"]
-    assert set(responses) == {"200"} | errors
+    with_etag = {"206", "304", "412", "416"} if path != "/health" else set()
+    assert set(responses) == {"200"} | errors | with_etag
     content = responses["200"]["content"]["application/json"]
     assert content["example"] == EXAMPLES[example] != {}
     model = content["schema"]["$ref"].rsplit("/", 1)[1]
@@ -169,6 +172,97 @@ def test_every_operation_has_a_name_of_its_own_that_a_client_can_use(
     names = [path["get"]["operationId"] for path in schema["paths"].values()]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names), names
+
+
+DOCUMENTED_OF_OTHERS = {
+    *("content-length", "content-type", "date", "vary", "cache-control", "referrer-policy"),
+    *("content-security-policy", "x-content-type-options", "accept-ranges"),
+}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=2", "limit=2&format=csv&as_of=2099-01-01", "format=csv&adjustment=all"),
+        *("quality=strict&format=ndjson", "format=csv&as_of=2000-01-01"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 206, 304])
+def test_every_header_of_an_answer_is_documented(
+    client: httpx.Client, schema: dict[str, Any], query: str, status: int
+) -> None:
+    for path, url in (
+        ("/ohlcv", f"/ohlcv?symbols=AAPL,ZZZZ&unknown=skip&{query}"),
+        ("/instruments/{symbol}/ohlcv", f"/instruments/AAPL/ohlcv?{query}"),
+    ):
+        etag = client.get(url).headers["etag"]
+        sent = {206: {"Range": "bytes=0-9"}, 304: {"If-None-Match": etag}}.get(status, {})
+        answer = client.get(url, headers=sent)
+        assert answer.status_code == status, answer.text
+        documented = schema["paths"][path]["get"]["responses"][str(status)]["headers"]
+        told = set(answer.headers) - DOCUMENTED_OF_OTHERS
+        if status == 304:
+            told -= {"x-cache", "x-data-generation"}
+        assert "etag" in told
+        assert told <= {name.lower() for name in documented}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("/openapi.json", "/docs", "/docs/files/swagger-ui-bundle.js"),
+        *("/docs/files/swagger-ui.css", "/docs/files/favicon.png"),
+    ],
+)
+def test_the_documentation_is_sent_compressed_and_once(client: httpx.Client, url: str) -> None:
+    plain, packed = (client.get(url, headers={"Accept-Encoding": c}) for c in ("identity", "gzip"))
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    if not url.endswith(".png"):
+        assert int(packed.headers["content-length"]) < len(plain.content)
+    assert plain.headers["etag"] != packed.headers["etag"]
+    for answer, coding in ((plain, "identity"), (packed, "gzip")):
+        sent = {"Accept-Encoding": coding, "If-None-Match": answer.headers["etag"]}
+        again = client.get(url, headers=sent)
+        assert (again.status_code, again.content) == (304, b"")
+    assert client.head(url).headers["etag"] == plain.headers["etag"]
+    assert client.get("/docs/files/none.js").status_code == 404
+
+
+def test_what_an_operation_needs_and_its_limit_are_filled_in(schema: dict[str, Any]) -> None:
+    for path, parameter in list_parameters(schema):
+        if parameter["required"]:
+            assert parameter["example"], f"{parameter['name']} of {path}"
+        if parameter["name"] == "limit":
+            assert parameter["example"] == 10
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not find_browser(), reason="no Chromium is installed")
+def test_every_operation_can_be_executed_as_it_opens(client: httpx.Client) -> None:
+    """But that of one run: no run of an example is in every store."""
+    with launch() as browser, visit(browser, client.base_url) as seen:
+        page = seen.page
+        page.goto(f"{client.base_url}/docs")
+        page.wait_for_selector(".opblock")
+        operations = page.locator(".opblock")
+        assert operations.count() == len(ROUTES)
+        for place in range(operations.count()):
+            operation = operations.nth(place)
+            path = operation.locator(".opblock-summary-path").get_attribute("data-path")
+            press(operation, ".opblock-summary-control")
+            press(operation, ".try-out__btn")
+            with page.expect_response(lambda answer: not answer.url.endswith(".js")) as answered:
+                press(operation, ".execute")
+            status = 404 if path == "/etl/runs/{run_id}" else 200
+            assert answered.value.status == status, answered.value.url
+            if "limit" in answered.value.url:
+                assert "limit=10" in answered.value.url
+
+
+def press(operation: Locator, selector: str) -> None:
+    """A click that waits for the button, and for nothing to stop moving."""
+    operation.locator(selector).evaluate("(button) => button.click()")
 
 
 def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
