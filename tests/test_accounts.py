@@ -182,6 +182,8 @@ def test_verify_says_ok_line_by_line_and_changes_nothing(
 
 BARS = "instruments as the bars say: A"
 KNOWN = "each bar has one row that says since when it is known: A"
+ONCE = "no corporate action or note is known twice at a time, or ends before it begins"
+SPLIT = "'A', '2024-01-05', 'split', 2.0, NULL, 'files'"
 DAMAGES = {
     "a changed price": (
         "UPDATE ohlcv_data SET close = 5.25 WHERE timestamp = '2024-01-05'",
@@ -275,6 +277,36 @@ DAMAGES = {
     "a gap where a bar is": (
         "INSERT INTO gaps VALUES ('A', '2024-01-05', 'not delivered')",
         ["no gap has a bar: A 2024-01-05"],
+    ),
+    "an action that ended before it began": (
+        f"INSERT INTO corporate_action_revisions VALUES ({SPLIT}, '2024-01-09', '2024-01-08', '')",
+        [f"{ONCE}: A"],
+    ),
+    "an action known twice at a time": (
+        f"""INSERT INTO corporate_action_revisions VALUES
+        ({SPLIT}, '2024-01-06', '2024-01-09', ''), ({SPLIT}, '2024-01-08', '2024-01-10', '')""",
+        [f"{ONCE}: A"],
+    ),
+    "an action that a newer list has not": (
+        f"""INSERT INTO corporate_actions VALUES ({SPLIT}, '2024-01-08', '2024-01-08');
+        INSERT INTO action_lists VALUES ('A', 'split', '-infinity', 'infinity', '2024-01-09');
+        UPDATE instruments SET splits_known_at = '2024-01-09' WHERE symbol = 'A'""",
+        ["each action is no older than a list of all actions of its days: A"],
+    ),
+    "a list that the instrument does not name": (
+        """INSERT INTO action_lists
+        VALUES ('A', 'dividend', '2024-01-02', '2024-01-08', '2024-01-09')""",
+        ["instruments name the newest answer that each bar and action stands on: A"],
+    ),
+    "a note known twice at a time": (
+        """INSERT INTO bar_note_revisions
+        SELECT symbol, timestamp, reason, detail, known_from, known_from + INTERVAL 1 DAY, run_id
+        FROM bar_notes WHERE symbol = 'A' LIMIT 1""",
+        [f"{ONCE}: A"],
+    ),
+    "an answer taken twice": (
+        "INSERT INTO answers SELECT 'v', 1, TIMESTAMP '2024-01-09' FROM range(2)",
+        ["no answer is taken twice: v 1"],
     ),
 }  # fmt: skip
 
