@@ -542,6 +542,7 @@ def strip_prefix(app: ASGIApp, prefix: str) -> ASGIApp:
             scope["raw_path"] = scope["raw_path"].removeprefix(prefix.encode())
         await app(scope, receive, send)
 
+    stripped.app = app  # type: ignore[attr-defined]  # the server looks for its state below
     return stripped
 
 

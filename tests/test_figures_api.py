@@ -556,3 +556,17 @@ def test_figures_of_raw_prices_are_those_of_the_bars_as_stored(
     series = replace(stored["AAPL"], close=np.array([close for (close,) in rows]))
     answer = read_json(client, f"{AAPL}/returns?adjustment=raw")
     assert read_column(answer, "return") == clean(compute_returns(series))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("instruments/AAPL/statistics?", "instruments/AAPL/rolling?", "instruments/AAPL/returns?"),
+        *("instruments/AAPL/drawdowns?", "instruments/AAPL/indicators?names=obv"),
+        *("statistics/correlation?symbols=AAPL,IBM", "statistics/covariance?symbols=AAPL,IBM"),
+    ],
+)
+def test_figures_say_as_of_when_they_are(client: httpx.Client, path: str) -> None:
+    answer = read_json(client, f"/{path}&as_of=2099-12-31T20:00:00%2B02:00&end=2012-02")
+    assert answer["as_of"] == "2099-12-31T18:00:00Z"
+    assert "as_of" not in read_json(client, f"/{path}&end=2012-02")

@@ -91,6 +91,7 @@ class Statistics(BaseModel):
     """Simple returns, ddof 1, 365.25 days a year; null where there are too few bars."""
 
     symbol: str
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
     interval: Interval
     adjustment: Adjustment
     actions_known_at: str | None = Field(
@@ -155,6 +156,7 @@ class FiguresPage(BaseModel):
     """Rows of a timestamp and one column a figure; null where there are too few bars before."""
 
     symbol: str
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
     interval: Interval
     adjustment: Adjustment
     actions_known_at: str | None = Field(
@@ -181,6 +183,7 @@ class Drawdown(BaseModel):
 
 
 class DrawdownsAnswer(Page):
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
     interval: Interval
     adjustment: Adjustment
     actions_known_at: str | None = Field(

@@ -116,6 +116,7 @@ class ManyBarsPage(BaseModel):
 
 
 class MatrixAnswer(BaseModel):
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
     interval: Interval
     adjustment: Adjustment
     periods: int | None = Field(None, description="Only of covariance, where asked for.")

@@ -59,7 +59,7 @@ async def read_statistics(
     if benchmark is not None:
         benchmark = slice_days(benchmark, query.start, query.end)
     asked = (series, benchmark, query.interval, query.risk_free, query.periods)
-    answer = build_statistics(*asked)
+    answer = {**build_statistics(*asked), **tell_instant(query)}
     if query.explain:
         days = (query.start, query.end)
         missing = await store.ask(lambda c: queries.count_gaps(c, series.symbol, *days))
@@ -130,7 +130,8 @@ async def read_returns(
     part = slice_days(series, query.start, query.end)
     check_size(len(part), store.max_rows)
     columns = {"timestamp": part.days[1:], "return": compute_returns(part, query.kind)}
-    return await answer_rows(store, {**describe(part), "count": max(0, len(part) - 1)}, columns)
+    told = {**describe(part), **tell_instant(query), "count": max(0, len(part) - 1)}
+    return await answer_rows(store, told, columns)
 
 
 @router.get(
@@ -146,7 +147,8 @@ async def read_drawdowns(
     series = await take_series(store, symbol, query)
     part = slice_days(series, query.start, query.end)
     found = list_drawdowns(part.close, part.days, most)
-    return answer_json({**describe(part), "count": len(found), "next": None, "data": found})
+    told = {**describe(part), **tell_instant(query), "count": len(found)}
+    return answer_json({**told, "next": None, "data": found})
 
 
 def check_most(most: int | None, max_rows: int) -> int:
@@ -187,6 +189,11 @@ def describe(series: Series) -> dict[str, Any]:
     return told | tell_actions(series)
 
 
+def tell_instant(query: FigureQuery) -> dict[str, str]:
+    """The instant as of which was reckoned, where one was asked for."""
+    return {"as_of": f"{query.as_of.isoformat()}Z"} if query.as_of else {}
+
+
 def check_cells(rows: int, columns: int, most_rows: int) -> None:
     most = CELLS_A_ROW * most_rows
     if rows * columns > most:
@@ -216,7 +223,7 @@ async def answer_columns(
     columns = await store.holdings.compute(compute)
     cut = {name: column[first:last] for name, column in columns.items()}
     check_cells(last - first, len(cut), store.max_rows)
-    description = {**describe(series), **(told or {}), "count": last - first}
+    description = {**describe(series), **tell_instant(query), **(told or {}), "count": last - first}
     return await answer_rows(store, description, {"timestamp": series.days[first:last], **cut})
 
 

@@ -47,6 +47,7 @@ from api.routes.bars import (
     tell_nothing_known,
     tell_view,
 )
+from api.routes.figures import tell_instant
 from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
 
 router = APIRouter(tags=["several symbols"])
@@ -246,4 +247,5 @@ async def answer_matrix(
     matrices.pop(left_out)
     told = {"interval": query.interval, "adjustment": query.adjustment}
     annual = {"periods": periods} if periods else {}
-    return answer_json({**told, **annual, "unknown": unknown, **matrices})
+    instant = tell_instant(query)
+    return answer_json({**told, **instant, **annual, "unknown": unknown, **matrices})
