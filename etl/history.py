@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl.stage import format_instant, scan
+from etl.stage import format_instant, scan, set_aside
 
 log = logging.getLogger("etl")
 
@@ -131,8 +131,8 @@ def read_confirmed(connection: duckdb.DuckDBPyConnection, database: Path) -> Non
             f"""CREATE TEMP TABLE confirmed AS
             SELECT symbol, first, last, confirmed_at FROM {scan(path)}"""
         )
-    except duckdb.Error as error:
-        log.warning("load: %s cannot be read, so bars count from when they came: %s", path, error)
+    except duckdb.Error:
+        set_aside(path, "bars count from when they last changed")
         return
     connection.execute(
         """CREATE TEMP TABLE confirmed_known AS

@@ -326,3 +326,13 @@ def test_a_store_of_an_older_schema_is_served_with_its_history(
         assert (action["kind"], action["ratio"], note["reason"]) == ("split", 2.0, "stale repeat")
         assert (held["bars"], held["actions_known_at"]) == (2, None)
         assert read_json(client, "/health")["status"] == "ok"
+
+
+def test_what_lies_beside_an_older_store_and_is_damaged_is_set_aside(data_dir: Path) -> None:
+    load_answer(data_dir, "2024-01-05", ("A", "2024-01-02", 5.0))
+    make_older(store_of(data_dir))
+    (data_dir / "market_data.confirmed.parquet").write_bytes(b"PAR1 and no more")
+    assert load_answer(data_dir, "2024-01-08", ("A", "2024-01-02", 5.5))["revised"] == 1
+    [path] = data_dir.glob("market_data.confirmed*")
+    assert path.name != "market_data.confirmed.parquet"
+    assert path.read_bytes() == b"PAR1 and no more"
