@@ -355,6 +355,7 @@ def test_matrices_are_those_of_the_common_days(
         answer = read_json(client, f"{url}&kind={kind}&interval={interval}&{DAYS}")
         told = {name: answer.pop(name) for name in ("interval", "adjustment", "unknown")}
         assert told == {"interval": interval, "adjustment": "split", "unknown": ["XX"]}
+        del answer["actions_known_at"]
         left_out = "covariance" if what == "correlation" else "correlation"
         assert answer == {name: value for name, value in expected.items() if name != left_out}
 
@@ -570,3 +571,15 @@ def test_figures_say_as_of_when_they_are(client: httpx.Client, path: str) -> Non
     answer = read_json(client, f"/{path}&as_of=2099-12-31T20:00:00%2B02:00&end=2012-02")
     assert answer["as_of"] == "2099-12-31T18:00:00Z"
     assert "as_of" not in read_json(client, f"/{path}&end=2012-02")
+
+
+@pytest.mark.parametrize("what", ["correlation", "covariance"])
+def test_matrices_say_since_when_their_adjusted_prices_are_known(
+    client: httpx.Client, what: str
+) -> None:
+    asked = f"/statistics/{what}?symbols=AAPL,IBM"
+    assert read_json(client, asked)["actions_known_at"] == "2026-10-21T00:00:00Z"
+    never = read_json(client, f"{asked}&adjustment=all")
+    assert never["actions_known_at"] is None
+    assert never["never_asked"] == ["AAPL dividends", "IBM dividends"]
+    assert "actions_known_at" not in read_json(client, f"{asked}&adjustment=raw")

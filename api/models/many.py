@@ -119,6 +119,16 @@ class MatrixAnswer(BaseModel):
     as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
     interval: Interval
     adjustment: Adjustment
+    actions_known_at: str | None = Field(
+        None,
+        description="Only of adjusted prices: since when the splits and dividends that they stand"
+        " on are known; null: some were never asked for.",
+    )
+    never_asked: list[str] | None = Field(
+        None,
+        description="Only of adjusted prices: the symbols and kinds of actions that they need"
+        " and that were never asked for, as in: AAPL dividends.",
+    )
     periods: int | None = Field(None, description="Only of covariance, where asked for.")
     unknown: list[str]
     symbols: list[str]

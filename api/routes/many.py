@@ -241,11 +241,10 @@ async def answer_matrix(
     known, unknown = await part_known(store, query.symbols, query.unknown == "error")
     check_size(len(known), store.max_rows, FEWER)
     found = await store.take_many(known, query.as_of)
-    matrices = await store.holdings.compute(
-        lambda: compute_matrices(derive_parts(found, query), query.kind, periods)
-    )
+    parts = await store.holdings.compute(lambda: derive_parts(found, query))
+    matrices = await store.holdings.compute(lambda: compute_matrices(parts, query.kind, periods))
     matrices.pop(left_out)
-    told = {"interval": query.interval, "adjustment": query.adjustment}
+    told = {"interval": query.interval, "adjustment": query.adjustment, **tell_actions(*parts)}
     annual = {"periods": periods} if periods else {}
     instant = tell_instant(query)
     return answer_json({**told, **instant, **annual, "unknown": unknown, **matrices})
