@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 from etl.clock import Clock
 from etl.errors import EtlError
 from etl.extract import extract
+from etl.load import load
 from etl.settings import Settings, read_settings
+from etl.transform import transform
 from tests.vendor import FakeClock, Vendor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,3 +95,9 @@ def read_everything(folder: Path) -> bytes:
         if path.suffix == ".parquet":
             found.append(str(pq.read_table(path).to_pylist()).encode())
     return b"\n".join(found)
+
+
+def finish_load(settings: Settings) -> None:
+    """Take what was extracted to the store, as `make etl` does."""
+    transform(settings, argparse.Namespace())
+    load(settings, argparse.Namespace())

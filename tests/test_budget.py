@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from etl.budget import Budget, Call, Limits, shorten
 from etl.errors import InvalidKey, NotAsked, PremiumOnly, QuotaSpent, UnknownSymbol
 from etl.pace import Pace, Ticket
-from tests.extraction import KEY, raw_symbols, read_raw, run_extract, set_day, settings_for
+from tests.extraction import (
+    KEY,
+    finish_load,
+    raw_symbols,
+    read_raw,
+    run_extract,
+    set_day,
+    settings_for,
+)
 from tests.vendor import SAYS, FakeClock, Vendor, friday_evening, open_vendor
 
 ZONE = ZoneInfo("America/New_York")
@@ -423,14 +431,6 @@ def list_log(settings: Any) -> str:
     newest = max(settings.runs_dir.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     record = json.loads(newest.read_text())["stages"]["extract"]
     return "all up to date" if record["up_to_date"] and not record["rows"] else str(record)
-
-
-def finish_load(settings: Any) -> None:
-    """Record, as load does, that what was published has reached the store."""
-    for path in settings.runs_dir.glob("*.json"):
-        record = json.loads(path.read_text())
-        record["stages"]["load"] = {"status": "ok"}
-        path.write_text(json.dumps(record))
 
 
 def test_the_simulated_vendor_refuses_what_the_real_one_refuses(tmp_path: Path) -> None:

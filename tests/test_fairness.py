@@ -18,7 +18,7 @@ from etl.extract import main
 from etl.forecast import describe_plan
 from etl.plan import Plan, find_session, make_plan
 from etl.settings import Settings
-from tests.extraction import KEY, ROOT, raw_symbols, run_extract, set_day, settings_for
+from tests.extraction import KEY, ROOT, finish_load, raw_symbols, run_extract, set_day, settings_for
 from tests.vendor import (
     SAYS,
     FakeClock,
@@ -450,13 +450,6 @@ def test_raw_data_that_were_moved_away_are_no_error_where_nothing_new_came(tmp_p
         settings.raw_path.unlink()
         set_day(clock, friday_evening() + timedelta(hours=1))
         assert run_extract(settings, clock) is None
-
-
-def finish_load(settings: Settings) -> None:
-    for path in settings.runs_dir.glob("*.json"):
-        record = json.loads(path.read_text())
-        record["stages"]["load"] = {"status": "ok"}
-        path.write_text(json.dumps(record))
 
 
 def use_as_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch, **given: str) -> None:
