@@ -9,34 +9,26 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import docs
-from api.cache import VERSION, AnswerCache
-from api.database import Database
-from api.errors import install_handlers
-from api.fingerprint import build_fingerprint
-from api.gate import Cors, Hosts, Proxies, build_hosts, check_head, read_head
-from api.holdings import Holdings
-from api.memory import Memory, MemoryBackend
-from api.passing import Passing
-from api.protocol import Protocol, build_connections, raise_descriptors
-from api.ranges import cut_range
-from api.room import Room
-from api.routes import (
-    bars,
-    dashboard,
-    figures,
-    health,
-    instruments,
-    many,
-    openbb,
-    quality,
-    refuse_repeated,
-    runs,
-    udf,
-)
-from api.run_records import describe_folder
+from api.cache.memory import Memory, MemoryBackend
+from api.cache.series_cache import SeriesCache
+from api.docs import openapi as docs
+from api.edge.answers import AnswerCache
+from api.edge.fingerprint import build_fingerprint
+from api.edge.gate import Cors, Hosts, Proxies, build_hosts, check_head, read_head
+from api.edge.keys import VERSION
+from api.edge.passing import Passing
+from api.edge.protocol import Protocol, build_connections, raise_descriptors
+from api.edge.ranges import cut_range
+from api.edge.room import Room
+from api.edge.shortcut import build_shortcut
+from api.page import routes as dashboard
+from api.problems import install_handlers
+from api.protocols.openbb import routes as openbb
+from api.protocols.udf import routes as udf
+from api.routes import bars, figures, health, instruments, many, quality, refuse_repeated, runs
 from api.settings import ApiSettings, SettingsError, find_oddities, read_settings
-from api.shortcut import build_shortcut
+from api.store.duckdb_file.snapshots import Database
+from api.store.run_records import describe_folder
 
 # Seconds that a thread may hold the interpreter against the event loop; Python's own is 0.005.
 SWITCH_INTERVAL = 0.001
@@ -101,7 +93,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     )
     memory = Memory(int(settings.cache_max_mb * 2**20 * COUNTED))
     app.state.cache = MemoryBackend(memory)
-    app.state.holdings = Holdings(memory, app.state.database)
+    app.state.series_cache = SeriesCache(memory, app.state.database)
     for module in (health, instruments, bars, figures, many, quality, runs, udf, openbb, dashboard):
         app.include_router(module.router)
     docs.install_docs(app, settings.max_rows)
@@ -111,7 +103,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         app.state.cache,
         app.state.database,
         Passing(app),
-        build_shortcut(app.state.holdings, settings.max_rows),
+        build_shortcut(app.state.series_cache, settings.max_rows),
         build_fingerprint(settings),
         ("/etl/runs", partial(describe_folder, settings.runs_dir)),
         Room(settings.work_max_mb * 2**20),

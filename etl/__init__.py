@@ -1,28 +1,21 @@
-"""Fetch, judge and store daily bars. Data flows one way; each arrow is a Parquet file.
+"""Fetch, validate and store daily bars. Data flows one way; each arrow is a Parquet file.
 
     vendor → extract → raw_data.parquet → transform → clean_data.parquet → load → market_data.duckdb
 
-settings   every setting of the ETL, declared once
-errors     the error tree: the type of an error decides what happens
-schema     the contracts: columns of the raw and clean files, tables of the database
-digests    of bars: what moves when a stored value does
-uniqueness which symbols may have a key twice
-sources    one vendor, one module: fetch (I/O) and parse (pure)
-sessions   which days an exchange trades, and when a session closes
-quality    the rules that reject a row, declared as reason + condition
-notes      the rules that leave a note on a kept bar
-breaks     those of them that look at prices around: units, splits, spikes
-archive    every paid answer, as it came
-budget     the vendor's calls, counted across runs, and what it refused
-pace       when the next call may start; clock: what time it is
-plan       which calls to make, in which order, and why
-dispatch   make them, as many in flight as the budget allows
-download   one GET, bounded in time and size
-raw_files  the two files that extract publishes
-stage      what every stage does around its work: lock, log, run record, publication of files
-extract    renames, never judges
-transform  judges, never fetches or stores
-load       stores, never judges; next_version: builds what it publishes
-reevaluation  gaps and notes of symbols whose calendar changed, anew
-report     one page of the last run and the store, out of findings (SQL), heatmap and moves
+The floors, top down; an import goes down or stays on its floor (tests/test_floors.py):
+
+__main__    the three stages in order, under one lock: `make etl`
+extract     renames columns, never rejects a value
+transform   validates each row, never fetches or stores
+load        stores, never rejects a row that transform took
+verify, rollback, report, check   what `make` runs beside them
+sources     one vendor, one folder: fetch (I/O) and parse (pure)
+store       what is known and since when; duckdb_file builds and publishes the next version
+reporting   the parts of make report
+calls       paid calls: planned, counted, paced, made, archived
+rules       what is rejected, what is noted: SQL over relations, no store
+contracts   columns of the files between the stages, tables of the store
+market      which calendar a symbol keeps, and its sessions
+base        command line, lock, run record, whole files, SQL over Parquet, log, errors, clock
+settings    every setting of the ETL, declared once; calendar_names: which calendars there are
 """

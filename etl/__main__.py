@@ -3,13 +3,14 @@
 import argparse
 import logging
 
-from etl import publish, stage
-from etl.exchanges import find_exchange
+from etl.base import command, run_records
 from etl.extract import add_options as add_extract_options
 from etl.extract import extract
 from etl.load import load
+from etl.market.exchanges import find_exchange
 from etl.settings import Settings
 from etl.sources.files.summary import tell_read
+from etl.store.duckdb_file import publish
 from etl.transform import add_options as add_transform_options
 from etl.transform import transform
 
@@ -17,7 +18,7 @@ log = logging.getLogger("etl")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage.build_parser("etl", __doc__)
+    parser = command.build_parser("etl", __doc__)
     add_extract_options(parser)
     add_transform_options(parser)
     parser.add_argument(
@@ -29,29 +30,29 @@ def main(argv: list[str] | None = None) -> int:
         "--check", action="store_true", help="read the files, tell how, and write nothing"
     )
     parser.add_argument("--json", action="store_true", help="what was read of the files, as JSON")
-    return stage.main(
+    return command.main(
         parser, "etl", work, argv, is_reading=lambda args: args.check, find_need=find_need
     )
 
 
 def work(settings: Settings, args: argparse.Namespace) -> None:
     if args.check:
-        from etl.sources.files.check import check
+        from etl.check import check
 
         check(settings, args)
     else:
         run_all(settings, args)
 
 
-def find_need(settings: Settings, args: argparse.Namespace) -> stage.Need:
+def find_need(settings: Settings, args: argparse.Namespace) -> command.Need:
     """A database is served though nothing can be added to it now."""
     if not (args.if_needed and settings.database_path.is_file()):
-        return stage.Need.DUTY
-    return stage.Need.WISH if waits_for_real_bars(settings) else stage.Need.NOTHING
+        return command.Need.DUTY
+    return command.Need.WISH if waits_for_real_bars(settings) else command.Need.NOTHING
 
 
 def run_all(settings: Settings, args: argparse.Namespace) -> None:
-    run = stage.open_run(settings)
+    run = run_records.open_run(settings)
     source = extract(settings, args, run)
     if not has_raw_data(run):
         follow_calendars(settings, args, run)
@@ -63,7 +64,7 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
         tell_read(source, settings, run.run_id, getattr(args, "json", False))
 
 
-def follow_calendars(settings: Settings, args: argparse.Namespace, run: stage.Run) -> None:
+def follow_calendars(settings: Settings, args: argparse.Namespace, run: run_records.Run) -> None:
     """Where EXCHANGE was corrected and nothing came, load what came last once more: nothing of it
     is new, and gaps and notes follow the calendars."""
     stored = publish.read_exchanges(settings.database_path)
@@ -75,7 +76,7 @@ def follow_calendars(settings: Settings, args: argparse.Namespace, run: stage.Ru
         log.warning("load: calendars changed: gaps and notes follow them when new bars are loaded")
 
 
-def has_raw_data(run: stage.Run) -> bool:
+def has_raw_data(run: run_records.Run) -> bool:
     """Whether extract published anything; it does not where all is up to date."""
     return bool(run.record["stages"]["extract"].get("files"))
 

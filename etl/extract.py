@@ -21,26 +21,28 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from etl import stage, stage_files
-from etl.archive import Archive
-from etl.clock import Clock
-from etl.errors import EtlError, NotAsked, SourceError, UnknownSymbol
-from etl.forecast import describe_plan, tell
-from etl.plan import make_plan
-from etl.raw_files import open_raw_files
+from etl.base import command, run_records, stage_files
+from etl.base.clock import Clock
+from etl.base.errors import EtlError, NotAsked, SourceError, UnknownSymbol
+from etl.base.secret_log import redact
+from etl.calls.archive import Archive
+from etl.calls.forecast import describe_plan, tell
+from etl.calls.plan import make_plan
+from etl.contracts.deliveries import Delivery
+from etl.contracts.raw_files import open_raw_files
 from etl.settings import SOURCES, Settings, to_symbols
-from etl.sources import Delivery, Order, Source, get_source
-from etl.sources.alpha_vantage import find_pending, open_budget
-from etl.stage import redact
+from etl.sources import Order, Source
+from etl.sources.alpha_vantage.source import find_pending, open_budget
+from etl.sources.registry import get_source
 
 log = logging.getLogger("etl")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage.build_parser("etl.extract", __doc__)
+    parser = command.build_parser("etl.extract", __doc__)
     add_options(parser)
     parser.add_argument("--plan", action="store_true", help="show what the next run asks, and why")
-    return stage.main(parser, "extract", work, argv, is_reading=lambda args: args.plan)
+    return command.main(parser, "extract", work, argv, is_reading=lambda args: args.plan)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +50,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symbols",
         dest="SYMBOLS",
-        type=stage.symbols_from_here,
+        type=command.symbols_from_here,
         help="symbols parted by commas, or @file (one a line)",
     )
     parser.add_argument(
-        "--path", dest="SOURCE_PATH", type=stage.from_here, help="file, folder or glob to read"
+        "--path", dest="SOURCE_PATH", type=command.from_here, help="file, folder or glob to read"
     )
     parser.add_argument("--symbol", help="whose bars the files hold, where they do not say it")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any symbol failed")
@@ -101,14 +103,14 @@ def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:
 def extract(
     settings: Settings,
     args: argparse.Namespace,
-    run: stage.Run | None = None,
+    run: run_records.Run | None = None,
     clock: Clock | None = None,
 ) -> Source:
     """Act 1: open the source. Act 2: fetch each symbol. Act 3: publish what came.
 
     Returns the source, which knows more of what it read than the record keeps.
     """
-    run = run or stage.open_run(settings)
+    run = run or run_records.open_run(settings)
     order = open_order(args, clock)
     if order.is_replay:
         settings = replace(settings, chosen_source="alpha_vantage")
@@ -135,7 +137,9 @@ def describe_source(settings: Settings, order: Order) -> str:
     return "source alpha_vantage (AV_API_KEY is set: SOURCE=sample or files changes it)"
 
 
-def fetch_all(settings: Settings, source: Source, run: stage.Run, record: dict[str, Any]) -> bool:
+def fetch_all(
+    settings: Settings, source: Source, run: run_records.Run, record: dict[str, Any]
+) -> bool:
     """Write every delivery; publish both raw files if anything came, and return whether it did."""
     record.update(source=settings.source, symbols=0, rows=0, actions=0, failures={}, not_asked=[])
     seen: set[str] = set()

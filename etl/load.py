@@ -18,23 +18,13 @@ from typing import Any
 
 import duckdb
 
-from etl import (
-    accounts,
-    actions,
-    derived,
-    digests,
-    history,
-    next_version,
-    publish,
-    reevaluation,
-    rounds,
-    stage,
-    stage_files,
-)
-from etl.errors import StoreError
-from etl.intake import read_beside, read_input
-from etl.next_version import Store
+from etl.base import command, parquet_sql, run_records, stage_files
+from etl.base.errors import StoreError
 from etl.settings import Settings
+from etl.store import accounts, actions, changes, digests, gaps, reevaluation, rounds
+from etl.store.clean_files import read_beside, read_input
+from etl.store.duckdb_file import build, publish
+from etl.store.duckdb_file.build import Store
 
 log = logging.getLogger("etl")
 
@@ -44,38 +34,38 @@ WRONG_BASIS = ("unrecorded split",)
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage.build_parser("etl.load", __doc__)
-    parser.add_argument("--input", type=stage.from_here, help="clean Parquet file or folder")
-    parser.add_argument("--database", type=stage.from_here, help="DuckDB file to publish")
-    return stage.main(parser, "load", load, argv)
+    parser = command.build_parser("etl.load", __doc__)
+    parser.add_argument("--input", type=command.from_here, help="clean Parquet file or folder")
+    parser.add_argument("--database", type=command.from_here, help="DuckDB file to publish")
+    return command.main(parser, "load", load, argv)
 
 
-def load(settings: Settings, args: argparse.Namespace, run: stage.Run | None = None) -> None:
+def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | None = None) -> None:
     """Act 1: read the input and the store. Act 2: find the changes. Act 3: publish them."""
     path: Path = getattr(args, "input", None) or settings.clean_path
     database: Path = getattr(args, "database", None) or settings.database_path
-    run = run or stage.open_run(settings, path)
+    run = run or run_records.open_run(settings, path)
     with (
         run.record_stage("load") as record,
         publish.discard_on_failure(database),
-        stage.connect(settings) as connection,
+        parquet_sql.connect(settings) as connection,
     ):
         stage_files.check_files(settings, path, "transform")
-        with stage.reading(path):
+        with parquet_sql.reading(path):
             read_input(connection, settings, path)
         read_beside(connection, settings, path)
         store = open_store(connection, database)
         leave_out_clashes(connection, record)
         rounds.compare_bars(connection, store.is_fresh)
         is_needed = store.is_touched or has_news(connection) or has_moved(connection, settings)
-        with next_version.begin(database, store, is_needed):
-            derived.view_sessions(connection, settings.exchange)
+        with build.begin(database, store, is_needed):
+            gaps.view_sessions(connection, settings.exchange)
             record["symbols"] = accounts.count_by_symbol(connection)
-            record.update(sum_fates(record["symbols"]))
+            record.update(sum_outcomes(record["symbols"]))
             add_left_out(record, run)
         if is_needed:
-            next_version.publish_next(connection, settings, database, run, store)
-            history.drop_confirmed(database)
+            build.publish_next(connection, settings, database, run, store)
+            changes.drop_confirmed(database)
         report(record)
 
 
@@ -87,7 +77,7 @@ def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
     publish.restore_wal(path)
     if path.exists():
         publish.attach_store(connection, path, "store")
-        if not gives_way(connection):
+        if not is_replaced(connection):
             return describe_store(connection, path)
         publish.detach_store(connection, "store")
     connection.execute("ATTACH ':memory:' AS store")
@@ -104,11 +94,11 @@ def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
         connection.execute(f"{digests.find_touched(version)} LIMIT 1").fetchall()
     )
     if version < 3:
-        history.read_confirmed(connection, path)
+        changes.read_confirmed(connection, path)
     return Store(False, bars, unsorted, is_touched, version < 3, publish.identify(path))
 
 
-def gives_way(connection: duckdb.DuckDBPyConnection) -> bool:
+def is_replaced(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the store holds the sample and real bars come."""
     is_sample = "SELECT bool_and(source = 'sample') FROM "
     all_stored = publish.read_one(connection, is_sample + "store.instruments")
@@ -142,7 +132,7 @@ def leave_out_clashes(connection: duckdb.DuckDBPyConnection, record: dict[str, A
     if not clashes:
         return
     connection.execute("ALTER VIEW incoming RENAME TO offered")
-    symbols = ", ".join(stage.quote(symbol) for symbol in record["left_out"])
+    symbols = ", ".join(parquet_sql.quote(symbol) for symbol in record["left_out"])
     connection.execute(f"CREATE TEMP VIEW incoming AS FROM offered WHERE symbol NOT IN ({symbols})")
     told = [explain_clash(*clash[:4]) for clash in clashes[:5]]
     more = f"; and {len(clashes) - 5} more" if clashes[5:] else ""
@@ -165,7 +155,7 @@ def explain_clash(symbol: str, stored: str, came: str, source: str) -> str:
     )
 
 
-def add_left_out(record: dict[str, Any], run: stage.Run) -> None:
+def add_left_out(record: dict[str, Any], run: run_records.Run) -> None:
     """Count the rows that were left out among the rejected, with those that transform rejected."""
     judged = run.record["stages"].get("transform", {}).get("symbols", {})
     for symbol, rows in record["left_out"].items():
@@ -189,7 +179,7 @@ def has_moved(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool
     return bool(reevaluation.find_moved(connection, "store", settings.exchange))
 
 
-def sum_fates(symbols: dict[str, dict[str, int]]) -> dict[str, int]:
+def sum_outcomes(symbols: dict[str, dict[str, int]]) -> dict[str, int]:
     return {name: sum(fates[name] for fates in symbols.values()) for name in accounts.LOADED}
 
 

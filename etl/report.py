@@ -19,16 +19,18 @@ from typing import Any
 import duckdb
 import jinja2
 
-from etl import findings, heatmap, moves, publish, stage
-from etl.accounts import FATES
-from etl.errors import StoreError
+from etl.base import command, parquet_sql, run_records, whole_files
+from etl.base.errors import StoreError
+from etl.reporting import heatmap, moves, queries
 from etl.settings import Settings
+from etl.store.accounts import OUTCOMES
+from etl.store.duckdb_file import publish
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "reporting" / "templates"
 # Most symbols of the fates and of the heat map; the page says how many were left out.
-FATES_SHOWN = 25
+OUTCOMES_SHOWN = 25
 SYMBOLS_SHOWN = 40
-FATE_NAMES = {
+OUTCOME_NAMES = {
     "inserted": "new bars",
     "revised": "revised",
     "unchanged": "unchanged",
@@ -43,19 +45,19 @@ Facts = dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage.build_parser("etl.report", __doc__)
-    return stage.main(parser, "report", report, argv, is_shared=True)
+    parser = command.build_parser("etl.report", __doc__)
+    return command.main(parser, "report", report, argv, is_shared=True)
 
 
 def report(settings: Settings, args: argparse.Namespace) -> None:
     """Act 1: open the store, if there is one. Act 2: gather the facts. Act 3: save the page."""
-    with stage.connect(settings) as connection:
+    with parquet_sql.connect(settings) as connection:
         has_store = settings.database_path.exists()
         if has_store:
             publish.attach_store(connection, settings.database_path, "store")
         facts = gather(connection, settings, has_store)
-    facts["written_at"] = stage.format_instant("seconds")
-    with stage.write_whole(settings.report_path, is_shared=True) as next_path:
+    facts["written_at"] = run_records.format_instant("seconds")
+    with whole_files.write_whole(settings.report_path, is_shared=True) as next_path:
         # a path that is no text in this locale must not cost the page
         next_path.write_bytes(render(facts).encode("utf-8", "backslashreplace"))
     print(settings.report_path)
@@ -64,9 +66,9 @@ def report(settings: Settings, args: argparse.Namespace) -> None:
 
 def gather(connection: duckdb.DuckDBPyConnection, settings: Settings, has_store: bool) -> Facts:
     """Everything that the page says. StoreError where there is neither a run nor a store."""
-    run = findings.read_last_run(settings.runs_dir)
+    run = queries.read_last_run(settings.runs_dir)
     if run is None and has_store:
-        run = findings.read_stored_run(connection)
+        run = queries.read_stored_run(connection)
     if run is None and not has_store:
         raise StoreError(
             f"{settings.database_path} does not exist and no run is recorded: run the ETL first"
@@ -74,18 +76,20 @@ def gather(connection: duckdb.DuckDBPyConnection, settings: Settings, has_store:
     facts: Facts = {"run": run, "store": None, "database": settings.database_path}
     if run is not None:
         facts |= describe_run(run)
-        facts["examples"] = findings.read_rejects(connection, settings.rejected_path, run.run_id)
+        facts["examples"] = queries.read_rejects(connection, settings.rejected_path, run.run_id)
     if has_store:
         facts |= describe_store(connection, run.run_id if run else "")
     return facts
 
 
-def describe_run(run: findings.LastRun) -> Facts:
+def describe_run(run: queries.LastRun) -> Facts:
     """The fates of its rows in all and by symbol; the symbols with the least usual fates first."""
-    symbols = [{**row, "undecided": row["received"] - sum_fates(row)} for row in run.symbols]
-    totals = {name: sum(row[name] for row in symbols) for name in ("received", *FATES, "undecided")}
+    symbols = [{**row, "undecided": row["received"] - sum_outcomes(row)} for row in run.symbols]
+    totals = {
+        name: sum(row[name] for row in symbols) for name in ("received", *OUTCOMES, "undecided")
+    }
     shown = symbols
-    if len(symbols) > FATES_SHOWN:
+    if len(symbols) > OUTCOMES_SHOWN:
         unusual = (
             "undecided",
             "rejected",
@@ -95,7 +99,7 @@ def describe_run(run: findings.LastRun) -> Facts:
             "out_of_range",
             "inserted",
         )
-        shown = sorted(symbols, key=lambda row: [-row[name] for name in unusual])[:FATES_SHOWN]
+        shown = sorted(symbols, key=lambda row: [-row[name] for name in unusual])[:OUTCOMES_SHOWN]
     return {
         "totals": totals,
         "symbols": shown,
@@ -104,15 +108,15 @@ def describe_run(run: findings.LastRun) -> Facts:
     }
 
 
-def sum_fates(row: dict[str, Any]) -> int:
-    return sum(int(row[name]) for name in FATES)
+def sum_outcomes(row: dict[str, Any]) -> int:
+    return sum(int(row[name]) for name in OUTCOMES)
 
 
 def build_shares(totals: dict[str, int]) -> list[Facts]:
     """The parts of the bar `received`, from left to right, as x and width in percent."""
     parts: list[Facts] = []
     x = 0.0
-    for name in (*FATES, "undecided"):
+    for name in (*OUTCOMES, "undecided"):
         width = 100 * totals[name] / max(totals["received"], 1)
         parts.append({"name": name, "rows": totals[name], "x": round(x, 3), "width": width})
         x += width
@@ -122,11 +126,11 @@ def build_shares(totals: dict[str, int]) -> list[Facts]:
 def describe_store(connection: duckdb.DuckDBPyConnection, run_id: str) -> Facts:
     of_run = moves.read_largest(connection, run_id)
     of_store = moves.read_largest(connection)
-    revisions, revised = findings.read_revisions(connection, run_id)
+    revisions, revised = queries.read_revisions(connection, run_id)
     return {
-        "store": findings.read_store(connection),
-        "notes": findings.read_notes(connection, run_id),
-        "gaps": findings.read_gaps(connection),
+        "store": queries.read_store(connection),
+        "notes": queries.read_notes(connection, run_id),
+        "gaps": queries.read_gaps(connection),
         "heatmap": heatmap.build_heatmap(connection, SYMBOLS_SHOWN),
         "moves_of_run": of_run,
         "moves_of_store": [] if of_store == of_run else of_store,
@@ -145,7 +149,7 @@ def render(facts: Facts) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS)
-    return environment.get_template("report.html.j2").render(fate_names=FATE_NAMES, **facts)
+    return environment.get_template("report.html.j2").render(fate_names=OUTCOME_NAMES, **facts)
 
 
 def summarize(facts: Facts) -> str:

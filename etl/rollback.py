@@ -15,17 +15,19 @@ from pathlib import Path
 
 import duckdb
 
-from etl import accounts, digests, publish, stage
-from etl.errors import StoreError
+from etl.base import command, parquet_sql, run_records
+from etl.base.errors import StoreError
 from etl.settings import Settings
+from etl.store import accounts, digests
+from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage.build_parser("etl.rollback", __doc__)
-    parser.add_argument("--database", type=stage.from_here, help="DuckDB file to roll back")
-    return stage.main(parser, "rollback", roll_back, argv)
+    parser = command.build_parser("etl.rollback", __doc__)
+    parser.add_argument("--database", type=command.from_here, help="DuckDB file to roll back")
+    return command.main(parser, "rollback", roll_back, argv)
 
 
 def roll_back(settings: Settings, args: argparse.Namespace) -> None:
@@ -35,11 +37,11 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
     if not previous.exists():
         raise StoreError(f"there is no version before this one ({previous.name}): nothing to do")
     publish.restore_wal(path)
-    run = stage.open_run(settings)
+    run = run_records.open_run(settings)
     with (
         run.record_stage("rollback") as record,
         publish.discard_on_failure(path),
-        stage.connect(settings) as connection,
+        parquet_sql.connect(settings) as connection,
     ):
         was = copy_previous(connection, path, previous)
         digests.renew(connection)
@@ -66,7 +68,7 @@ def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: P
     publish.detach_store(connection, "previous")
     if version >= 3:
         publish.copy_store(previous, next_path)
-        connection.execute(f"ATTACH {stage.quote(next_path)} AS next")
+        connection.execute(f"ATTACH {parquet_sql.quote(next_path)} AS next")
     if is_readable(connection, path):
         copy_runs(connection)
         publish.detach_store(connection, "store")

@@ -18,14 +18,14 @@ from typing import Any
 
 import duckdb
 
-from etl import stage, stage_files
-from etl.clean_actions import type_actions
-from etl.errors import EtlError, InputError
-from etl.quality import DUPLICATE, IS_ROUNDED, REASON, TWO_BARS, TYPED, bind
-from etl.remedies import read_examples, tell_remedy
-from etl.schema import CLEAN_COLUMNS, PRICES, RAW_BARS
+from etl.base import command, parquet_sql, run_records, stage_files, whole_files
+from etl.base.errors import EtlError, InputError
+from etl.contracts.files import CLEAN_COLUMNS, PRICES, RAW_BARS
+from etl.rules.clean_actions import type_actions
+from etl.rules.doubled_keys import find_unproven
+from etl.rules.rejects import DUPLICATE, IS_ROUNDED, REASON, TWO_BARS, TYPED, bind
+from etl.rules.remedies import read_examples, tell_remedy
 from etl.settings import Settings, SettingsError
-from etl.uniqueness import find_unproven
 
 log = logging.getLogger("etl")
 
@@ -44,10 +44,10 @@ PROVENANCE = ("source", "fetched_at", "run_id", "basis")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage.build_parser("etl.transform", __doc__)
+    parser = command.build_parser("etl.transform", __doc__)
     add_options(parser)
-    parser.add_argument("--input", type=stage.from_here, help="raw Parquet file to judge")
-    return stage.main(parser, "transform", transform, argv)
+    parser.add_argument("--input", type=command.from_here, help="raw Parquet file to judge")
+    return command.main(parser, "transform", transform, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,26 +55,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end", dest="END_DATE", help="last day to keep (inclusive)")
 
 
-def transform(settings: Settings, args: argparse.Namespace, run: stage.Run | None = None) -> None:
+def transform(
+    settings: Settings, args: argparse.Namespace, run: run_records.Run | None = None
+) -> None:
     """Act 1: view the raw file. Act 2: judge every row. Act 3: publish clean and rejected."""
     check_dates(settings)
     path: Path = getattr(args, "input", None) or settings.raw_path
-    run = run or stage.open_run(settings, path)
+    run = run or run_records.open_run(settings, path)
     with (
         run.record_stage("transform") as record,
-        stage.connect(settings) as connection,
-        stage.scratch_file(settings, "judged.parquet") as scratch,
+        parquet_sql.connect(settings) as connection,
+        whole_files.scratch_file(settings, "judged.parquet") as scratch,
     ):
         stage_files.check_files(settings, path, "extract")
-        with stage.reading(path):
+        with parquet_sql.reading(path):
             view_raw(connection, settings, path)
-            judge(connection, settings, scratch)
+            validate(connection, settings, scratch)
         find_duplicates(connection)
         record.update(count_rows(connection))
         record["symbols"] = count_by_symbol(connection)
         publish_bars(connection, settings, path, run)
         # actions belong to the bars that they came with, and to no other file
-        has_actions = stage.read_run_id(settings.raw_actions_path) == run.run_id
+        has_actions = run_records.read_run_id(settings.raw_actions_path) == run.run_id
         actions_path = settings.raw_actions_path if has_actions else None
         record["actions"] = type_actions(connection, actions_path)
         copy_whole(connection, "FROM good_actions", settings.clean_actions_path, run)
@@ -104,20 +106,20 @@ def view_raw(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Pa
     """`raw`: the file with every column of RAW_BARS as text, and `place`, the row's number."""
     if path.is_dir():
         raise InputError(f"{path} is a folder: name one raw Parquet file")
-    columns = stage.read_columns(connection, path)
+    columns = parquet_sql.read_columns(connection, path)
     missing = [name for name in NEEDED if name not in columns]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}; it has {', '.join(columns)}")
     modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
     defaults = {
         **DEFAULTS,
-        "basis": stage.quote(settings.source_adjustment),
-        "fetched_at": f"TIMESTAMP {stage.quote(str(modified))}",
+        "basis": parquet_sql.quote(settings.source_adjustment),
+        "fetched_at": f"TIMESTAMP {parquet_sql.quote(str(modified))}",
     }
     # a clock where the zone of an instant is shows the session; the machine's zone does not
-    zones = stage.read_zones(path) if TIMESTAMPTZ in columns.values() else {}
+    zones = parquet_sql.read_zones(path) if TIMESTAMPTZ in columns.values() else {}
     given = {
-        name: stage.show_wall_clock(name, zones[name])
+        name: parquet_sql.show_wall_clock(name, zones[name])
         if name in zones and name != "fetched_at"
         else name
         for name in columns
@@ -128,11 +130,11 @@ def view_raw(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Pa
     ]
     connection.execute(
         f"CREATE TEMP VIEW raw AS SELECT {', '.join(picked)}, file_row_number AS place"
-        f" FROM {stage.scan_numbered(path)}"
+        f" FROM {parquet_sql.scan_numbered(path)}"
     )
 
 
-def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
+def validate(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
     """`typed`: each row as typed columns and `reason`, NULL where clean; kept in `scratch`."""
     typed = ", ".join(f"{sql} AS {name}" for name, sql in TYPED.items())
     bounds = [
@@ -153,8 +155,8 @@ def judge(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Pa
         FROM (SELECT *, {reason} AS reason FROM (
             SELECT *, {typed} FROM (SELECT {kept}, {text} FROM raw)))"""
     # a scratch file, not a table: it keeps 5 million rows out of memory
-    connection.execute(f"COPY ({select}) TO {stage.quote(scratch)} (FORMAT parquet)")
-    connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {stage.scan(scratch)}")
+    connection.execute(f"COPY ({select}) TO {parquet_sql.quote(scratch)} (FORMAT parquet)")
+    connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {parquet_sql.scan(scratch)}")
 
 
 def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
@@ -250,7 +252,7 @@ def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str
 
 
 def publish_bars(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, run: stage.Run
+    connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, run: run_records.Run
 ) -> None:
     clean = ", ".join((*CLEAN_COLUMNS, *PROVENANCE))
     copy_whole(
@@ -270,12 +272,12 @@ def publish_bars(
 
 
 def copy_whole(
-    connection: duckdb.DuckDBPyConnection, select: str, path: Path, run: stage.Run
+    connection: duckdb.DuckDBPyConnection, select: str, path: Path, run: run_records.Run
 ) -> None:
-    with stage.write_whole(path) as next_path:
+    with whole_files.write_whole(path) as next_path:
         connection.execute(
-            f"COPY ({select}) TO {stage.quote(next_path)} (FORMAT parquet, COMPRESSION zstd,"
-            f" KV_METADATA {{run_id: {stage.quote(run.run_id)}}})"
+            f"COPY ({select}) TO {parquet_sql.quote(next_path)} (FORMAT parquet, COMPRESSION zstd,"
+            f" KV_METADATA {{run_id: {parquet_sql.quote(run.run_id)}}})"
         )
 
 

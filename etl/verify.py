@@ -18,14 +18,16 @@ from typing import Any
 
 import duckdb
 
-from etl import digests, publish, stage
-from etl.accounts import COUNTS, FATES
-from etl.errors import StoreError
+from etl.base import command, parquet_sql, run_records, whole_files
+from etl.base.errors import StoreError
 from etl.settings import Settings
+from etl.store import digests
+from etl.store.accounts import COUNTS, OUTCOMES
+from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
 
-SUM_OF_FATES = " + ".join(FATES)
+SUM_OF_FATES = " + ".join(OUTCOMES)
 
 # The number of the publication that a run made: it grows though the clock may be set back.
 PUBLICATION = (
@@ -161,8 +163,8 @@ COUNTED = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage.build_parser("etl.verify", __doc__)
-    return stage.main(parser, "verify", verify, argv, is_shared=True)
+    parser = command.build_parser("etl.verify", __doc__)
+    return command.main(parser, "verify", verify, argv, is_shared=True)
 
 
 def verify(settings: Settings, args: argparse.Namespace) -> None:
@@ -171,7 +173,7 @@ def verify(settings: Settings, args: argparse.Namespace) -> None:
     if not path.exists():
         raise StoreError(f"{path} does not exist: run the ETL first")
     wrong = 0
-    with stage.connect(settings) as connection:
+    with parquet_sql.connect(settings) as connection:
         publish.attach_store(connection, path, "store")
         for said, fault in check_all(connection, settings):
             wrong += bool(fault)
@@ -218,7 +220,7 @@ def check_file(
     except duckdb.Error as error:
         yield f"{path.name} can be read", str(error).splitlines()[0]
         return
-    run_id = stage.read_run_id(path)
+    run_id = run_records.read_run_id(path)
     if run_id is None:  # of another make
         return
     record_path = settings.runs_dir / f"{run_id}.json"
@@ -227,7 +229,7 @@ def check_file(
     if recorded is None:
         yield f"{path.name} has a record of run {run_id}", "there is none"
         return
-    digest = stage.compute_digest(path)
+    digest = whole_files.compute_digest(path)
     yield f"{path.name} is as run {run_id} left it", "" if digest == recorded else "it differs"
     counts, fate = COUNTED[path.stem]
     yield f"{path.name} has the rows that were counted", compare(sum(rows.values()), entry[counts])
@@ -242,7 +244,8 @@ def count_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, i
     """symbol → rows; duckdb.Error where the file cannot be read."""
     return dict(
         connection.execute(
-            f"SELECT coalesce(upper(trim(symbol)), ''), count(*) FROM {stage.scan(path)} GROUP BY 1"
+            "SELECT coalesce(upper(trim(symbol)), ''), count(*)"
+            f" FROM {parquet_sql.scan(path)} GROUP BY 1"
         ).fetchall()
     )
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from etl.clock import Clock
-from etl.errors import EtlError
+from etl.base.clock import Clock
+from etl.base.errors import EtlError
 from etl.extract import extract
 from etl.load import load
 from etl.settings import Settings, read_settings

@@ -14,8 +14,8 @@ from typing import Any
 
 import schemathesis
 
+from api.bars.series import select_fields
 from api.figures.indicators import parse_indicators
-from api.series import select_fields
 from etl.settings import PROJECT_ROOT
 from tests.conftest import clean_environ, run_stage
 from tests.server import serve_process

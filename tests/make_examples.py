@@ -18,7 +18,7 @@ from tests.conftest import clean_environ, run_stage
 from tests.restated import build_restated
 from tests.server import serve
 
-PATH = PROJECT_ROOT / "api" / "examples.json"
+PATH = PROJECT_ROOT / "api" / "docs" / "examples.json"
 
 OF_SAMPLE = {
     "health": "/health",

@@ -2,7 +2,7 @@
 
     python -m tests.make_screenshots
 
-Serves the sample, opens it in the system's Chromium, and writes api/dashboard/screenshots/. Then
+Serves the sample, opens it in the system's Chromium, and writes api/page/files/screenshots/. Then
 opens 20 years of daily bars of one symbol: milliseconds till the chart is drawn, from a cold cache.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser
 
-from api.routes.dashboard import FOLDER
+from api.page.routes import FOLDER
 from tests.browser import find_browser, launch, visit
 from tests.conftest import clean_environ, make_bars, run_stage
 from tests.server import serve, serve_process

@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from api.series import PRICES, Days, Floats, Series, adjust
+from api.bars.adjust import adjust
+from api.bars.series import PRICES, Days, Floats, Series
 from etl.settings import PROJECT_ROOT
 
 SAMPLE = PROJECT_ROOT / "data" / "sample"

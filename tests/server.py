@@ -21,8 +21,8 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
+from api.edge.protocol import Protocol
 from api.main import create_app
-from api.protocol import Protocol
 from api.settings import ApiSettings, list_settings, read_settings
 from etl.settings import PROJECT_ROOT
 from tests.conftest import clean_environ

@@ -12,9 +12,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl import stage
+from etl.base import run_records
 from etl.load import load
-from etl.sessions import list_closes
+from etl.market.sessions import list_closes
 from etl.settings import Settings, read_settings
 from tests.conftest import CLEAN_SCHEMA, make_row, query_store
 
@@ -43,7 +43,7 @@ def load_file(data_dir: Path, path: Path, **settings: str) -> dict[str, Any]:
     data_dir.mkdir(parents=True, exist_ok=True)
     read = read_settings(Settings, {"DATA_DIR": str(data_dir), **settings}, {}, Path("no .env"))
     logging.getLogger("etl").handlers = []  # those of an earlier call are closed
-    run = stage.open_run(read)
+    run = run_records.open_run(read)
     load(read, argparse.Namespace(input=path), run)
     record: dict[str, Any] = run.record["stages"]["load"]
     return record

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from etl.download import read_retry_after
-from etl.errors import SourceError, Unavailable
+from etl.base.errors import SourceError, Unavailable
+from etl.calls.download import read_retry_after
 from etl.extract import main
-from etl.sources import Order, get_source
-from etl.sources.av_answers import WORDINGS, check_answer, parse_bars, redact_body
+from etl.sources import Order
+from etl.sources.alpha_vantage.answers import WORDINGS, check_answer, parse_bars, redact_body
+from etl.sources.registry import get_source
 from tests.extraction import (
     KEY,
     read_everything,

@@ -13,11 +13,11 @@ import pytest
 
 from etl import extract, rollback
 from etl.__main__ import run_all
-from etl.archive import Archive, name_folder, read_body
-from etl.clock import Clock
+from etl.base.clock import Clock
+from etl.calls.archive import Archive, name_folder, read_body
 from etl.load import load
-from etl.marks import read_marks
 from etl.settings import Settings, SettingsError, to_symbols
+from etl.store.marks import read_marks
 from etl.transform import transform
 from tests.conftest import call_stage, clean_environ, query_store
 from tests.extraction import (

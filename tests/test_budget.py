@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from etl.budget import Budget, Call, Limits, shorten
-from etl.errors import InvalidKey, NotAsked, PremiumOnly, QuotaSpent, UnknownSymbol
-from etl.pace import Pace, Ticket
+from etl.base.errors import InvalidKey, NotAsked, PremiumOnly, QuotaSpent, UnknownSymbol
+from etl.calls.budget import Budget, Call, Limits, shorten
+from etl.calls.pace import Pace, Ticket
 from tests.extraction import (
     KEY,
     finish_load,

@@ -19,15 +19,16 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from api import fingerprint
-from api.cache import AnswerCache, choose_coding
-from api.database import Database, Question, Snapshot, T
-from api.holdings import ROUNDS_TO_PREPARE, Holding, Holdings
+from api.bars.series import FIELDS, weigh_columns
+from api.cache.memory import ENTRY_OVERHEAD, Answer, Memory, MemoryBackend, RawHeaders
+from api.cache.series_cache import ROUNDS_TO_PREPARE, CachedSeries, SeriesCache
+from api.edge import fingerprint
+from api.edge.answers import AnswerCache
+from api.edge.negotiate import choose_coding
+from api.edge.passing import Passing, passes_cache
+from api.encode.text import Prepared
 from api.main import Service, create_app
-from api.memory import ENTRY_OVERHEAD, Answer, Memory, MemoryBackend, RawHeaders
-from api.passing import Passing, passes_cache
-from api.series import FIELDS, weigh_columns
-from api.texts import Prepared
+from api.store.duckdb_file.snapshots import Database, Question, Snapshot, T
 from etl import load
 from tests.conftest import call_stage, make_bars
 from tests.server import connect_async, make_settings, serve, serve_app, serve_process, wait_until
@@ -85,7 +86,7 @@ def counted(sample_dir: Path) -> tuple[Service, CountingDatabase]:
     app = create_app(make_settings(sample_dir))
     database = CountingDatabase(sample_dir)
     assert isinstance(app.front, AnswerCache)
-    app.state.database = app.state.holdings.database = app.front.database = database
+    app.state.database = app.state.series_cache.database = app.front.database = database
     return app, database
 
 
@@ -517,9 +518,9 @@ def test_concurrent_first_questions_about_a_symbol_read_it_once(
 def test_symbols_with_the_same_days_hold_them_once(sample_dir: Path) -> None:
     app = create_app(make_settings(sample_dir))
 
-    async def ask() -> list[Holding]:
-        holdings: Holdings = app.state.holdings
-        return [await holdings.take(None, symbol) for symbol in ("AAPL", "MSFT", "GOOG")]
+    async def ask() -> list[CachedSeries]:
+        series_cache: SeriesCache = app.state.series_cache
+        return [await series_cache.take(None, symbol) for symbol in ("AAPL", "MSFT", "GOOG")]
 
     apple, microsoft, google = asyncio.run(ask())
     assert apple.series.days is microsoft.series.days
@@ -530,18 +531,18 @@ def test_symbols_with_the_same_days_hold_them_once(sample_dir: Path) -> None:
 
 def test_text_is_prepared_for_what_is_in_much_use_alone(sample_dir: Path) -> None:
     app = create_app(make_settings(sample_dir))
-    holdings: Holdings = app.state.holdings
+    series_cache: SeriesCache = app.state.series_cache
     url = "/instruments/AAPL/ohlcv?start=2012-01-{:02}&end=2012-06-30"
 
     async def ask() -> tuple[bytes, bytes]:
-        held = await holdings.take(None, "AAPL")
+        held = await series_cache.take(None, "AAPL")
         _, _, before = await call_app(app, url.format(3))
-        assert holdings.find_rows(held) is None
-        holdings.count_encoded(held, ROUNDS_TO_PREPARE * len(held.series))
-        await asyncio.gather(*holdings.preparing)
-        assert holdings.find_rows(held) is not None
-        holdings.count_encoded(held, ROUNDS_TO_PREPARE * len(held.series))
-        assert not holdings.preparing  # once is enough
+        assert series_cache.find_rows(held) is None
+        series_cache.count_encoded(held, ROUNDS_TO_PREPARE * len(held.series))
+        await asyncio.gather(*series_cache.preparing)
+        assert series_cache.find_rows(held) is not None
+        series_cache.count_encoded(held, ROUNDS_TO_PREPARE * len(held.series))
+        assert not series_cache.preparing  # once is enough
         _, _, after = await call_app(app, url.format(1))
         return before, after
 

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from api.database import Database
-from etl import load, publish, report, rollback, stage, transform, verify
+from api.store.duckdb_file.snapshots import Database
+from etl import load, report, rollback, transform, verify
 from etl.__main__ import main as run_all
-from etl.clean_actions import type_actions
-from etl.publish import previous_of
-from etl.schema import RAW_ACTIONS
+from etl.base import locks, parquet_sql, whole_files
+from etl.contracts.files import RAW_ACTIONS
+from etl.rules.clean_actions import type_actions
+from etl.store.duckdb_file import publish
+from etl.store.duckdb_file.publish import previous_of
 from tests.conftest import call_stage, clean_environ, make_bars, read_bars, run_stage
 from tests.stores import copy_folder, load_answer, store_of
 
@@ -176,7 +178,7 @@ def test_a_damaged_counter_is_set_aside_and_goes_on(
 def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
     for text in ("a", "b", "c"):
         (tmp_path / "x").write_text(text)
-        stage.set_aside(tmp_path / "x", "")
+        whole_files.set_aside(tmp_path / "x", "")
     assert [p.read_text() for p in sorted(tmp_path.iterdir())] == ["a", "b", "c"]
 
 
@@ -213,7 +215,7 @@ def test_a_file_that_is_damaged_inside_is_named_by_the_stage_that_reads_it(
     ],
 )
 def test_an_error_of_the_machine_is_one_line_with_the_remedy(error: Exception, said: str) -> None:
-    text = stage.describe(error)
+    text = parquet_sql.describe(error)
     assert said in text
     assert "\n" not in text
 
@@ -245,13 +247,13 @@ def test_what_a_killed_run_left_goes_at_the_next_run(own_store: Path) -> None:
 def test_those_who_read_share_the_lock_and_keep_out_who_writes(
     own_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with stage.hold_lock(own_store, "verify", is_shared=True):
+    with locks.hold_lock(own_store, "verify", is_shared=True):
         for main in (verify.main, report.main):
             assert call_stage(main) == 0
         capsys.readouterr()
         assert load_next(own_store) == 1
         assert f"report (process {os.getpid()}, since" in read_line(capsys)
-    with stage.hold_lock(own_store, "load"):
+    with locks.hold_lock(own_store, "load"):
         for main in (verify.main, report.main):
             assert call_stage(main) == 1
             assert "load (process" in read_line(capsys)
@@ -264,7 +266,7 @@ def test_a_store_is_served_whoever_holds_the_lock(
 ) -> None:
     """What `make serve` calls first: `files` would add to the sample, if it could."""
     monkeypatch.setenv("SOURCE", source)
-    with stage.hold_lock(own_sample, "load"):
+    with locks.hold_lock(own_sample, "load"):
         assert call_stage(run_all, "--if-needed") == 0
         assert call_stage(run_all) == 1
 

@@ -17,7 +17,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.main import create_app
-from api.routes.dashboard import FOLDER
+from api.page.routes import FOLDER
 from etl.settings import PROJECT_ROOT
 from tests.browser import NARROW, Visit, find_browser, launch, visit
 from tests.conftest import make_bars
@@ -652,7 +652,7 @@ def test_what_is_vendored_is_the_file_that_was_published_and_has_its_licence() -
 
 def test_readme_shows_two_small_pictures_of_it() -> None:
     readme = (PROJECT_ROOT / "README.md").read_text()
-    shown = re.findall(r"!\[[^\]]+\]\((api/dashboard/screenshots/\w+\.png)\)", readme)
+    shown = re.findall(r"!\[[^\]]+\]\((api/page/files/screenshots/\w+\.png)\)", readme)
     assert len(set(shown)) == 2
     for name in shown:
         content = (PROJECT_ROOT / name).read_bytes()

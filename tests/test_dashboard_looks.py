@@ -9,7 +9,7 @@ import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 
-from api.routes.dashboard import FOLDER
+from api.page.routes import FOLDER
 from tests.browser import Visit, find_browser, launch, visit
 from tests.server import serve
 from tests.test_dashboard import check_clean

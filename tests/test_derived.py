@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from etl import extract, load, stage, transform, verify
+from etl import extract, load, transform, verify
 from etl.__main__ import follow_calendars
-from etl.errors import InputError
-from etl.sessions import last_closed_session
+from etl.base import run_records
+from etl.base.errors import InputError
+from etl.market.sessions import last_closed_session
 from etl.settings import Settings, read_settings
 from tests.conftest import Bar, call_stage, make_bars, query_store, read_bars
 from tests.server import read_json, serve
@@ -502,8 +503,8 @@ def test_a_run_to_which_nothing_comes_follows_a_corrected_exchange(
     assert read_gaps(data_dir) == []
     options = {"DATA_DIR": str(data_dir), "EXCHANGE": "XNYS"}
     settings = read_settings(Settings, options, {}, Path("no .env"))
-    follow_calendars(settings, argparse.Namespace(), stage.open_run(settings))
+    follow_calendars(settings, argparse.Namespace(), run_records.open_run(settings))
     assert read_gaps(data_dir) == [("IBM", "2020-05-08", "not delivered")]
     store = store_of(data_dir).read_bytes()
-    follow_calendars(settings, argparse.Namespace(), stage.open_run(settings))
+    follow_calendars(settings, argparse.Namespace(), run_records.open_run(settings))
     assert store_of(data_dir).read_bytes() == store

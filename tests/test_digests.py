@@ -7,7 +7,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from etl import digests, rollback, verify
+from etl import rollback, verify
+from etl.store import digests
 from tests.conftest import call_stage, query_store
 from tests.stores import load_answer, make_older, store_of, write_store
 

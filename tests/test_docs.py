@@ -8,9 +8,10 @@ from fastapi.routing import APIRoute
 
 from api import settings as api_settings
 from api.main import create_app
-from api.routes import openbb, udf
+from api.protocols.openbb import routes as openbb
+from api.protocols.udf import routes as udf
 from api.settings import ApiSettings, read_settings
-from etl.schema import OHLCV_TABLE
+from etl.contracts.tables import OHLCV_TABLE
 from etl.settings import Settings
 from tests.server import serve
 

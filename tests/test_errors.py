@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi import FastAPI
 
-from api.database import Database
-from api.errors import QueryTimeout
 from api.main import create_app
 from api.models import ProblemBody
+from api.problems import QueryTimeout
+from api.store.duckdb_file.snapshots import Database
 from etl import load
 from tests.conftest import CLEAN_SCHEMA, call_stage, clean_environ, make_row
 from tests.server import make_settings, serve, serve_app

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl import extract
-from etl.schema import RAW_BARS
+from etl.contracts.files import RAW_BARS
 from tests.conftest import call_stage, clean_environ, read_record, run_stage
 
 Row = dict[str, Any]

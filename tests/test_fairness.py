@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from etl.archive import Archive
-from etl.budget import Budget, Limits
+from etl.calls.archive import Archive
+from etl.calls.budget import Budget, Limits
+from etl.calls.forecast import describe_plan
+from etl.calls.plan import Plan, find_session, make_plan
 from etl.extract import main
-from etl.forecast import describe_plan
-from etl.plan import Plan, find_session, make_plan
 from etl.settings import Settings
 from tests.extraction import KEY, ROOT, finish_load, raw_symbols, run_extract, set_day, settings_for
 from tests.vendor import (

@@ -13,8 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
-from api import queries
-from api.errors import Problem
+from api.bars.adjust import adjust
+from api.bars.resample import resample
+from api.bars.series import Series, slice_days
 from api.figures.comparison import compute_matrices
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
@@ -24,10 +25,10 @@ from api.figures.returns import PERIODS_PER_YEAR, compute_returns
 from api.figures.rolling import roll
 from api.main import create_app
 from api.models import FigureQuery
-from api.resample import resample
+from api.problems import Problem
 from api.routes import Store
 from api.routes.figures import answer_columns
-from api.series import Series, adjust, slice_days
+from api.store import queries
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
 from tests.server import make_settings, read_json, serve, walk_pages
@@ -431,7 +432,7 @@ def test_more_rows_than_max_rows_are_refused(sample_dir: Path, path: str) -> Non
 
 def test_too_many_rows_are_refused_before_any_is_reckoned(stored: Stored, tmp_path: Path) -> None:
     state = create_app(make_settings(tmp_path, MAX_ROWS=100)).state
-    store = Store(state.settings, state.database, state.holdings, None)
+    store = Store(state.settings, state.database, state.series_cache, None)
 
     def fail() -> dict[str, Any]:
         raise AssertionError("it was reckoned")

@@ -18,18 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.formats import (
-    FORMATS,
-    Page,
-    build_file_name,
-    build_headers,
-    choose_format,
-    describe,
-    wrap_rows,
-)
-from api.resample import resample
-from api.series import FIELDS, PRICES, Series, list_fields, reverse_bars, take_slice
-from api.texts import BLOCK, Prepared, encode_days, index_rows, slice_rows, write_bars
+from api.bars.resample import resample
+from api.bars.series import FIELDS, PRICES, Series, list_fields, reverse_bars, take_slice
+from api.edge.negotiate import choose_format
+from api.encode.formats import FORMATS, Page, build_file_name, build_headers, describe, wrap_rows
+from api.encode.text import BLOCK, Prepared, encode_days, index_rows, slice_rows, write_bars
 
 NEXT = "/instruments/AAPL/ohlcv?limit=2&start=2012-01-05"
 # Floats that are hard to write: short, long, tiny, huge, whole, negative, and zeros of both signs.

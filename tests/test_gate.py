@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.gate import SECURITY, build_hosts
+from api.edge.gate import SECURITY, build_hosts
 from api.settings import SettingsError
 from tests.server import make_settings, serve
 

@@ -11,6 +11,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.bars.series import Floats, Series, take_slice
 from api.figures.comparison import take_days
 from api.figures.indicators import (
     KINDS,
@@ -20,7 +21,6 @@ from api.figures.indicators import (
     list_forms,
     parse_indicators,
 )
-from api.series import Floats, Series, take_slice
 from tests.prices import make_series, read_sample, walk_series
 
 ALL = "sma:20,ema:50,rsi:14,macd,bbands:20:2,atr:14,vwap:20,obv,stoch:14"

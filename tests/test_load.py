@@ -13,7 +13,7 @@ import pytest
 
 from etl import load, transform, verify
 from etl.__main__ import main as run_all
-from etl.schema import TABLES
+from etl.contracts.tables import TABLES
 from etl.settings import SettingsError
 from tests.conftest import (
     Bar,

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl import breaks, notes, sessions
-from etl.exchanges import find_exchange
+from etl.market import sessions
+from etl.market.exchanges import find_exchange
+from etl.rules import breaks, notes
 from tests.stores import list_sessions
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"

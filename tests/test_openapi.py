@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator
 
-from api.docs import EXAMPLES
+from api.docs.openapi import EXAMPLES
 from api.models import ProblemBody
 from tests.browser import find_browser, launch, visit
 from tests.make_examples import PATH, collect_answers

@@ -12,13 +12,13 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.bars.series import Series, slice_days, take_slice
 from api.figures.comparison import compute_matrices, take_common_days
 from api.figures.drawdowns import find_longest_drawdown, find_max_drawdown, list_drawdowns
 from api.figures.formulas import FORMULAS, explain_performance
 from api.figures.performance import measure_performance, summarize
 from api.figures.returns import PERIODS_PER_YEAR, compute_returns, split_rate
 from api.figures.rolling import FIGURES, roll
-from api.series import Series, slice_days, take_slice
 from tests.prices import make_series, read_sample, walk_series
 
 seeds = st.integers(0, 10**6)

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from api.gate import PREFIX, Proxies
+from api.edge.gate import PREFIX, Proxies
 from api.settings import SettingsError, to_networks
 from tests.browser import find_browser, launch, visit
 from tests.server import HOST, PATIENCE, connect, make_settings, read_json, serve, wait_until

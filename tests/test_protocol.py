@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api import protocol
+from api.edge import protocol
+from api.edge.protocol import Connections, OneWrite, build_connections, raise_descriptors
 from api.main import create_app
-from api.protocol import Connections, OneWrite, build_connections, raise_descriptors
 from tests.server import PATIENCE, make_settings, serve, serve_app, wait_until
 
 GET = b"GET /instruments/AAPL HTTP/1.1\r\nHost: localhost\r\n"

@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 
-from api import queries
-from api.database import open_snapshot
-from api.holdings import derive_series, read_holdings
-from etl import stage, verify
+from api.cache.series_cache import derive_series, read_cached_series
+from api.store import queries
+from api.store.duckdb_file.snapshots import open_snapshot
+from etl import verify
+from etl.base import run_records
+from etl.base.stage_files import record_files
+from etl.contracts.deliveries import Delivery
 from etl.extract import fetch_all
 from etl.load import load
 from etl.settings import Settings, read_settings
-from etl.sources import Delivery, build_actions, build_bars
-from etl.stage_files import record_files
+from etl.sources import build_actions, build_bars
 from etl.transform import transform
 from tests.conftest import call_stage, query_store
 from tests.stores import store_of
@@ -115,7 +117,7 @@ def take(data_dir: Path, answers: Sequence[Answer]) -> dict[str, Any]:
     """One run of the three stages over these answers; what load recorded of it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     settings = read_settings(Settings, {"DATA_DIR": str(data_dir)}, {}, Path("no .env"))
-    run = stage.open_run(settings)
+    run = run_records.open_run(settings)
     with run.record_stage("extract") as record:
         fetch_all(settings, Answers(answers), run, record)
         record_files(record, settings.raw_path, settings.raw_actions_path)
@@ -140,7 +142,7 @@ def read_as_of(data_dir: Path, instants: Sequence[datetime]) -> dict[Any, Any]:
     found = {}
     for symbol in catalog:
         for at in instants:
-            held = read_holdings(cursor, [symbol], catalog, at)[0]
+            held = read_cached_series(cursor, [symbol], catalog, at)[0]
             for adjustment in ("raw", "split", "all"):
                 series = derive_series(held, adjustment)
                 closes = list(zip(series.days.tolist(), series.close.tolist(), strict=True))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api.resample import number_periods, resample
-from api.series import PRICES, Days, Series, slice_days
+from api.bars.resample import number_periods, resample
+from api.bars.series import PRICES, Days, Series, slice_days
 
 RECORDED = os.environ.get("RECORDED_PAYLOADS_DIR", "")
 KINDS = {

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from etl import load, publish, rollback, verify
+from etl import load, rollback, verify
 from etl.__main__ import main as run_all
+from etl.store.duckdb_file import publish
 from tests.conftest import call_stage, make_bars, query_store, read_bars, read_record
 from tests.server import read_json, serve
 from tests.stores import copy_folder, hash_bars, identify, load_answer, store_of, write_store

@@ -8,13 +8,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api import holdings
-from api import room as rooms
-from api.database import Database
-from api.errors import Busy
+from api.cache import series_cache
+from api.cache.once import Flight, Once
+from api.edge import room as rooms
+from api.edge.room import SMALL, Hold, Room
 from api.main import create_app
-from api.once import Flight, Once
-from api.room import SMALL, Hold, Room
+from api.problems import Busy
+from api.store.duckdb_file.snapshots import Database
 from tests.server import connect_async, make_settings, serve, serve_app, wait_until
 from tests.stores import load_answer, store_of, write_store
 
@@ -209,7 +209,7 @@ def test_symbols_of_very_many_bars_are_asked_for_some_at_a_time(
     with serve_app(app) as client:
         assert client.get("/ohlcv?symbols=S01").status_code == 200
         once, lines = ask_questions(client, app, f"{url}1000")
-        monkeypatch.setattr(holdings, "READ_AT_ONCE", 110)  # 5 or 6 bars a symbol, 550 in all
+        monkeypatch.setattr(series_cache, "READ_AT_ONCE", 110)  # 5 or 6 bars a symbol, 550 in all
         some, again = ask_questions(client, app, f"{url}1001")
     assert (once, some) == (1, 5)
     assert lines == again

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from api import models
-from api.run_records import read_record
+from api.store.run_records import read_record
 from etl import transform
 from tests.conftest import call_stage
 from tests.conftest import read_record as read_last_record

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.resample import INTERVALS, resample
-from api.series import (
+from api.bars.adjust import adjust
+from api.bars.resample import INTERVALS, resample
+from api.bars.series import (
     FIELDS,
     PRICES,
     Series,
-    adjust,
     cut_page,
     cut_range,
     find_range,

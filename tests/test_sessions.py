@@ -9,8 +9,10 @@ import duckdb
 import exchange_calendars
 import pytest
 
-from etl import exchanges, extract, load, sessions, transform, verify
-from etl.exchanges import ALIASES, CALENDARS, PREFIXES, SUFFIXES, find_exchange
+from etl import calendar_names, extract, load, transform, verify
+from etl.calendar_names import ALIASES, CALENDARS
+from etl.market import sessions
+from etl.market.exchanges import PREFIXES, SUFFIXES, find_exchange
 from etl.settings import SettingsError
 from tests.conftest import call_stage, query_store
 from tests.stores import list_sessions, load_answer, store_of
@@ -82,7 +84,7 @@ def test_an_index_or_a_suffix_that_is_not_listed_has_no_known_calendar(default: 
     sorted({*SUFFIXES.values(), *PREFIXES.values()}),
 )
 def test_every_exchange_that_a_symbol_can_name_has_a_calendar(exchange: str) -> None:
-    assert exchanges.check_exchange(exchange) == exchange
+    assert calendar_names.check_exchange(exchange) == exchange
     assert len(list_sessions(exchange, date(2022, 1, 1), date(2022, 12, 31))) > 230
 
 
@@ -96,14 +98,14 @@ def test_the_names_kept_here_are_those_of_the_installed_calendars() -> None:
 
 
 def test_an_alias_is_known_by_its_mic() -> None:
-    assert exchanges.check_exchange("xnas") == "XNYS"
+    assert calendar_names.check_exchange("xnas") == "XNYS"
 
 
 def test_an_unknown_exchange_is_answered_with_near_ones() -> None:
     with pytest.raises(ValueError, match="EXCHANGE=XLN: did you mean XLON"):
-        exchanges.check_exchange("XLN")
+        calendar_names.check_exchange("XLN")
     with pytest.raises(ValueError, match="use a MIC"):
-        exchanges.check_exchange("????")
+        calendar_names.check_exchange("????")
 
 
 @pytest.mark.parametrize("name", ["XTAE", "asex"])
@@ -111,7 +113,7 @@ def test_a_calendar_that_the_installed_package_cannot_build_is_refused(name: str
     with pytest.raises(
         SettingsError, match=f"EXCHANGE={name}: .* cannot be built .*choose another"
     ):
-        exchanges.check_exchange(name)
+        calendar_names.check_exchange(name)
 
 
 @pytest.mark.parametrize("name", ["XNSY", "XTAE"])

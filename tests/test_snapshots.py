@@ -16,8 +16,8 @@ import duckdb
 import httpx
 import pytest
 
-from api.database import Database
-from api.errors import NoDatabase
+from api.problems import NoDatabase
+from api.store.duckdb_file.snapshots import Database
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store, run_stage
 from tests.server import connect, make_settings, read_json, serve, serve_process, wait_until

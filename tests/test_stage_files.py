@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from etl import extract, load, stage, transform, verify
+from etl import extract, load, transform, verify
 from etl.__main__ import main as run_all
+from etl.base import run_records
 from tests.conftest import call_stage, clean_environ, query_store, read_bars, read_record
 from tests.stores import copy_folder, identify, store_of
 
@@ -75,7 +76,7 @@ def test_a_file_whose_own_name_of_the_run_is_damaged_is_no_file_of_another_make(
     own_store: Path, was: bytes
 ) -> None:
     path = own_store / "clean_data.parquet"
-    run_id = stage.read_run_id(path)
+    run_id = run_records.read_run_id(path)
     assert run_id
     for text in (was, run_id.encode()):
         body = path.read_bytes()
@@ -197,7 +198,7 @@ def test_the_run_id_of_a_foreign_file_is_no_part_of_a_path(
     assert call_stage(transform.main, "--input", path) == 0
     assert call_stage(load.main) == 0
     assert json.loads(notes.read_text()) == {"mine": 1}
-    assert all(stage.RUN_ID.fullmatch(p.stem) for p in (data_dir / "runs").iterdir())
+    assert all(run_records.RUN_ID.fullmatch(p.stem) for p in (data_dir / "runs").iterdir())
 
 
 @pytest.mark.parametrize("name", ["close=1/symbol=X", "a[b]/what*/x{y}"])

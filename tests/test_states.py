@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from etl import stage, verify
+from etl import verify
 from etl.__main__ import main as run_all
+from etl.base import command, secret_log
 from etl.settings import Settings, read_settings
 from tests.conftest import call_stage, clean_environ, query_store, read_record, run_stage
 from tests.server import read_json, serve
@@ -225,9 +226,9 @@ def test_a_folder_that_is_no_text_in_this_locale_is_refused_with_the_remedy(tmp_
 def test_a_message_that_is_no_text_is_logged_all_the_same(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage.start_logging(read_settings(Settings, {"DATA_DIR": str(data_dir)}, {}))
+    secret_log.start_logging(read_settings(Settings, {"DATA_DIR": str(data_dir)}, {}))
     try:
-        stage.log.warning("no symbols in %s", "m\udcc3rkte")
+        command.log.warning("no symbols in %s", "m\udcc3rkte")
     finally:
         call_stage(lambda argv: 0)  # closes the files
     assert "no symbols in m\\udcc3rkte" in (data_dir / "etl.log").read_text()

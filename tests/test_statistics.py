@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.bars.adjust import adjust, compute_split_factors
+from api.bars.series import PRICES, Series, slice_days
 from api.figures.performance import summarize
-from api.series import PRICES, Series, adjust, compute_split_factors, slice_days
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
 from tests.server import read_json, serve

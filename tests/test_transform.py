@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etl import quality, remedies, transform
-from etl.quality import RULES
-from etl.schema import RAW_BARS
+from etl import transform
+from etl.contracts.files import RAW_BARS
+from etl.rules import rejects, remedies
+from etl.rules.rejects import RULES
 from tests.conftest import call_stage, query_store, read_bars, read_record
 
 Row = dict[str, Any]
@@ -141,7 +142,7 @@ def test_the_example_of_a_reason_says_where_it_stands_and_is_never_long() -> Non
 
 
 def test_each_reason_has_a_remedy() -> None:
-    reasons = {rule.reason for rule in quality.RULES} | {quality.DUPLICATE, quality.TWO_BARS}
+    reasons = {rule.reason for rule in rejects.RULES} | {rejects.DUPLICATE, rejects.TWO_BARS}
     assert reasons <= remedies.REMEDIES.keys()
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from api.bars.series import Series
 from api.main import create_app
-from api.series import Series
-from api.udf import VENUES, build_symbol, count_decimals, place_on_bars
+from api.protocols.udf.shapes import VENUES, build_symbol, count_decimals, place_on_bars
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars
 from tests.server import make_settings, read_json, serve, serve_app

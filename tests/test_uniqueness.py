@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.uniqueness import find_unproven
+from etl.rules.doubled_keys import find_unproven
 
 Rows = list[tuple[str, int]]
 ROWS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 5)), max_size=8)

@@ -10,10 +10,10 @@ import duckdb
 import httpx
 import pytest
 
-from api.database import Database
-from api.errors import Busy, OutOfMemory, QueryTimeout
 from api.main import create_app
-from api.workers import MOST_WAITING, Job, Workers
+from api.problems import Busy, OutOfMemory, QueryTimeout
+from api.store.duckdb_file.snapshots import Database
+from api.store.workers import MOST_WAITING, Job, Workers
 from tests.server import (
     PATIENCE,
     connect_async,

@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from etl.clock import Clock
-from etl.sessions import last_closed_session
+from etl.base.clock import Clock
+from etl.market.sessions import last_closed_session
 
 NEW_YORK = ZoneInfo("America/New_York")
 THANKS = "Thank you for using Alpha Vantage! "

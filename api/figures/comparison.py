@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from api.bars.series import PRICES, Days, Floats, Series
 from api.figures.returns import (
     compute_close_returns,
     compute_returns,
@@ -21,7 +22,6 @@ from api.figures.returns import (
     keep_finite,
     split_rate,
 )
-from api.series import PRICES, Days, Floats, Series
 
 FIGURES = ("beta", "alpha", "correlation", "tracking_error")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from api.series import Days, Floats
+from api.bars.series import Days, Floats
 
 Rows = npt.NDArray[np.intp]
 

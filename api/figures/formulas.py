@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from api.bars.series import Series
 from api.figures.comparison import find_common_days
 from api.figures.ratios import LEAST_FOR_TAIL
 from api.figures.returns import are_positive, get_periods, split_rate
-from api.series import Series
 
 
 @dataclass(frozen=True)

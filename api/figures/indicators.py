@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from api.bars.series import Floats, Series
 from api.figures.technicals import (
     ATR_WINDOW,
     Columns,
@@ -23,7 +24,6 @@ from api.figures.technicals import (
     compute_stoch,
     compute_vwap,
 )
-from api.series import Floats, Series
 
 MOST_WINDOW = 1000
 MOST_INDICATORS = 20

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from api.bars.series import Days, Floats, Series
 from api.figures.comparison import compare
 from api.figures.drawdowns import find_longest_drawdown, find_max_drawdown
 from api.figures.ratios import (
@@ -32,7 +33,6 @@ from api.figures.returns import (
     take_positive,
 )
 from api.figures.technicals import ATR_WINDOW, compute_last_atr
-from api.series import Days, Floats, Series
 
 DAYS_A_YEAR = 365.25
 MOST_JSON_INTEGER = 2**63 - 1

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from api.bars.series import Floats
 from api.figures.returns import (
     compute_deviation,
     compute_mean,
@@ -15,7 +16,6 @@ from api.figures.returns import (
     keep_finite,
     split_rate,
 )
-from api.series import Floats
 
 TAIL = 0.05
 LEAST_FOR_TAIL = 20  # of fewer returns, 5 % is less than one

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from api.series import Floats, Series
+from api.bars.series import Floats, Series
 
 PERIODS_PER_YEAR = {"1d": 252, "1wk": 52, "1mo": 12, "3mo": 4, "1y": 1}
 DAYS_PER_YEAR = {"24/7": 365, "24/5": 260}  # of calendars that know no holidays

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from api.bars.series import Floats, Series
 from api.figures.comparison import find_common_days
 from api.figures.returns import NOISE, are_positive, compute_close_returns, get_periods, split_rate
 from api.figures.windows import reduce_windows, roll_max, roll_mean, roll_min, roll_std
-from api.series import Floats, Series
 
 FIGURES = ("return", "volatility", "sharpe", "beta")
 MOST_WINDOW = 2520  # ten years of daily bars

@@ -6,8 +6,8 @@ agree. Callers see to numpy's warnings.
 
 import numpy as np
 
+from api.bars.series import Floats, Series
 from api.figures.windows import roll_max, roll_mean, roll_min, roll_std, roll_sum
-from api.series import Floats, Series
 
 ATR_WINDOW = 14
 

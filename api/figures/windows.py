@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from api.series import Floats
+from api.bars.series import Floats
 
 BLOCK = 2**17  # numbers reckoned with at once: 1 MB, which stays in the processor's cache
 

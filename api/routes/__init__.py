@@ -8,13 +8,14 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Request, Response
 
-from api.database import Database, Question, Snapshot
-from api.errors import Problem
-from api.formats import JSON, encode_json
-from api.holdings import Holding, Holdings
-from api.queries import Cursor, Rows
-from api.room import BAR_BYTES, ROW_BYTES, Hold
+from api.cache.series_cache import CachedSeries, SeriesCache
+from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
+from api.encode.formats import JSON
+from api.encode.text import encode_json
+from api.problems import Problem
 from api.settings import ApiSettings
+from api.store.duckdb_file.snapshots import Database, Question, Snapshot
+from api.store.queries import Cursor, Rows
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Store:
 
     settings: ApiSettings
     database: Database
-    holdings: Holdings
+    series_cache: SeriesCache
     snapshot: Snapshot | None
     hold: Hold | None = None
 
@@ -44,18 +45,18 @@ class Store:
         """The answer of the database, as `Database.ask` gives it."""
         return await self.database.ask(self.snapshot, question, is_wide)
 
-    async def take(self, symbol: str) -> Holding:
-        """The holding of a symbol, in any case. 404 Problem."""
-        return await self.holdings.take(self.snapshot, symbol)
+    async def take(self, symbol: str) -> CachedSeries:
+        """The series of a symbol, in any case. 404 Problem."""
+        return await self.series_cache.take(self.snapshot, symbol)
 
     async def take_many(
         self, symbols: Sequence[str], as_of: datetime | None = None
-    ) -> list[Holding]:
-        """The holdings of stored symbols, once there is room for them."""
+    ) -> list[CachedSeries]:
+        """The series_cache of stored symbols, once there is room for them."""
         snapshot = self.require_snapshot()
-        bars = self.holdings.count_bars(snapshot, symbols)
+        bars = self.series_cache.count_bars(snapshot, symbols)
         await self.reserve(bars * BAR_BYTES + min(bars, self.max_rows) * ROW_BYTES)
-        return await self.holdings.take_many(snapshot, symbols, as_of)
+        return await self.series_cache.take_many(snapshot, symbols, as_of)
 
     def require_snapshot(self) -> Snapshot:
         """The snapshot, or the one there is by now: NoDatabase if there still is none."""
@@ -77,7 +78,7 @@ async def get_store(request: Request) -> Store:
     state = request.app.state
     snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
     hold: Hold | None = getattr(request.state, "hold", None)
-    return Store(state.settings, state.database, state.holdings, snapshot, hold)
+    return Store(state.settings, state.database, state.series_cache, snapshot, hold)
 
 
 StoreOf = Annotated[Store, Depends(get_store)]

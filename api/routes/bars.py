@@ -9,19 +9,21 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
-from api import docs, queries
-from api.errors import Problem
-from api.formats import JSON, Format, Page, build_headers, choose_format, encode_header, encode_json
-from api.holdings import Holding, derive_series
+from api.bars.adjust import tell_actions
+from api.bars.series import Series, cut_page, keep_bars, select_fields, slice_days, take_slice
+from api.cache.series_cache import CachedSeries, derive_series
+from api.docs import openapi as docs
+from api.edge.negotiate import choose_format
+from api.edge.room import ROW_BYTES
+from api.encode.formats import JSON, Format, Page, build_headers, encode_header
+from api.encode.text import encode_json
+from api.encode.turns import ROWS_AT_ONCE
 from api.models import BarsPage, BarsQuery, HistoryQuery, PageQuery, Symbol
-from api.room import ROW_BYTES
+from api.problems import Problem
 from api.routes import Store, StoreOf, check_range, move_on
-from api.series import Series, cut_page, keep_bars, select_fields, slice_days, take_slice
+from api.store import queries
 
 router = APIRouter(tags=["bars"])
-
-# More rows are encoded in turns with other requests, or in a thread.
-ROWS_AT_ONCE = 1_000
 
 
 @router.get(
@@ -50,7 +52,7 @@ async def read_ohlcv(
     form = read_csv_form(query, chosen)
     page = Page((part,), fields, moved, **form)
     if is_plain(query) and query.as_of is None and query.quality == "all":
-        store.holdings.count_encoded(held, len(part))
+        store.series_cache.count_encoded(held, len(part))
     told = tell_view(query, len(series) - len(kept)) | tell_actions(series)
     told |= tell_nothing_known(query.as_of, [held])
     return await answer_page(store, page, chosen, told)
@@ -100,20 +102,7 @@ def tell_view(query: HistoryQuery, left_out: int) -> dict[str, object]:
     return told
 
 
-def tell_actions(*parts: Series) -> dict[str, object]:
-    """Since when the actions are known that adjusted prices stand on, and what was never asked."""
-    never = [
-        name if len(parts) == 1 else f"{part.symbol} {name}"
-        for part in parts
-        for name in part.never_asked
-    ]
-    if never:
-        return {"actions_known_at": None, "never_asked": never}
-    instants = [part.actions_known_at for part in parts if part.actions_known_at]
-    return {"actions_known_at": min(instants)} if instants else {}
-
-
-def tell_nothing_known(as_of: datetime | None, found: Sequence[Holding]) -> dict[str, str]:
+def tell_nothing_known(as_of: datetime | None, found: Sequence[CachedSeries]) -> dict[str, str]:
     """Why an answer is empty that an instant leaves nothing of."""
     if as_of is None or any(len(held.series) for held in found):
         return {}
@@ -144,11 +133,11 @@ def is_plain(query: PageQuery) -> bool:
     return (query.interval, query.adjustment, query.fields) == ("1d", "raw", None)
 
 
-async def take_as_of(store: Store, symbol: str, as_of: datetime | None) -> Holding:
-    """The holding as it is, or as it was known: without later bars, values and actions."""
+async def take_as_of(store: Store, symbol: str, as_of: datetime | None) -> CachedSeries:
+    """The series as it is, or as it was known: without later bars, values and actions."""
     if as_of is None:
         return await store.take(symbol)
-    return (await store.holdings.take_many(store.snapshot, [symbol], as_of))[0]
+    return (await store.series_cache.take_many(store.snapshot, [symbol], as_of))[0]
 
 
 async def leave_out_noted(
@@ -184,7 +173,7 @@ async def answer_page(
     if len(page) <= ROWS_AT_ONCE:
         body = chosen.encode(page)
     elif chosen.is_text:
-        body = await store.holdings.turns.join(chosen.write(page))
+        body = await store.series_cache.turns.join(chosen.write(page))
     else:
         body = await anyio.to_thread.run_sync(chosen.encode, page)
     headers = build_headers(page, chosen)

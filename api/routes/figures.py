@@ -6,16 +6,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
-from api import docs, queries
-from api.errors import Problem
+from api.bars.series import Floats, Series, find_range, slice_days
+from api.cache.series_cache import derive_series
+from api.docs import openapi as docs
+from api.edge.room import CELL_BYTES
+from api.encode.formats import JSON, wrap_rows
+from api.encode.text import write_rows
+from api.figures.answers import build_statistics, describe
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
 from api.figures.indicators import compute_indicators, parse_indicators
-from api.figures.performance import measure_performance
 from api.figures.returns import compute_returns, get_periods
 from api.figures.rolling import roll
-from api.formats import JSON, wrap_rows
-from api.holdings import derive_series
 from api.models import (
     DrawdownsAnswer,
     DrawdownsQuery,
@@ -28,11 +30,10 @@ from api.models import (
     StatisticsQuery,
     Symbol,
 )
-from api.room import CELL_BYTES
+from api.problems import Problem
 from api.routes import Store, StoreOf, answer_json, check_range, check_size
-from api.routes.bars import take_as_of, tell_actions
-from api.series import Floats, Series, find_range, slice_days
-from api.texts import write_rows
+from api.routes.bars import take_as_of
+from api.store import queries
 
 router = APIRouter(tags=["figures"])
 
@@ -169,26 +170,6 @@ async def take_benchmark(store: Store, symbol: str | None, query: FigureQuery) -
     return await take_series(store, symbol, query) if symbol else None
 
 
-def build_statistics(
-    series: Series,
-    benchmark: Series | None = None,
-    interval: str = "1d",
-    risk_free: float = 0.0,
-    periods: int | None = None,
-) -> dict[str, Any]:
-    figures = measure_performance(series, benchmark, interval, risk_free, periods)
-    return {**describe(series), "periods": periods or get_periods(interval, series), **figures}
-
-
-def describe(series: Series) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "symbol": series.symbol,
-        "interval": series.interval,
-        "adjustment": series.adjustment,
-    }
-    return told | tell_actions(series)
-
-
 def tell_instant(query: FigureQuery) -> dict[str, str]:
     """The instant as of which was reckoned, where one was asked for."""
     return {"as_of": f"{query.as_of.isoformat()}Z"} if query.as_of else {}
@@ -220,7 +201,7 @@ async def answer_columns(
     check_size(last - first, store.max_rows)
     check_cells(last - first, count, store.max_rows)
     await store.reserve(len(series) * count * CELL_BYTES)
-    columns = await store.holdings.compute(compute)
+    columns = await store.series_cache.compute(compute)
     cut = {name: column[first:last] for name, column in columns.items()}
     check_cells(last - first, len(cut), store.max_rows)
     description = {**describe(series), **tell_instant(query), **(told or {}), "count": last - first}
@@ -234,5 +215,5 @@ async def answer_rows(
     rows = len(columns["timestamp"])
     await store.reserve(rows * len(columns) * CELL_BYTES)
     pieces = write_rows(columns, "json")
-    text = b"".join(pieces) if rows <= ROWS_AT_ONCE else await store.holdings.turns.join(pieces)
+    text = b"".join(pieces) if rows <= ROWS_AT_ONCE else await store.series_cache.turns.join(pieces)
     return Response(wrap_rows({**description, "next": None}, text), media_type=JSON)

@@ -11,12 +11,13 @@ import orjson
 from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
-from api import docs, queries
-from api.cache import VERSION
-from api.errors import Damaged
+from api.docs import openapi as docs
+from api.edge.keys import VERSION
+from api.edge.passing import passes_cache
 from api.models import Health, NoQuery
-from api.passing import passes_cache
+from api.problems import Damaged
 from api.routes import StoreOf, answer_json
+from api.store import queries
 
 router = APIRouter(tags=["service"])
 

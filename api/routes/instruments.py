@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
-from api import docs, queries
+from api.docs import openapi as docs
 from api.models import Instrument, InstrumentsPage, InstrumentsQuery, NoQuery, Symbol
 from api.routes import StoreOf, answer_json, answer_list, name_last
+from api.store import queries
 
 router = APIRouter(tags=["instruments"])
 

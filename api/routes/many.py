@@ -9,11 +9,12 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
-from api import docs, queries
-from api.errors import Problem
+from api.bars.adjust import tell_actions
+from api.bars.series import FIELDS, Series, reverse_bars, slice_days, take_slice
+from api.cache.series_cache import CachedSeries, derive_series
+from api.docs import openapi as docs
+from api.encode.formats import Format, Page
 from api.figures.comparison import compute_matrices
-from api.formats import Format, Page
-from api.holdings import Holding, derive_series
 from api.models import (
     CovarianceQuery,
     LatestQuery,
@@ -25,6 +26,7 @@ from api.models import (
     ScreenPage,
     ScreenQuery,
 )
+from api.problems import Problem
 from api.routes import (
     Store,
     StoreOf,
@@ -43,12 +45,11 @@ from api.routes.bars import (
     leave_out_noted,
     read_csv_form,
     read_format,
-    tell_actions,
     tell_nothing_known,
     tell_view,
 )
 from api.routes.figures import tell_instant
-from api.series import FIELDS, Series, reverse_bars, slice_days, take_slice
+from api.store import queries
 
 router = APIRouter(tags=["several symbols"])
 
@@ -72,7 +73,7 @@ async def read_many(
     chosen = read_format(request, query.format)
     known, unknown = await part_known(store, query.symbols, must_know(query.unknown, chosen))
     found = await store.take_many(known, query.as_of)
-    whole = await store.holdings.compute(lambda: derive_parts(found, query))
+    whole = await store.series_cache.compute(lambda: derive_parts(found, query))
     parts = await leave_out_noted(store, whole, query.as_of) if is_strict(query) else whole
     left_out = sum(map(len, whole)) - sum(map(len, parts))
     if query.order == "desc":
@@ -172,9 +173,9 @@ async def part_known(store: Store, symbols: str, must_know: bool) -> tuple[list[
     """
     names = read_symbols(symbols)
     snapshot = store.require_snapshot()
-    if all(store.holdings.knows(snapshot, name) for name in names):
+    if all(store.series_cache.knows(snapshot, name) for name in names):
         return names, []
-    catalog = await store.database.ask(snapshot, partial(store.holdings.read_catalog, snapshot))
+    catalog = await store.database.ask(snapshot, partial(store.series_cache.read_catalog, snapshot))
     unknown = [name for name in names if name not in catalog]
     if len(unknown) == len(names):
         raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
@@ -187,8 +188,8 @@ async def part_known(store: Store, symbols: str, must_know: bool) -> tuple[list[
     return [name for name in names if name in catalog], unknown
 
 
-def derive_parts(found: Sequence[Holding], query: PageQuery | MatrixQuery) -> list[Series]:
-    """Of each holding the bars of the range, as the query asks for them."""
+def derive_parts(found: Sequence[CachedSeries], query: PageQuery | MatrixQuery) -> list[Series]:
+    """Of each series the bars of the range, as the query asks for them."""
     view = (query.adjustment, query.adjusted_as_of, query.interval)
     whole = (derive_series(held, *view) for held in found)
     return [slice_days(series, query.start, query.end) for series in whole]
@@ -241,8 +242,10 @@ async def answer_matrix(
     known, unknown = await part_known(store, query.symbols, query.unknown == "error")
     check_size(len(known), store.max_rows, FEWER)
     found = await store.take_many(known, query.as_of)
-    parts = await store.holdings.compute(lambda: derive_parts(found, query))
-    matrices = await store.holdings.compute(lambda: compute_matrices(parts, query.kind, periods))
+    parts = await store.series_cache.compute(lambda: derive_parts(found, query))
+    matrices = await store.series_cache.compute(
+        lambda: compute_matrices(parts, query.kind, periods)
+    )
     matrices.pop(left_out)
     told = {"interval": query.interval, "adjustment": query.adjustment, **tell_actions(*parts)}
     annual = {"periods": periods} if periods else {}

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
-from api import docs, queries
+from api.docs import openapi as docs
 from api.models import (
     ActionsPage,
     ActionsQuery,
@@ -31,6 +31,7 @@ from api.routes import (
     move_on,
     name_last,
 )
+from api.store import queries
 
 router = APIRouter(tags=["quality"])
 

@@ -7,11 +7,12 @@ import anyio.to_thread
 from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as InQuery
 
-from api import docs, queries
-from api.errors import NoDatabase
+from api.docs import openapi as docs
 from api.models import ListQuery, Run, RunsPage, RunsQuery
+from api.problems import NoDatabase
 from api.routes import Store, StoreOf, answer_json, count_on, cut_rows, name_last
-from api.run_records import RunRecord, read_unstored
+from api.store import queries
+from api.store.run_records import RunRecord, read_unstored
 
 router = APIRouter(tags=["runs"])
 

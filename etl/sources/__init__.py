@@ -3,31 +3,16 @@
 A source renames columns and says where each row comes from; it never judges a value.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from etl.clock import Clock
-from etl.errors import SourceError
-from etl.schema import RAW_ACTIONS, RAW_BARS
-from etl.settings import Settings
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What came for one symbol (or of one file): raw bars and corporate actions, or an error.
-
-    is_extra: nobody asked for it by name (splits and dividends beside the bars).
-    """
-
-    label: str
-    bars: pa.Table | None = None
-    actions: pa.Table | None = None
-    error: SourceError | None = None
-    is_extra: bool = False
+from etl.base.clock import Clock
+from etl.contracts.deliveries import Delivery
+from etl.contracts.files import RAW_ACTIONS, RAW_BARS
 
 
 @dataclass(frozen=True)
@@ -57,18 +42,6 @@ class Source(Protocol):
     notes: dict[str, Any]
 
     def fetch(self) -> Iterator[Delivery]: ...
-
-
-def get_source(settings: Settings, order: Order) -> Source:
-    """The source that the settings choose. Raises SettingsError where they do not suffice."""
-    from etl.sources import alpha_vantage, files, sample
-
-    openers: dict[str, Callable[[], Source]] = {
-        "sample": lambda: sample.open_sample(settings),
-        "alpha_vantage": lambda: alpha_vantage.open_alpha_vantage(settings, order),
-        "files": lambda: files.open_files(settings, order.symbol),
-    }
-    return openers[settings.source]()
 
 
 def build_bars(

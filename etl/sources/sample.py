@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from etl.errors import SourceError, UnknownSymbol
+from etl.base.errors import SourceError, UnknownSymbol
+from etl.contracts.deliveries import Delivery
 from etl.settings import PROJECT_ROOT, Settings
-from etl.sources import Delivery, build_actions, build_bars
+from etl.sources import build_actions, build_bars
 
 SAMPLE_DIR = PROJECT_ROOT / "data" / "sample"
 # When the package that the bars come from was released (see data/sample/README.md).

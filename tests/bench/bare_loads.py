@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl.schema import OHLCV_TABLE
+from etl.contracts.tables import OHLCV_TABLE
 
 COLUMNS = ("timestamp", "symbol", "open", "high", "low", "close", "volume")
 CLEAN = """

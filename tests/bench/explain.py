@@ -26,13 +26,13 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import queries
-from api.database import open_snapshot
 from api.main import create_app
 from api.models import Bar
 from api.settings import ApiSettings, read_settings
+from api.store import queries
+from api.store.duckdb_file.snapshots import open_snapshot
 from etl import __main__ as etl
-from etl.schema import OHLCV_TABLE
+from etl.contracts.tables import OHLCV_TABLE
 
 SYMBOLS, DAYS = 1_000, 5_000
 # Mondays to Fridays; a slow wave, another for each symbol.

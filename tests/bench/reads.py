@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from api import queries
-from api.database import Snapshot, open_snapshot
 from api.settings import ApiSettings, read_settings
+from api.store import queries
+from api.store.duckdb_file.snapshots import Snapshot, open_snapshot
 from tests.bench import loads, speed
 from tests.bench.speed import fetch, make_urls, serve_service, start_wrk
 

@@ -18,15 +18,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from etl.errors import Malformed, SourceError, UnknownSymbol
+from etl.base.errors import Malformed, SourceError, UnknownSymbol
+from etl.base.parquet_sql import connect
+from etl.contracts.deliveries import Delivery
 from etl.settings import Settings, SettingsError
-from etl.sources import Delivery
 from etl.sources.files.find import WANTED, Found, find_files
 from etl.sources.files.reading import Reading, read_table, select_actions, select_lists
 from etl.sources.files.summary import Summary
 from etl.sources.files.symbols import read_names_files
 from etl.sources.files.tables import open_tables
-from etl.stage import connect
 
 BATCH_ROWS = 50_000
 

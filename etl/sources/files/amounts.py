@@ -92,7 +92,7 @@ def count_signs(columns: Sequence[str]) -> list[str]:
     ]
 
 
-def settle_commas(signs: Mapping[str, Signs], delimiter: str) -> dict[str, str]:
+def decide_commas(signs: Mapping[str, Signs], delimiter: str) -> dict[str, str]:
     """Column → 'plain', 'point', 'comma' or 'mixed'; what a column does not prove, the file does."""
     if not any(s.odd for s in signs.values()):
         return dict.fromkeys(signs, "plain")
@@ -100,10 +100,10 @@ def settle_commas(signs: Mapping[str, Signs], delimiter: str) -> dict[str, str]:
     commas = any(s.commas for s in signs.values())
     of_file = "comma" if commas and not points else "point" if points and not commas else ""
     of_file = of_file or ("comma" if delimiter == ";" else "point")
-    return {name: settle_one(s, of_file) for name, s in signs.items()}
+    return {name: decide_one(s, of_file) for name, s in signs.items()}
 
 
-def settle_one(signs: Signs, of_file: str) -> str:
+def decide_one(signs: Signs, of_file: str) -> str:
     if signs.points and signs.commas:
         return "mixed"
     if signs.points or signs.commas:

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from etl.errors import Malformed
-from etl.schema import PRICES
+from etl.base.errors import Malformed
+from etl.contracts.files import PRICES
 from etl.sources.files.headers import IS_DATE, Row, match_names, normalize
 
 DEEPEST = 6

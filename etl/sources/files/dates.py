@@ -98,7 +98,7 @@ def count_shapes(t: str) -> list[str]:
     ]
 
 
-def settle_order(order: Order, declared: str, is_day_first: bool) -> str:
+def decide_order(order: Order, declared: str, is_day_first: bool) -> str:
     """'DMY', 'MDY', 'YMD', or '' where nothing says it: the rows that need it are then refused."""
     if order.short and not order.is_year_last:
         return declared or UNSURE

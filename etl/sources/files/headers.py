@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from etl.schema import PRICES
+from etl.contracts.files import PRICES
 
 Row = Sequence[str | None]
 

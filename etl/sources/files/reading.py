@@ -13,13 +13,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from etl.errors import Malformed
-from etl.schema import PRICES, RAW_BARS
+from etl.base.errors import Malformed
+from etl.base.parquet_sql import quote
+from etl.contracts.files import PRICES, RAW_BARS
 from etl.settings import Settings
 from etl.sources.files import amounts, dates, symbols, times
 from etl.sources.files.headers import choose_volume
 from etl.sources.files.tables import Table
-from etl.stage import quote
 
 NUMBERS = (*PRICES, "volume", "adj_close", "dividend")
 FIELDS = ("symbol", "date", *NUMBERS, "split")
@@ -66,8 +66,8 @@ def read_table(
     cells = select_cells(table, fields)
     present = [n for n in NUMBERS if n in fields or n in list_wide(table)]
     shapes, odd = look_at_columns(connection, cells, present)
-    settle_dates(connection, cells, table, settings, reading, shapes)
-    settle_numbers(connection, cells, table, reading, odd)
+    decide_dates(connection, cells, table, settings, reading, shapes)
+    decide_numbers(connection, cells, table, reading, odd)
     reading.actions = [k for k in ("split", "dividend") if k in fields or k in list_wide(table)]
     has_split = "split" in fields or "split" in list_wide(table)
     reading.rows = select_rows(cells, settings, path, reading, shapes, has_split)
@@ -279,7 +279,7 @@ def look_at_columns(
     return dates.Order(*connection.execute(f"SELECT {shapes} FROM ({cells})").fetchall()[0]), odd
 
 
-def settle_dates(
+def decide_dates(
     connection: duckdb.DuckDBPyConnection,
     cells: str,
     table: Table,
@@ -288,7 +288,7 @@ def settle_dates(
     shapes: dates.Order,
 ) -> None:
     declared = settings.date_order
-    reading.order = dates.settle_order(shapes, declared, table.heads.is_day_first)
+    reading.order = dates.decide_order(shapes, declared, table.heads.is_day_first)
     if shapes.open and reading.order in ("", dates.UNSURE):
         both = " and days first elsewhere" if shapes.days_first and shapes.months_first else ""
         reading.warnings.append(
@@ -300,7 +300,7 @@ def settle_dates(
         reading.told.append(f"dates read as {reading.order}")
     if not shapes.has_times:
         return
-    reading.days, clock = times.settle_times(
+    reading.days, clock = times.decide_times(
         connection, cells, reading.order, times.find_zone(reading.symbol, settings.exchange)
     )
     if reading.days == "intraday":
@@ -313,7 +313,7 @@ def settle_dates(
     reading.days = f"{reading.days} {clock.zone or ''}".strip() if clock else reading.days
 
 
-def settle_numbers(
+def decide_numbers(
     connection: duckdb.DuckDBPyConnection,
     cells: str,
     table: Table,
@@ -329,7 +329,7 @@ def settle_numbers(
     signs = {
         name: amounts.Signs(odd[name], row[2 * i], row[2 * i + 1]) for i, name in enumerate(NUMBERS)
     }
-    reading.manners = amounts.settle_commas(signs, table.delimiter)
+    reading.manners = amounts.decide_commas(signs, table.delimiter)
     if "comma" in reading.manners.values():
         reading.told.append("decimal commas")
     if "mixed" in reading.manners.values():

@@ -10,9 +10,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.base.parquet_sql import quote
+from etl.base.run_records import read_run_id
 from etl.settings import Settings
 from etl.sources.files.reading import Reading
-from etl.stage import quote, read_run_id
 
 log = logging.getLogger("etl")
 

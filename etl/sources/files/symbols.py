@@ -5,7 +5,7 @@ import re
 import urllib.parse
 from pathlib import Path
 
-from etl.errors import Malformed
+from etl.base.errors import Malformed
 
 ENDING = re.compile(
     r"\.(csv|tsv|txt|parquet|feather|arrow|xlsx|json|zip|gz)(\.(gz|zip))?$", re.IGNORECASE

@@ -14,12 +14,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.errors import Malformed, SourceError
+from etl.base.errors import Malformed, SourceError
+from etl.base.parquet_sql import quote
 from etl.sources.files import answers
 from etl.sources.files.find import is_readable
 from etl.sources.files.headers import Heads, Row, describe_missing, find_heads, has_bar_order
 from etl.sources.files.text import LONGEST_LINE, Rows, Text, read_text, unpack
-from etl.stage import quote
 
 MOST_SHEET_BYTES = 400 * 1024**2
 MOST_JSON_BYTES = 64 * 1024**2

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from etl.errors import Malformed
+from etl.base.errors import Malformed
 from etl.sources.files.headers import Heads, describe_missing, find_heads, has_bar_order
 
 HEAD_BYTES = 128 * 1024

@@ -45,7 +45,7 @@ class Clock:
         return self.share == 1 and self.usual == "00:00:00"
 
 
-def settle_times(
+def decide_times(
     connection: duckdb.DuckDBPyConnection, cells: str, order: str, exchange_zone: str | None
 ) -> tuple[str, Clock | None]:
     """(how times name the day: 'midnight', 'daily' or 'intraday', on which clock)."""
@@ -120,7 +120,7 @@ def find_zone(symbol: str | None, exchange: str) -> str | None:
     from exchange_calendars import get_calendar
     from exchange_calendars.errors import CalendarError
 
-    from etl.exchanges import find_exchange
+    from etl.market.exchanges import find_exchange
 
     name = find_exchange(symbol or "", exchange)
     with warnings.catch_warnings():

@@ -1,0 +1,1 @@
+"""Bars as values: series, adjustment, resampling. Pure; no request and no store."""

@@ -1,0 +1,1 @@
+"""What is kept in memory: answers, columns of symbols, and what is being made just now."""

@@ -1,0 +1,270 @@
+"""One symbol's columns, read once a generation and kept: the unit of reading.
+
+What a request costs after the first is arithmetic on arrays; and once some times as many rows were
+encoded for a symbol as it has, all its rows are encoded once more and kept as text, so that a new
+range is a slice of bytes.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from api.bars.adjust import adjust
+from api.bars.resample import resample
+from api.bars.series import Days, Dividend, Series, Split, weigh_columns
+from api.cache.memory import Memory
+from api.cache.once import Once
+from api.encode.text import Prepared, index_rows, write_bars
+from api.encode.turns import Turns
+from api.store import queries
+from api.store.duckdb_file.snapshots import CORES, Database, Snapshot
+from api.store.workers import Job, Workers
+
+T = TypeVar("T")
+
+FIGURES_PATIENCE = 30.0  # seconds to wait for a thread
+
+# The text of a bar takes twice the memory of its columns, so only what is in much use is worth it:
+# a symbol of which each bar was encoded so often.
+ROUNDS_TO_PREPARE = 4
+
+# Bars that one question reads, of any number of symbols: each question has the whole time limit,
+# and lets others in between.
+READ_AT_ONCE = 500_000
+
+# A symbol of so many days with so large a share of weekends trades on all days: there 2 of 7 are.
+LEAST_DAYS, LEAST_WEEKEND = 30, 0.2
+
+
+@dataclass
+class CachedSeries:
+    """A symbol's bars as stored, its splits and dividends.
+
+    encoded: how many rows were encoded singly, until all were prepared. known_at: kind of action
+    (splits, dividends) → the last answer about it; None: never asked. It is empty where the bars
+    are those of an earlier instant: what was asked since does not concern them.
+    """
+
+    series: Series
+    splits: list[Split]
+    dividends: list[Dividend]
+    encoded: int = 0
+    generation: str = ""
+    known_at: dict[str, datetime | None] = field(default_factory=dict)
+
+
+class SeriesCache:
+    """The series_cache of a worker, by generation and symbol, within the memory for all."""
+
+    def __init__(self, memory: Memory, database: Database) -> None:
+        self.memory = memory
+        self.database = database
+        self.once: Once[CachedSeries] = Once()
+        self.workers = Workers(CORES, "figures", FIGURES_PATIENCE)
+        self.turns = Turns()
+        self.preparing: set[asyncio.Task[None]] = set()
+        self.catalog: tuple[str, queries.Catalog] | None = None
+        self.calendars: WeakValueDictionary[tuple[int, int, int], Days] = WeakValueDictionary()
+
+    def find(self, snapshot: Snapshot, symbol: str) -> CachedSeries | None:
+        """The series of a symbol (upper case) if it was read already."""
+        return self.memory.get((snapshot.generation, symbol))
+
+    def knows(self, snapshot: Snapshot, symbol: str) -> bool:
+        """Whether a symbol (upper case) is known to be stored, as far as the catalog was read."""
+        catalog = self.catalog
+        return catalog is not None and catalog[0] == snapshot.generation and symbol in catalog[1]
+
+    async def take(self, snapshot: Snapshot | None, symbol: str) -> CachedSeries:
+        """The series of a symbol, in any case; read once for all who ask. 404 Problem.
+
+        Without a snapshot it takes one: NoDatabase if there still is none.
+        """
+        snapshot = snapshot or self.database.take_snapshot()
+        name = symbol.strip().upper()
+        held = self.find(snapshot, name)
+        if held is not None:
+            return held
+        key = (snapshot.generation, name)
+        return await self.once.get(key, lambda _: self.read(snapshot, name))
+
+    async def read(self, snapshot: Snapshot, symbol: str) -> CachedSeries:
+        return (await self.read_some(snapshot, [symbol], None))[0]
+
+    async def take_many(
+        self, snapshot: Snapshot | None, symbols: Sequence[str], as_of: datetime | None = None
+    ) -> list[CachedSeries]:
+        """The series_cache of stored symbols, in the order given; or as they were known at `as_of`.
+
+        In one question, unless they have very many bars: one a symbol costs ten times as much.
+        """
+        snapshot = snapshot or self.database.take_snapshot()
+        names = [symbol.strip().upper() for symbol in symbols]
+        held = {} if as_of else {n: each for n in names if (each := self.find(snapshot, n))}
+        missing = [name for name in names if name not in held]
+        for some in self.part(snapshot, missing):
+            held |= zip(some, await self.read_some(snapshot, some, as_of), strict=True)
+        return [held[name] for name in names]
+
+    def part(self, snapshot: Snapshot, symbols: Sequence[str]) -> Iterator[list[str]]:
+        """The symbols of one question after the other."""
+        some: list[str] = []
+        for symbol in symbols:
+            if some and self.count_bars(snapshot, [*some, symbol]) > READ_AT_ONCE:
+                yield some
+                some = []
+            some.append(symbol)
+        if some:
+            yield some
+
+    async def read_some(
+        self, snapshot: Snapshot, symbols: Sequence[str], as_of: datetime | None
+    ) -> list[CachedSeries]:
+        """Read in one question; as they are now, they are kept. Many leave the quick ones alone."""
+
+        def question(cursor: queries.Cursor) -> list[CachedSeries]:
+            catalog = self.read_catalog(snapshot, cursor)
+            return read_cached_series(cursor, symbols, catalog, as_of)
+
+        found = await self.database.ask(snapshot, question, is_wide=len(symbols) > 1)
+        for held in found if as_of is None else ():
+            held.generation = snapshot.generation
+            self.keep(held)
+        return found
+
+    def count_bars(self, snapshot: Snapshot, symbols: Sequence[str]) -> int:
+        """The bars of stored symbols, as far as the catalog was read."""
+        catalog = self.catalog
+        if catalog is None or catalog[0] != snapshot.generation:
+            return 0
+        return sum(catalog[1][name].bars for name in symbols if name in catalog[1])
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Arithmetic on many rows, in a thread; no more at once than there are cores."""
+        return await self.workers.run(Job(work, lambda: None, float("inf")))
+
+    def read_catalog(self, snapshot: Snapshot, cursor: queries.Cursor) -> queries.Catalog:
+        """What is known of all symbols, read once a generation; two threads may both read it."""
+        known = self.catalog
+        if known is None or known[0] != snapshot.generation:
+            self.catalog = known = snapshot.generation, queries.read_catalog(cursor)
+        return known[1]
+
+    def keep(self, held: CachedSeries) -> None:
+        """Symbols of one exchange have the same days: kept, and weighed, once for all of them."""
+        series = held.series
+        days = self.share_days(series.days)
+        is_shared = days is not series.days
+        held.series = replace(series, days=days)
+        size = weigh_columns(series) - (days.nbytes if is_shared else 0)
+        self.memory.put((held.generation, series.symbol), held, size, is_proven=True)
+
+    def share_days(self, days: Days) -> Days:
+        """The same days as they are held for another symbol already; else these."""
+        ends = days[[0, -1]].astype(np.int64).tolist() if len(days) else [0, 0]
+        key = len(days), ends[0], ends[1]
+        held = self.calendars.get(key)
+        if held is not None and np.array_equal(held, days):
+            return held
+        self.calendars[key] = days
+        return days
+
+    def find_rows(self, held: CachedSeries) -> Prepared | None:
+        """The JSON text of all bars as traded, if it was worth while so far."""
+        rows: Prepared | None = self.memory.get((held.generation, held.series.symbol, "rows"))
+        return rows
+
+    def count_encoded(self, held: CachedSeries, rows: int) -> None:
+        """Say that so many rows were encoded; after some rounds over all, all are prepared."""
+        held.encoded += rows
+        if held.encoded >= ROUNDS_TO_PREPARE * len(held.series):
+            held.encoded = 0
+            if self.find_rows(held) is not None:  # a page or a file is encoded singly all the same
+                return
+            task = asyncio.create_task(self.prepare(held))
+            self.preparing.add(task)
+            task.add_done_callback(self.preparing.discard)
+
+    async def prepare(self, held: CachedSeries) -> None:
+        """Thousands of rows: whoever asks meanwhile has theirs encoded singly."""
+        rows = index_rows(await self.turns.join(write_bars(derive_series(held, "raw"))))
+        size = len(rows.text) + rows.offsets.nbytes
+        self.memory.put((held.generation, held.series.symbol, "rows"), rows, size)
+
+
+def derive_series(
+    held: CachedSeries, adjustment: str, adjusted_as_of: date | None = None, interval: str = "1d"
+) -> Series:
+    """The whole series as asked for. Ranges are cut out of it, and never the other way round."""
+    adjusted = adjust(
+        held.series,
+        held.splits,
+        adjustment,
+        dividends=held.dividends,
+        adjusted_as_of=adjusted_as_of,
+    )
+    known_at = list_needed(held, adjustment)
+    never = tuple(name for name, at in known_at.items() if at is None)
+    instants = [at for at in known_at.values() if at]
+    since = f"{min(instants):%Y-%m-%dT%H:%M:%SZ}" if instants and not never else ""
+    adjusted = replace(adjusted, actions_known_at=since, never_asked=never)
+    return resample(adjusted, interval)
+
+
+def read_cached_series(
+    cursor: queries.Cursor,
+    symbols: Sequence[str],
+    catalog: queries.Catalog,
+    as_of: datetime | None = None,
+) -> list[CachedSeries]:
+    """Those of symbols (upper case), now or as they were known at an instant. 404 Problem."""
+    unknown = next((symbol for symbol in symbols if symbol not in catalog), None)
+    if unknown is not None:
+        raise queries.build_unknown(cursor, unknown)
+    bases = [catalog[symbol].basis for symbol in symbols]
+    series = queries.read_many_series(cursor, symbols, bases, as_of)
+    acting = [symbol for symbol in symbols if catalog[symbol].has_actions]
+    actions = queries.read_adjusting(cursor, acting, as_of) if acting else []
+    by_symbol = dict(zip(acting, actions, strict=True))
+    return [
+        build_cached_series(each, by_symbol.get(each.symbol, ([], [])), catalog[each.symbol], as_of)
+        for each in series
+    ]
+
+
+def build_cached_series(
+    series: Series, actions: queries.Actions, entry: queries.Entry, as_of: datetime | None
+) -> CachedSeries:
+    known_at = {"splits": entry.splits_known_at, "dividends": entry.dividends_known_at}
+    series = name_calendar(series, entry.exchange)
+    return CachedSeries(series, *actions, known_at={} if as_of else known_at)
+
+
+def list_needed(held: CachedSeries, adjustment: str) -> dict[str, datetime | None]:
+    """The kinds of actions that the adjustment needs, and since when each is known.
+
+    Prices that are stored split-adjusted need no splits. Of bars as known at an earlier instant
+    nothing is said: what was asked for since does not concern them.
+    """
+    if adjustment == "raw" or not held.known_at:
+        return {}
+    needed = ["splits"] if held.series.adjustment != "split" else []
+    needed += ["dividends"] if adjustment == "all" else []
+    return {name: held.known_at[name] for name in needed}
+
+
+def name_calendar(series: Series, exchange: str | None) -> Series:
+    """The series with the calendar of its instrument, or if that is not known, as its days say."""
+    if exchange is None and trades_on_weekends(series.days):
+        exchange = "24/7"
+    return replace(series, calendar=exchange or "")
+
+
+def trades_on_weekends(days: Days) -> bool:
+    weekdays = (days.astype(np.int64) + 3) % 7  # 1970-01-01, day 0, is a Thursday
+    return len(days) >= LEAST_DAYS and float((weekdays >= 5).mean()) >= LEAST_WEEKEND

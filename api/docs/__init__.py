@@ -1,0 +1,1 @@
+"""What /docs says: descriptions, examples and files."""

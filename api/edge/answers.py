@@ -1,0 +1,332 @@
+"""api.edge.answers"""
+
+import asyncio
+import gzip
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio.to_thread
+from starlette._utils import get_route_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.cache.memory import Answer, AnswerBackend, RawHeaders
+from api.cache.once import Flight, Once
+from api.edge.gate import SECURITY, Head, get_head, secure
+from api.edge.keys import build_etag, matches, may_match
+from api.edge.negotiate import choose_coding, choose_media, get_type
+from api.edge.passing import Passing
+from api.edge.room import Hold, Room
+from api.encode.formats import FORMATS
+from api.problems import NoDatabase, build_problem
+from api.store.duckdb_file.snapshots import Database, Snapshot
+
+log = logging.getLogger("api")
+VARY = "Accept, Accept-Encoding"
+LEAST_TO_COMPRESS = 1_000
+GZIP_LEVEL = 4  # a third of the time of 6, for 6 % more bytes
+
+PIECE = 2**16  # bytes that are sent in one go
+
+X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
+COMMON: RawHeaders = [(b"cache-control", b"no-cache"), (b"vary", VARY.encode()), *SECURITY]
+GZIP_HEADER = (b"content-encoding", b"gzip")
+OTHER_ANSWER = "If-Match names another answer than this one: ask again without it."
+FAULT_EVERY = 60.0  # seconds between two log lines about a backend that fails
+
+Shortcut = Callable[[Snapshot, str, bytes], Awaitable[tuple[bytes, RawHeaders] | None]]
+
+
+class AnswerCache:
+    """ASGI layer: answers from the store of bytes, or lets the app answer once and keeps that.
+
+    It also gives each request its snapshot (scope["state"]["snapshot"]), and turns HEAD into GET.
+    `passing` tells the requests that go by it. `shortcut` may make the JSON answer to (snapshot,
+    path, query) at once, before routing; None: it cannot. `fingerprint` is what the bytes of an
+    answer depend on beside snapshot and request. Paths that begin with `states[0]` depend on what
+    `states[1]` describes too. `room` is for what is in the making.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        backend: AnswerBackend,
+        database: Database,
+        passing: Passing,
+        shortcut: Shortcut,
+        fingerprint: str,
+        states: tuple[str, Callable[[], str]],
+        room: Room,
+    ) -> None:
+        self.app = app
+        self.backend = backend
+        self.database = database
+        self.passing = passing
+        self.shortcut = shortcut
+        self.fingerprint = fingerprint
+        self.states = states
+        self.room = room
+        self.once: Once[Answer] = Once()
+        self.quiet_until = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, drop_body(send)
+        media = choose_media(get_head(scope).get(b"accept", b""))
+        path, query = get_route_path(scope), scope["query_string"]
+        if scope["method"] != "GET" or self.passing.passes(path, query, media):
+            return await self.app(scope, receive, require_match(secure(send), get_head(scope)))
+        try:
+            snapshot = self.database.take_snapshot()
+        except NoDatabase:  # the routes say so, after they have checked the request
+            return await self.app(scope, receive, secure(send))
+        scope["state"]["snapshot"] = snapshot
+        return await self.answer(scope, receive, send, media)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, media: str) -> None:
+        head, snapshot = get_head(scope), scope["state"]["snapshot"]
+        coding = choose_coding(head.get(b"accept-encoding", b""))
+        key = self.build_key(snapshot.generation, scope, media, coding)
+        if coding == "":
+            return await send_answer(send, refuse_codings(snapshot.generation), X_MISS)
+        is_conditional = b"if-none-match" in head or b"if-match" in head
+        # an ETag is given out with a 200 only, and whatever is under it never changes
+        if is_conditional and self.has_unchanged(head, snapshot.generation, key):
+            return await self.send_unchanged(send, snapshot.generation, key)
+        answer = await self.look_up(key)
+        x_cache = X_MISS if answer is None else X_HIT
+        if answer is None and (media, coding) == ("json", "identity"):
+            answer = await self.cut_short(snapshot, scope, key)
+        if answer is not None:
+            return await self.finish(scope, send, key, answer, x_cache)
+        return await self.share(scope, receive, send, key, (media, coding))
+
+    async def finish(
+        self, scope: Scope, send: Send, key: str, answer: Answer, x_cache: tuple[bytes, bytes]
+    ) -> None:
+        """Send the answer, or say that its precondition does not hold."""
+        head, generation = get_head(scope), scope["state"]["snapshot"].generation
+        is_found = answer.status == 200
+        if is_found and b"if-match" in head and not may_match(head, build_etag(generation, key)):
+            return await send_answer(send, refuse_match(generation), x_cache)
+        if is_found and head.get(b"if-none-match", b"").strip() == b"*":
+            return await self.send_unchanged(send, generation, key)
+        return await send_answer(send, answer, x_cache)
+
+    def has_unchanged(self, head: Head, generation: str, key: str) -> bool:
+        """Whether a 304 can be given before it is known that there is an answer."""
+        etag = build_etag(generation, key)
+        return may_match(head, etag) and matches(head.get(b"if-none-match", b""), etag)
+
+    async def send_unchanged(self, send: Send, generation: str, key: str) -> None:
+        headers = build_headers(generation, build_etag(generation, key))
+        await send_answer(send, Answer(304, headers, b""), X_HIT)
+
+    async def look_up(self, key: str) -> Answer | None:
+        """The answer that is kept. A store that fails costs a miss, and no more."""
+        try:
+            return await self.backend.get_answer(key)
+        except Exception:
+            self.report_backend()
+            return None
+
+    def report_backend(self) -> None:
+        if time.monotonic() >= self.quiet_until:
+            self.quiet_until = time.monotonic() + FAULT_EVERY
+            log.warning("the store of answers fails: each is made anew", exc_info=True)
+
+    async def share(
+        self, scope: Scope, receive: Receive, send: Send, key: str, wanted: tuple[str, str]
+    ) -> None:
+        """Make the answer once for all who ask for it now, and send it to this one.
+
+        A client that goes away takes no other along; when all have gone, the work ends. Its memory
+        counts until the last has it.
+        """
+        flight = self.once.join(key, lambda flight: self.compute(scope, key, wanted, flight))
+        gone = asyncio.create_task(wait_until_gone(receive))
+        try:
+            await asyncio.wait((flight.task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if flight.task.done():
+                await self.finish(scope, send, key, flight.task.result(), X_MISS)
+        finally:
+            gone.cancel()
+            flight.leave()
+
+    async def cut_short(self, snapshot: Snapshot, scope: Scope, key: str) -> Answer | None:
+        made = await self.ask_shortcut(snapshot, scope)
+        if made is None:
+            return None
+        body, headers = made
+        return await self.keep(key, snapshot.generation, headers, body)
+
+    async def ask_shortcut(
+        self, snapshot: Snapshot, scope: Scope
+    ) -> tuple[bytes, RawHeaders] | None:
+        try:
+            return await self.shortcut(snapshot, get_route_path(scope), scope["query_string"])
+        except Exception:  # here nothing would make a problem of it: the route meets it again
+            log.warning("the shortcut failed: %s", scope["path"], exc_info=True)
+            return None
+
+    async def keep(self, key: str, generation: str, headers: RawHeaders, body: bytes) -> Answer:
+        etag = build_etag(generation, key)
+        common = [*headers, *build_headers(generation, etag)]
+        answer = Answer(200, add_length(common, body), body)
+        try:
+            await self.backend.set_answer(key, answer)
+        except Exception:
+            self.report_backend()
+        return answer
+
+    async def compute(
+        self, scope: Scope, key: str, wanted: tuple[str, str], flight: Flight[Answer]
+    ) -> Answer:
+        """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
+        (media, coding), snapshot, made = wanted, scope["state"]["snapshot"], None
+        hold = Hold(self.room)
+        flight.on_left = hold.release
+        if media == "json" and coding != "identity":  # else it was asked already
+            made = await self.ask_shortcut(snapshot, scope)
+        if made is None:
+            answer = await collect(self.app, build_scope(scope, media, hold))
+            headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
+            if answer.status != 200:
+                common = [*headers, *build_headers(snapshot.generation)]
+                return Answer(answer.status, add_length(common, answer.body), answer.body)
+            made = answer.body, headers
+        body, headers = made
+        if coding == "gzip!" or (coding == "gzip" and len(body) >= LEAST_TO_COMPRESS):
+            body = await anyio.to_thread.run_sync(compress, body)
+            headers = [*headers, GZIP_HEADER]
+        return await self.keep(key, snapshot.generation, headers, body)
+
+    def build_key(self, generation: str, scope: Scope, media: str, coding: str) -> str:
+        path = scope.get("raw_path") or scope["path"].encode()
+        root, query = scope.get("root_path", ""), scope["query_string"]
+        asked = f"{root} {path.decode('latin-1')}?{query.decode('latin-1')} {media} {coding}"
+        beginning, describe = self.states
+        if get_route_path(scope).startswith(beginning):
+            asked = f"{asked} {describe()}"
+        return f"{generation} {self.fingerprint} {asked}"
+
+
+def build_scope(scope: Scope, media: str, hold: Hold) -> Scope:
+    """The request of a key: nothing is in it that two requests of one key may differ in."""
+    kept = ("path", "raw_path", "query_string", "root_path", "asgi")
+    accept = get_type(FORMATS[media]) if media in FORMATS else "none/none"
+    return {
+        **{name: scope[name] for name in kept if name in scope},
+        **{"type": "http", "method": "GET", "http_version": "1.1", "scheme": "http"},
+        "headers": [(b"accept", accept.encode())],
+        "state": {"snapshot": scope["state"]["snapshot"], "hold": hold},
+    }
+
+
+async def wait_until_gone(receive: Receive) -> None:
+    """Returns when the client hangs up."""
+    while (message := await receive())["type"] != "http.disconnect":
+        if not message.get("more_body"):
+            break
+    if message["type"] != "http.disconnect" and (await receive())["type"] != "http.disconnect":
+        await asyncio.Future()  # a server that never tells
+
+
+def compress(body: bytes) -> bytes:
+    return gzip.compress(body, GZIP_LEVEL, mtime=0)
+
+
+def require_match(send: Send, head: Head) -> Send:
+    """For answers that routes send: a 412 in place of one that If-Match does not name."""
+    is_refused = False
+
+    async def send_named(message: Message) -> None:
+        nonlocal is_refused
+        if message["type"] == "http.response.start" and message["status"] in (200, 304):
+            etag = dict(message["headers"]).get(b"etag", b"without one").decode("latin-1")
+            is_refused = not may_match(head, etag)
+            if is_refused:
+                made = build_problem(412, OTHER_ANSWER)
+                await send({**message, "status": 412, "headers": made.raw_headers})
+                await send({"type": "http.response.body", "body": bytes(made.body)})
+        if not is_refused:
+            await send(message)
+
+    return send_named if b"if-match" in head else send
+
+
+def refuse_match(generation: str) -> Answer:
+    return refuse(generation, 412, OTHER_ANSWER)
+
+
+def refuse_codings(generation: str) -> Answer:
+    return refuse(generation, 406, "Accept-Encoding leaves nothing: gzip and identity can be had.")
+
+
+def refuse(generation: str, status: int, detail: str) -> Answer:
+    made = build_problem(status, detail)
+    return Answer(status, [*made.raw_headers, *build_headers(generation)], bytes(made.body))
+
+
+def build_headers(generation: str, etag: str | None = None) -> RawHeaders:
+    headers = [*COMMON, (b"x-data-generation", generation.encode())]
+    return [(b"etag", etag.encode()), *headers] if etag else headers
+
+
+def add_length(headers: RawHeaders, body: bytes) -> RawHeaders:
+    return [*headers, (b"content-length", str(len(body)).encode())]
+
+
+async def send_answer(send: Send, answer: Answer, x_cache: tuple[bytes, bytes]) -> None:
+    """A long body goes out in pieces, so that who asks for little meanwhile has their turn."""
+    headers = [*answer.headers, x_cache]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    body, sent = answer.body, 0
+    while len(body) - sent > PIECE:
+        piece = body[sent : sent + PIECE]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
+        sent += PIECE
+    await send({"type": "http.response.body", "body": body[sent:] if sent else body})
+
+
+def drop_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            if message.get("more_body"):
+                return
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    return send_head
+
+
+async def collect(app: ASGIApp, scope: Scope) -> Answer:
+    """The app's whole response to a request without a body, one to its own fault too."""
+    start: dict[str, Any] = {}
+    parts: list[bytes] = []
+    asked = False
+
+    async def receive() -> Message:
+        nonlocal asked
+        if asked:  # no client of this request can disconnect
+            await asyncio.Future()
+        asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+        else:
+            parts.append(message.get("body", b""))
+
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        log.exception("a request failed: %s", scope["path"])
+        if not start:
+            raise
+    return Answer(start["status"], list(start["headers"]), b"".join(parts))

@@ -1,0 +1,30 @@
+"""Finished answers as bytes, looked up before routing and validation.
+
+The key holds the generation, so a publication makes old answers unreachable without anyone
+telling this process; there is no time to live. Only 200s are kept. Requests that share an answer
+share a scope that was built from its key, so that none gets what was meant for another client.
+"""
+
+import hashlib
+
+from api.edge.gate import Head
+
+VERSION = "1.0"
+
+
+def build_etag(generation: str, key: str) -> str:
+    """Strong and quoted; the same in every process."""
+    return f'"{generation}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"'
+
+
+def matches(if_none_match: bytes, etag: str) -> bool:
+    given = (part.strip().removeprefix("W/") for part in if_none_match.decode("latin-1").split(","))
+    return any(part == etag for part in given)
+
+
+def may_match(head: Head, etag: str) -> bool:
+    """Whether If-Match, if there is one, names this answer: compared strongly."""
+    given = head.get(b"if-match")
+    if given is None or given.strip() == b"*":
+        return True
+    return etag in (part.strip() for part in given.decode("latin-1").split(","))

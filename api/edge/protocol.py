@@ -1,0 +1,238 @@
+"""How requests come in over a connection, in what uvicorn leaves open.
+
+A head has an end, in bytes and in seconds; a client has so many connections; an answer that nobody
+takes is given up; and head and body of an answer leave in one write.
+"""
+
+import asyncio
+import resource
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from api.edge.gate import MOST_HEADER_BYTES, refuse
+
+MOST_HEAD_BYTES = 2**16 + MOST_HEADER_BYTES  # of which the address may have 64 KiB
+LINGER = 2.0  # seconds in which a refused client may read why, while what it sends is thrown away
+WRITE_TIMEOUT = 30.0  # seconds in which a client must take something of its answer
+OTHER_FILES = 64  # descriptors for all that is not a connection
+MOST_DESCRIPTORS = 65_536
+CONTINUE = b"HTTP/1.1 100"
+
+
+class Connections:
+    """The open connections of a worker: at most so many of a client, and as there are descriptors.
+
+    One too many takes the place of the oldest that asks for nothing, first of one that never did.
+    """
+
+    def __init__(self, of_client: int, in_all: int) -> None:
+        self.of_client = min(of_client, in_all)
+        self.in_all = in_all
+        self.by_client: dict[str, dict[Protocol, None]] = {}
+        self.count = 0
+
+    def enter(self, client: str, connection: "Protocol") -> bool:
+        """Whether there is room for it, if need be by closing another."""
+        own = self.by_client.setdefault(client, {})
+        own[connection] = None
+        self.count += 1
+        if len(own) > self.of_client:
+            return self.close_idle(own, connection)
+        if self.count > self.in_all:
+            everyone = [each for many in self.by_client.values() for each in many]
+            return self.close_idle(everyone, connection)
+        return True
+
+    def close_idle(self, among: Iterable["Protocol"], newest: "Protocol") -> bool:
+        idle = [each for each in among if each is not newest and each.is_idle()]
+        if not idle:
+            return False
+        never_asked = (each for each in idle if each.cycle is None)
+        next(never_asked, idle[0]).give_up()
+        return True
+
+    def leave(self, client: str, connection: "Protocol") -> None:
+        own = self.by_client.get(client, {})
+        if connection in own:
+            del own[connection]
+            self.count -= 1
+        if not own:
+            self.by_client.pop(client, None)
+
+
+def build_connections(of_client: int) -> Connections:
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return Connections(of_client, max(16, min(descriptors, MOST_DESCRIPTORS) - OTHER_FILES))
+
+
+def raise_descriptors() -> None:
+    """As many open files as the system lets this process have; processes it starts inherit that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class OneWrite:
+    """A transport that sends the head of an answer together with the first piece of its body.
+
+    Only a head that tells the length of a body: one that is written while it is made goes at once.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.head = b""
+        self.is_head_next = True
+        self.is_closing = transport.is_closing
+        self.get_extra_info = transport.get_extra_info
+
+    def write(self, data: bytes) -> None:
+        if self.is_head_next and not data.startswith(CONTINUE):
+            self.is_head_next = False
+            if b"\r\ncontent-length: " in data:
+                self.head = data
+                return
+        if self.head:
+            data, self.head = self.head + data, b""
+        self.transport.write(data)
+
+    def flush(self) -> None:
+        """The answer is complete, with or without a body."""
+        if self.head:
+            self.write(b"")
+        self.is_head_next = True
+
+    def close(self) -> None:
+        self.flush()
+        self.transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+
+class Protocol(HttpToolsProtocol):
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        state = find_state(config.loaded_app)
+        self.known: Connections = state.connections
+        self.head_timeout: float = state.settings.head_timeout
+        self.is_in_head = self.is_refused = False
+        self.head_bytes = 0
+        self.head_timer: asyncio.TimerHandle | None = None
+        self.write_timer: asyncio.TimerHandle | None = None
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        whole = OneWrite(cast(asyncio.Transport, transport))
+        super().connection_made(cast(asyncio.Transport, whole))
+        self.head_timer = self.loop.call_later(self.head_timeout, self.on_head_timeout)
+        if not self.known.enter(self.get_client(), self):
+            self.refuse(503, "Too many connections of one client: close some, or use them again.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.known.leave(self.get_client(), self)
+        self.stop_timers()
+        super().connection_lost(exc)
+
+    def get_client(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def give_up(self) -> None:
+        self.transport.close()
+
+    def stop_timers(self) -> None:
+        for timer in (self.head_timer, self.write_timer):
+            if timer is not None:
+                timer.cancel()
+        self.head_timer = self.write_timer = None
+
+    # The head of a request.
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_refused:  # read on, or the client would lose the answer
+            return
+        super().data_received(data)
+        if not self.is_in_head:
+            return
+        self.head_bytes += len(data)
+        if self.head_bytes > MOST_HEAD_BYTES:
+            self.refuse(431, f"The head of the request has more than {MOST_HEAD_BYTES} bytes.")
+        elif self.head_timer is None:
+            self.head_timer = self.loop.call_later(self.head_timeout, self.on_head_timeout)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.is_in_head, self.head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        self.is_in_head = False
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+        super().on_headers_complete()
+
+    def on_head_timeout(self) -> None:
+        self.head_timer = None
+        if self.is_in_head and not self.is_refused:
+            self.refuse(
+                408, f"The head of the request did not come within {self.head_timeout:g} s."
+            )
+        elif self.is_idle():
+            self.give_up()
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(400, "This is not HTTP/1.1 as it should be written.")
+
+    def refuse(self, status: int, detail: str) -> None:
+        """Say why, and hang up once the client had time to read it."""
+        self.is_refused = True
+        self.stop_timers()
+        if self.is_idle() and not self.transport.is_closing():
+            answer = refuse(status, detail)
+            lines = [b"%b: %b\r\n" % pair for pair in answer.raw_headers]
+            retry = b"retry-after: 5\r\n" if status == 503 else b""
+            first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+            head = b"".join((first, *lines, retry, b"connection: close\r\n\r\n"))
+            self.transport.write(head)
+            self.transport.write(bytes(answer.body))
+            self.loop.call_later(LINGER, self.give_up)
+        else:
+            self.give_up()
+
+    # The answer.
+
+    def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        self.write_timer = self.loop.call_later(WRITE_TIMEOUT, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self.write_timer is not None:
+            self.write_timer.cancel()
+            self.write_timer = None
+        super().resume_writing()
+
+
+def find_state(app: Any) -> Any:
+    """The state of the service, below what the server wraps it into."""
+    while not hasattr(app, "state"):
+        app = app.app
+    return app.state

@@ -1,0 +1,104 @@
+"""Answers before routing: a range of a known symbol, with start and end alone.
+
+The same bytes as the routes give, by the same functions; FastAPI's routing and validation cost
+more than the answer. Whatever a route has anything to say to is left to it: an unknown symbol, a
+day that is none, a page to be cut, rows for a thread.
+"""
+
+from collections.abc import Callable
+from datetime import date
+
+from api.bars.series import FIELDS, find_range, slice_days, take_slice
+from api.cache.memory import RawHeaders
+from api.cache.series_cache import CachedSeries, SeriesCache, derive_series
+from api.edge.answers import Shortcut
+from api.encode.formats import JSON, Page, build_columns, wrap_rows
+from api.encode.text import encode_json, encode_rows, slice_rows
+from api.encode.turns import ROWS_AT_ONCE
+from api.figures.answers import build_statistics
+from api.problems import Problem
+from api.store.duckdb_file.snapshots import Snapshot
+
+HEADERS: RawHeaders = [(b"content-type", JSON.encode())]
+PATH = "/instruments/"
+SLICED_AT_ONCE = 6_000  # rows of prepared text; more wait for room, in the route
+LONGEST_SYMBOL = 32  # as models.Symbol
+Days = tuple[date | None, date | None]
+
+
+def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
+    """What AnswerCache asks before it routes a request."""
+
+    def answer_bars(held: CachedSeries, days: Days) -> bytes | None:
+        first, last = find_range(held.series, *days)
+        prepared = series_cache.find_rows(held)
+        if last - first > min(max_rows, SLICED_AT_ONCE if prepared else ROWS_AT_ONCE):
+            return None
+        if prepared:
+            rows = slice_rows(prepared, first, last)
+        else:
+            rows = encode_range(held, first, last)
+            series_cache.count_encoded(held, last - first)
+        return wrap_rows(describe_plain(held, last - first), rows)
+
+    def answer_statistics(held: CachedSeries, days: Days) -> bytes | None:
+        return encode_json(build_statistics(slice_days(derive_series(held, "split"), *days)))
+
+    resources: dict[str, Callable[[CachedSeries, Days], bytes | None]] = {
+        "ohlcv": answer_bars,
+        "statistics": answer_statistics,
+    }
+
+    async def answer_at_once(
+        snapshot: Snapshot, path: str, query: bytes
+    ) -> tuple[bytes, RawHeaders] | None:
+        symbol, _, resource = path.removeprefix(PATH).rpartition("/")
+        if resource not in resources or not path.startswith(PATH):
+            return None
+        if "/" in symbol or len(symbol) > LONGEST_SYMBOL:  # no route has it
+            return None
+        days = read_days(query)
+        if days is None or not series_cache.knows(snapshot, symbol.upper()):
+            return None
+        try:
+            held = await series_cache.take(snapshot, symbol)
+        except Problem:  # the route asks again, and says so
+            return None
+        body = resources[resource](held, days)
+        return (body, HEADERS) if body is not None else None
+
+    return answer_at_once
+
+
+def encode_range(held: CachedSeries, first: int, last: int) -> bytes:
+    """The rows [first:last] of the bars as traded."""
+    part = take_slice(derive_series(held, "raw"), slice(first, last))
+    return encode_rows(build_columns(Page((part,), FIELDS)), "json")
+
+
+def describe_plain(held: CachedSeries, count: int) -> dict[str, object]:
+    """As formats.describe, of a whole range of the bars as traded."""
+    return {
+        "symbol": held.series.symbol,
+        "interval": "1d",
+        "adjustment": "raw",
+        "count": count,
+        "next": None,
+    }
+
+
+def read_days(query: bytes) -> Days | None:
+    """start and end of a query that has nothing else, each at most once; None of any other."""
+    days: dict[bytes, date] = {}
+    for part in query.split(b"&") if query else ():
+        name, _, value = part.partition(b"=")
+        if name not in (b"start", b"end") or name in days or len(value) != 10:
+            return None
+        if b"W" in value:  # 2012-W01-1 is ISO too, and no day here
+            return None
+        try:
+            days[name] = date.fromisoformat(value.decode("ascii"))
+        except ValueError:
+            return None
+    start, end = days.get(b"start"), days.get(b"end")
+    return None if start and end and start > end else (start, end)

@@ -1,0 +1,1 @@
+"""Protocols that are written elsewhere: shapes (pure) and routes, side by side, a folder each."""

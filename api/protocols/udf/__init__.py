@@ -1,0 +1,1 @@
+"""TradingView's UDF."""

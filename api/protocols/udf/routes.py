@@ -1,0 +1,198 @@
+"""/udf: the store as a data source of TradingView's charts, to the letter of their UDF protocol.
+
+A chart reads nothing but JSON of the protocol, so a fault is {"s": "error", "errmsg": ...} here:
+with 200 where the request is at fault, else with the status that it has everywhere. Parameters
+that a chart sends beside those of the protocol are passed over.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Query as InQuery
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.bars.resample import resample
+from api.bars.series import Series
+from api.cache.series_cache import CachedSeries, derive_series
+from api.edge.passing import passes_cache
+from api.encode.formats import JSON
+from api.encode.text import encode_json
+from api.problems import OUR_FAULT, Problem, describe_invalid, shorten
+from api.protocols.udf import shapes as udf_shapes
+from api.routes import Store, StoreOf
+from api.store import queries
+
+log = logging.getLogger("api")
+
+FARTHEST = 2**53
+Seconds = Annotated[int, Field(ge=-FARTHEST, le=FARTHEST)]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class UdfRoute(APIRoute):
+    """A route whose faults a chart can read."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                messages = (describe_invalid(request, item)["message"] for item in error.errors())
+                return answer_error("; ".join(messages))
+            except Problem as problem:
+                status = problem.status if problem.status >= 500 else 200
+                return answer_error(problem.detail, status, problem.headers)
+            except Exception:
+                log.exception("a request failed: %s", request.url.path)
+                return answer_error(OUR_FAULT, 500)
+
+        return answer
+
+
+def answer_error(message: str, status: int = 200, headers: Any = None) -> Response:
+    return answer_udf({"s": "error", "errmsg": shorten(message)}, status, headers)
+
+
+def answer_udf(value: Any, status: int = 200, headers: Any = None) -> Response:
+    return Response(encode_json(value), status, headers, JSON)
+
+
+router = APIRouter(prefix="/udf", include_in_schema=False, route_class=UdfRoute)
+
+
+class UdfQuery(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class SymbolQuery(UdfQuery):
+    symbol: str = Field(max_length=64)
+
+
+class SearchQuery(UdfQuery):
+    query: str = Field("", max_length=64)
+    type: str = Field("", max_length=32)
+    exchange: str = Field("", max_length=32)
+    limit: int = Field(30, ge=1)
+
+
+class RangeQuery(SymbolQuery):
+    resolution: str = Field(max_length=8)
+    start: Seconds | None = Field(None, alias="from")
+    end: Seconds = Field(alias="to")
+
+
+class HistoryQuery(RangeQuery):
+    countback: int = Field(0, ge=0, le=FARTHEST)
+
+
+@router.get("/config")
+async def read_config(store: StoreOf) -> Response:
+    """What this data source can do."""
+    return answer_udf(udf_shapes.build_config(await store.ask(queries.read_exchanges)))
+
+
+@router.get("/symbols")
+async def read_symbol(query: Annotated[SymbolQuery, InQuery()], store: StoreOf) -> Response:
+    """What a chart has to know of one symbol."""
+    held = await store.take(await name_symbol(store, query.symbol))
+    symbol = held.series.symbol
+    listing = await store.ask(lambda c: queries.read_listing(c, symbol))
+    return answer_udf(udf_shapes.build_symbol(listing, held.series))
+
+
+@router.get("/search")
+async def search_symbols(query: Annotated[SearchQuery, InQuery()], store: StoreOf) -> Response:
+    """Symbols that contain the query, those first that begin with it."""
+    limit = min(query.limit, store.max_rows)
+    exchange, symbol = udf_shapes.split_symbol(query.query)
+    whole = query.query.strip().upper()
+    found = await store.ask(
+        lambda c: (
+            queries.search_listings(c, symbol, query.type, query.exchange or exchange, limit)
+            or queries.search_listings(c, whole, query.type, query.exchange, limit)
+        )
+    )
+    return answer_udf([udf_shapes.build_result(listing) for listing in found])
+
+
+@router.get("/history")
+async def read_history(query: Annotated[HistoryQuery, InQuery()], store: StoreOf) -> Response:
+    """Bars from `from` to before `to`, or the last `countback` before `to`."""
+    if not query.countback:
+        check_range(query)
+    _, _, bars = await take_bars(store, query)
+    wanted = query.start, query.end, query.countback
+    return answer_udf(udf_shapes.build_history(bars, *wanted, store.max_rows))
+
+
+@router.get("/marks")
+async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
+    """Notes on bars, each with its reason."""
+    start = check_range(query)
+    _, daily, bars = await take_bars(store, query)
+    asked = daily.symbol, udf_shapes.find_day(bars, start), None, 0, store.max_rows
+    notes = await store.ask(lambda c: queries.read_notes(c, *asked))
+    return answer_udf(udf_shapes.build_marks(notes, daily, bars, start, query.end))
+
+
+@router.get("/timescale_marks")
+async def read_timescale_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
+    """Splits and dividends."""
+    start = check_range(query)
+    held, daily, bars = await take_bars(store, query)
+    return answer_udf(
+        udf_shapes.build_timescale_marks(held.splits, held.dividends, daily, bars, start, query.end)
+    )
+
+
+@router.get("/time")
+@passes_cache()
+async def read_time() -> Response:
+    """The server's clock, in whole seconds."""
+    headers = {"Cache-Control": "no-store"}
+    return Response(str(int(time.time())), headers=headers, media_type="text/plain")
+
+
+async def name_symbol(store: Store, text: str) -> str:
+    """The symbol that a chart means: a stored one may hold a colon itself."""
+    name = text.strip().upper()
+    if ":" not in name:
+        return name
+    snapshot = store.require_snapshot()
+    catalog = await store.database.ask(snapshot, partial(store.series_cache.read_catalog, snapshot))
+    if name in catalog:
+        return name
+    exchange, symbol = udf_shapes.split_symbol(name)
+    if symbol in catalog:
+        is_listed = exchange in ("", catalog[symbol].exchange)
+    else:
+        is_listed = any(entry.exchange == exchange for entry in catalog.values())
+    return symbol if is_listed else name
+
+
+def check_range(query: RangeQuery) -> int:
+    """`from`, once it is known to be there and not after `to`."""
+    if query.start is None:
+        raise Problem(422, "from is missing: give the unix time of the first bar")
+    if query.start > query.end:
+        raise Problem(422, f"from {query.start} is after to {query.end}: swap them")
+    return query.start
+
+
+async def take_bars(store: Store, query: RangeQuery) -> tuple[CachedSeries, Series, Series]:
+    """The cached series, its daily bars, and those of the resolution that was asked for."""
+    held = await store.take(await name_symbol(store, query.symbol))
+    interval = udf_shapes.RESOLUTIONS.get(query.resolution)
+    if interval is None:
+        possible = ", ".join(udf_shapes.SUPPORTED)
+        raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
+    daily = derive_series(held, udf_shapes.ADJUSTMENT)
+    return held, daily, resample(daily, interval)

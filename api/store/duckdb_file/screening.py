@@ -1,0 +1,63 @@
+"""Figures of every instrument over a range, ranked."""
+
+from typing import Any
+
+from api.problems import Problem
+from api.store.duckdb_file.rows import DAY, Cursor, Rows, read_rows
+
+
+def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
+    """Figures of every instrument over a range, filtered, sorted by a column, at most `limit`.
+
+    Total return takes the splits between first and last bar out of prices as traded. It and the
+    dollar volume are null where a close of the range is 0 or below.
+    """
+    column, is_falling = wanted["sort"].removeprefix("-"), wanted["sort"].startswith("-")
+    if column not in SCREEN_COLUMNS:
+        raise Problem(422, f"sort={column}: possible are {', '.join(SCREEN_COLUMNS)}")
+    days = [
+        f"timestamp {sign} ${name}::DATE"
+        for sign, name in ((">=", "start"), ("<=", "end"))
+        if wanted[name]
+    ]
+    bound = {name: wanted[name] for name in ("start", "end") if wanted[name]}
+    floors = ("min_volume", "min_dollar_volume", "min_price", "min_bars")
+    return read_rows(
+        cursor,
+        f"""WITH ranges AS (
+            SELECT symbol, min(timestamp) AS from_bar, max(timestamp) AS to_bar, count(*) AS bars,
+                   arg_min(close, timestamp) AS first_close,
+                   arg_max(close, timestamp) AS last_close, min(close) AS lowest,
+                   avg(volume) AS mean_volume,
+                   avg(close * volume) AS dollar_volume
+            FROM market.ohlcv_data {f"WHERE {' AND '.join(days)}" if days else ""}
+            GROUP BY symbol),
+        factors AS (
+            SELECT symbol, product(ratio) AS factor FROM ranges
+            JOIN market.instruments USING (symbol)
+            JOIN market.corporate_actions a USING (symbol)
+            WHERE basis = 'raw' AND kind = 'split'
+                  AND ex_date > from_bar::DATE AND ex_date <= to_bar::DATE GROUP BY symbol),
+        figures AS (
+            SELECT symbol, {DAY.format("from_bar")} AS first, {DAY.format("to_bar")} AS last, bars,
+                   last_close,
+                   CASE WHEN bars > 1 AND lowest > 0
+                        THEN last_close / first_close * coalesce(factor, 1) - 1 END
+                       AS total_return, mean_volume,
+                   CASE WHEN lowest > 0 THEN dollar_volume END AS dollar_volume
+            FROM ranges LEFT JOIN factors USING (symbol)),
+        finite AS (  -- what is beyond a float would be sorted above every number
+            SELECT * REPLACE (
+                CASE WHEN isfinite(total_return) THEN total_return END AS total_return,
+                CASE WHEN isfinite(dollar_volume) THEN dollar_volume END AS dollar_volume)
+            FROM figures)
+        FROM finite WHERE coalesce(mean_volume, 0) >= $min_volume
+        AND coalesce(dollar_volume, 0) >= $min_dollar_volume
+        AND ($min_price = 0 OR last_close >= $min_price) AND bars >= $min_bars
+        ORDER BY {column} {"DESC" if is_falling else "ASC"} NULLS LAST, symbol
+        LIMIT $limit OFFSET $after""",
+        {**bound, **{n: wanted[n] for n in floors}, "limit": limit, "after": wanted["after"]},
+    )
+
+
+SCREEN_COLUMNS = ("symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume")

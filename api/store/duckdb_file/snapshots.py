@@ -1,0 +1,200 @@
+"""Opens the published file, read-only, once a version: the snapshot that requests read.
+
+The rule it keeps: a request takes its snapshot once and uses no other. A snapshot is never
+closed; the last request that holds it frees it. A file that turns out to be damaged gives way to
+the version before, as it lies beside it.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from api.problems import Damaged, NoDatabase, OutOfMemory, QueryTimeout
+from api.store.workers import Job, Workers
+from etl.contracts.tables import list_older_views
+
+log = logging.getLogger("api")
+
+T = TypeVar("T")
+Question = Callable[[duckdb.DuckDBPyConnection], T]
+Identity = tuple[int, int, int, int]
+
+SCHEMA_VERSIONS = (1, 2, 3)
+NOT_YET = "There is no database yet: run `make etl`; this service finds it by itself."
+UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the log says why."
+DAMAGED = "The database is damaged: run `make load`, or `make rollback`; the log says where."
+CORES = os.cpu_count() or 1
+WIDE_SHARE = 2  # one in so many cores, at least one, reads what takes long
+HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
+DAMAGE = (
+    *(duckdb.IOException, duckdb.SerializationException),
+    *(duckdb.InternalException, duckdb.FatalException),
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One opened generation."""
+
+    connection: duckdb.DuckDBPyConnection
+    generation: str
+    published_at: datetime
+
+
+class Database:
+    """Gives each request the newest snapshot; opens a new one when the file has changed.
+
+    timeout: seconds that a question may run; patience: seconds that it may wait before it runs.
+    What scans the whole store has threads of its own, so that a quick question waits for quick
+    ones only. There are no more threads than cores: each more makes every question slower.
+    """
+
+    def __init__(self, path: Path, memory_mb: int, timeout: float, patience: float = 10) -> None:
+        self.path = path
+        self.memory_mb = memory_mb
+        self.timeout = timeout
+        self.snapshot: Snapshot | None = None
+        self.seen: Identity | None = None
+        self.fault: str | None = None
+        self.quick = Workers(CORES, "query", patience)
+        self.wide = Workers(max(1, CORES // WIDE_SHARE), "scan", patience)
+
+    def take_snapshot(self) -> Snapshot:
+        """The snapshot of the file as it is now; NoDatabase if none could ever be opened.
+
+        Costs one stat; a changed file is opened before this returns, so that no client sees an
+        older generation after a newer one. A file that does not open leaves the one before.
+        """
+        identity = self.identify()
+        if identity != self.seen:
+            self.seen = identity
+            self.open(identity)
+        if self.snapshot is None:
+            raise NoDatabase(self.fault or NOT_YET)
+        return self.snapshot
+
+    def identify(self) -> Identity | None:
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 (half the cost of Path.stat)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+    def open(self, identity: Identity | None) -> None:
+        if identity is None:
+            self.fault = "The database file is gone: run `make load`." if self.snapshot else None
+            return
+        snapshot = self.try_to_open(self.path)
+        self.fault = None if snapshot else UNREADABLE
+        self.snapshot = snapshot or self.snapshot or self.open_previous()
+
+    def try_to_open(self, path: Path) -> Snapshot | None:
+        try:
+            return open_snapshot(path, self.memory_mb)
+        except (duckdb.Error, OSError, ValueError, IndexError) as error:
+            log.error("%s does not open, the version before goes on: %s", path.name, error)
+            return None
+
+    def open_previous(self) -> Snapshot | None:
+        """The version before, as load leaves it beside the file."""
+        previous = self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}")
+        return self.try_to_open(previous) if previous.exists() else None
+
+    async def ask(
+        self, snapshot: Snapshot | None, question: Question[T], is_wide: bool = False
+    ) -> T:
+        """Run a question on a cursor of its own, in a thread.
+
+        Raises QueryTimeout where it runs too long, Busy where it waits too long for a thread,
+        OutOfMemory and Damaged. Without a snapshot it takes one: NoDatabase if there still is none.
+        Who stops waiting for the answer stops the question.
+        """
+        snapshot = snapshot or self.take_snapshot()
+        cursor = snapshot.connection.cursor()
+        job = Job(lambda: question(cursor), cursor.interrupt, self.timeout)
+        try:
+            return await (self.wide if is_wide else self.quick).run(job)
+        except duckdb.InterruptException:
+            raise QueryTimeout(self.timeout) from None
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            raise self.report_memory(error) from None
+        except duckdb.Error as error:
+            if not isinstance(error, DAMAGE) and type(error) is not duckdb.Error:
+                raise
+            if str(self.path.parent / "tmp") in str(error):  # no room for what does not fit
+                raise self.report_memory(error) from None
+            raise self.report_damage(snapshot, error) from None
+
+    def report_memory(self, error: Exception) -> OutOfMemory:
+        log.warning("a query needs more memory than DB_MEMORY_MB=%s: %s", self.memory_mb, error)
+        return OutOfMemory()
+
+    def report_damage(self, snapshot: Snapshot, error: Exception) -> Damaged:
+        """Go on with the version before, if there is one that opens; else with what can be read."""
+        if snapshot is self.snapshot:
+            log.error("generation %s is damaged: %s", snapshot.generation, error)
+            self.fault = DAMAGED
+            previous = self.open_previous()
+            if previous is not None and previous.generation != snapshot.generation:
+                self.snapshot = previous
+            elif isinstance(error, duckdb.FatalException):  # this connection answers no more
+                self.snapshot = self.try_to_open(self.path)
+        return Damaged(DAMAGED)
+
+
+def refuse_older_wal(path: Path) -> None:
+    """A WAL last written before its file is of another version, and DuckDB would replay it."""
+    wal = path.with_name(path.name + ".wal")
+    if wal.exists() and wal.stat().st_mtime_ns < path.stat().st_mtime_ns:
+        raise ValueError("the write-ahead log beside it is of another version")
+
+
+def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
+    """Attach the file read-only to an in-memory database, as `market`.
+
+    Not duckdb.connect(path): while an older handle is open, that gives the older content.
+    """
+    config: dict[str, Any] = {
+        "memory_limit": f"{memory_mb}MiB",
+        "threads": 1,
+        "temp_directory": str(path.parent / "tmp-api"),
+    }
+    if not path.is_file():  # a pipe would be waited for without end
+        raise ValueError("it is no file")
+    size = path.stat().st_size
+    refuse_older_wal(path)
+    connection = duckdb.connect(":memory:", config=config)
+    literal = "'" + str(path).replace("'", "''") + "'"
+    connection.execute(f"ATTACH {literal} AS market (READ_ONLY)")
+    generation, version, published_at, blocks = connection.execute(
+        """SELECT generation, schema_version, published_at,
+            (SELECT total_blocks * block_size FROM pragma_database_size()
+             WHERE database_name = 'market') FROM market.generation"""
+    ).fetchall()[0]
+    if version not in SCHEMA_VERSIONS:
+        raise ValueError(f"its schema is {version}, this service reads {SCHEMA_VERSIONS}")
+    if version < 3:
+        show_as_of_today(connection, literal)
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    # DuckDB opens a file that is cut short, and fails where it meets a missing block; the larger of
+    # two sizes, for the file may have been replaced meanwhile
+    if HEADER_BYTES + blocks > max(size, path.stat().st_size):
+        raise ValueError("it is cut short: a copy that was not finished?")
+    return Snapshot(connection, generation, published_at)
+
+
+def show_as_of_today(connection: duckdb.DuckDBPyConnection, literal: str) -> None:
+    """Attach a file of an older schema under another name; `market` are views of it that have
+    today's tables."""
+    connection.execute("DETACH market")
+    connection.execute(f"ATTACH {literal} AS older (READ_ONLY)")
+    connection.execute("CREATE SCHEMA market")
+    for statement in list_older_views("market", "older"):
+        connection.execute(statement)

@@ -1,0 +1,127 @@
+"""What every stage does around its work: settings, the one lock, log, run record, publication.
+
+The rule it keeps: a file under its final name is always whole. Whatever is written goes to
+`<name>.next` first, is flushed to the disk, and takes the name in one step.
+"""
+
+import argparse
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from etl.base.errors import EtlError, InputError
+from etl.base.locks import hold_lock
+from etl.base.parquet_sql import describe
+from etl.base.secret_log import start_logging
+from etl.base.whole_files import sweep
+from etl.calendar_names import check_exchange
+from etl.settings import Settings, SettingsError, check_path, find_oddities, read_settings
+
+log = logging.getLogger("etl")
+
+Work = Callable[[Settings, argparse.Namespace], None]
+
+
+def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser for one script. A `dest` in capitals overrides the setting of that name."""
+    summary = (description or "").split("\n\n")[0]
+    return argparse.ArgumentParser(prog=f"python -m {name}", description=summary)
+
+
+def symbols_from_here(text: str) -> str:
+    """Symbols on a command line: @file starts at the current folder too."""
+    return f"@{from_here(text[1:].strip())}" if text.startswith("@") else text
+
+
+def from_here(text: str) -> Path:
+    """A path on a command line: it starts at the current folder, not at the project root."""
+    try:
+        return check_path(Path(text).expanduser().absolute())
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: wanted {error}") from None
+
+
+class Need(Enum):
+    """What a command is called for."""
+
+    NOTHING = "there is nothing to do"
+    WISH = "an error costs nothing: what is there already stays in use"
+    DUTY = "an error is one"
+
+
+def main(
+    parser: argparse.ArgumentParser,
+    stage: str,
+    work: Work,
+    argv: list[str] | None = None,
+    is_reading: Callable[[argparse.Namespace], bool] = lambda args: False,
+    is_shared: bool = False,
+    find_need: Callable[[Settings, argparse.Namespace], Need] = lambda settings, args: Need.DUTY,
+) -> int:
+    """Parse, lock, work; returns the exit code.
+
+    is_reading: without a lock. is_shared: beside others who read, in a folder that may be
+    read-only. 0: done. 1: failed, with one line that says why. 2: a setting or an argument cannot
+    be used.
+    """
+    args = parser.parse_args(argv)
+    os.umask(os.umask(0o077) | 0o027)  # what is made is not for other users
+    try:
+        options = {name: value for name, value in vars(args).items() if name.isupper()}
+        settings = read_settings(Settings, options)
+        check_exchange(settings.exchange)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        need = find_need(settings, args)
+        if need is Need.NOTHING:
+            return 0
+        start_logging(settings, is_needed=need is Need.DUTY and not is_shared)
+    except (SettingsError, InputError, OSError) as error:
+        print(f"error: {describe(error)}", file=sys.stderr)
+        return 2
+    for line in find_oddities(Settings):
+        log.warning("%s", line)
+    if is_reading(args):
+        return guard(settings, lambda: work(settings, args))
+    return guard(settings, lambda: run_locked(settings, stage, work, args, is_shared), need)
+
+
+def run_locked(
+    settings: Settings, stage: str, work: Work, args: argparse.Namespace, is_shared: bool
+) -> None:
+    database: Path | None = getattr(args, "database", None)
+    folder = database.parent if database else settings.data_dir
+    with hold_lock(folder, stage, is_shared):
+        if folder == settings.data_dir and not is_shared:
+            sweep(folder)
+        work(settings, args)
+
+
+def guard(settings: Settings, work: Callable[[], None], need: Need = Need.DUTY) -> int:
+    """Call `work`; an error becomes one line and an exit code."""
+    try:
+        work()
+    except SettingsError as error:
+        log.error("%s", error)
+        return 2
+    except (EtlError, OSError, duckdb.Error, pa.ArrowException, MemoryError) as error:
+        if need is Need.WISH:
+            log.warning("%s; the database stays as it is", describe(error))
+            return 0
+        log.error("%s", describe(error))
+        return 1
+    except KeyboardInterrupt:
+        log.error("stopped by the keyboard; run it again, nothing is lost")
+        return 130
+    except Exception:
+        log.exception("unexpected error: the traceback is in %s", settings.data_dir / "etl.log")
+        return 1
+    return 0

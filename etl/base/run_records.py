@@ -1,0 +1,95 @@
+"""etl.base.run_records"""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl.base.errors import EtlError
+from etl.base.whole_files import write_whole
+from etl.settings import Settings, SettingsError
+
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+
+@dataclass
+class Run:
+    """One run of one or more stages; kept as data/runs/<run_id>.json, whatever becomes of it."""
+
+    run_id: str
+    path: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def record_stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """The record of one stage, to be filled with its counts; saved at start and at end."""
+        entry: dict[str, Any] = {"status": "running", "started_at": format_instant()}
+        self.record.setdefault("run_id", self.run_id)
+        self.record.setdefault("stages", {})[name] = entry
+        self.save()
+        try:
+            yield entry
+            entry["status"] = "ok"
+        except BaseException as error:
+            entry["status"] = "failed"
+            entry.pop("symbols", None)  # counted, but not what became of the rows
+            is_told = isinstance(error, EtlError | SettingsError)
+            entry["error"] = str(error) if is_told else type(error).__name__
+            raise
+        finally:
+            entry["finished_at"] = format_instant()
+            self.save()
+
+    def as_finished(self) -> dict[str, Any]:
+        """The record as it will be when the running stage ends well: what a publication stores."""
+        ends = {"status": "ok", "finished_at": format_instant()}
+        stages = {
+            name: {**entry, **ends} if entry["status"] == "running" else entry
+            for name, entry in self.record["stages"].items()
+        }
+        return {**self.record, "stages": stages}
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(self.path) as next_path:
+            next_path.write_text(json.dumps(self.record, indent=1, default=str) + "\n")
+
+
+def format_instant(timespec: str = "milliseconds") -> str:
+    """Now in UTC, as 2012-01-31T20:00:00.000Z."""
+    return datetime.now(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def open_run(settings: Settings, data_path: Path | None = None) -> Run:
+    """The run that wrote `data_path` (its later stages add to its record), else a new one."""
+    run_id = read_run_id(data_path) if data_path else None
+    run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    path = settings.runs_dir / f"{run_id}.json"
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        record = {}
+    is_record = isinstance(record, dict) and isinstance(record.get("stages", {}), dict)
+    return Run(run_id, path, record if is_record else {})
+
+
+def read_run_id(path: Path) -> str | None:
+    """The run_id in a Parquet file's own metadata; None where there is none of our form.
+
+    A record is kept under this name, so what a foreign file says is no part of a path.
+    """
+    if not path.is_file():
+        return None
+    try:
+        text = (pq.read_metadata(path).metadata or {}).get(b"run_id", b"").decode()
+    except (OSError, ValueError, MemoryError, pa.ArrowException):
+        return None
+    return text if RUN_ID.fullmatch(text) else None

@@ -1,0 +1,42 @@
+"""The contracts between the stages: columns of the raw and clean files, tables of the database."""
+
+import pyarrow as pa
+
+PRICES = ("open", "high", "low", "close")
+
+# As received: whatever the vendor said, as text, with its provenance. `basis` says whether the
+# prices are as traded (raw) or already adjusted for splits (split).
+RAW_BARS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("symbol", "timestamp", *PRICES, "volume", "adj_close")),
+        *((name, pa.string()) for name in ("basis", "source", "run_id")),
+        ("fetched_at", pa.timestamp("us")),
+        # of bars out of files: which one, and its line (or row)
+        ("file", pa.string()),
+        ("line", pa.int64()),
+    ]
+)
+RAW_ACTIONS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("symbol", "ex_date", "kind", "value")),
+        *((name, pa.string()) for name in ("source", "run_id")),
+        ("fetched_at", pa.timestamp("us")),
+    ]
+)
+
+# Judged: column → the DuckDB types that load accepts for it. Nothing is cast where a value could
+# change by it.
+CLEAN_TYPES = {
+    "timestamp": ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"),
+    "symbol": ("VARCHAR",),
+    **dict.fromkeys(PRICES, ("DOUBLE",)),
+    "volume": ("BIGINT", "INTEGER"),
+}
+CLEAN_COLUMNS = tuple(CLEAN_TYPES)
+
+# What a clean file promises beyond its types and the rules of etl.quality: (what is wrong with a
+# row, condition).
+CLEAN_BREACHES = (
+    ("a NULL key", "timestamp IS NULL OR symbol IS NULL"),
+    ("a symbol that is padded or not upper case", "symbol <> upper(trim(symbol))"),
+)

@@ -1,0 +1,2 @@
+"""Exchanges and their sessions: which calendar a symbol keeps, and which days that calendar
+trades."""

@@ -1,0 +1,1 @@
+"""What is rejected and what is noted, as SQL over relations. Reads and writes no store."""

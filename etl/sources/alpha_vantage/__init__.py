@@ -1,0 +1,1 @@
+"""Alpha Vantage: what is asked, what its answers mean. Nothing else knows its wire format."""

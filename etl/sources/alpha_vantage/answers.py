@@ -1,0 +1,236 @@
+"""What an Alpha Vantage answer means: bars, corporate actions, or one of the typed errors. Pure.
+
+Errors come with HTTP status 200 and in wordings that change from year to year. So an error is
+recognised by the absence of data; words only choose between a moment, a day and never.
+"""
+
+import json
+import re
+from datetime import date
+from typing import Any
+
+from etl.base.errors import (
+    Forbidden,
+    InvalidKey,
+    Malformed,
+    PremiumOnly,
+    QuotaSpent,
+    SourceError,
+    Throttled,
+    Unavailable,
+    UnknownSymbol,
+)
+from etl.base.secret_log import redact
+from etl.calls.archive import DATA
+from etl.calls.budget import BARS
+
+Row = dict[str, str | None]
+
+SERIES = "time series (daily)"
+FIELDS = ("open", "high", "low", "close", "volume")
+# Function → the kind of action, and the names of its date and of its value.
+ACTION_FIELDS = {
+    "SPLITS": ("split", "effective_date", "split_factor"),
+    "DIVIDENDS": ("dividend", "ex_dividend_date", "amount"),
+}
+GET_A_KEY = "a free key is given at https://www.alphavantage.co/support/#api-key; put it in .env"
+TOO_FAST = "lower AV_CALLS_PER_SECOND, and let no other program use the key"
+FREE_BARS = "AV_OUTPUTSIZE=compact is free; full history needs a premium key"
+FREE_ACTIONS = "it needs a premium key; CORPORATE_ACTIONS_DAYS=0 stops asking"
+SPOKEN = ("error message", "information", "note", "message", "error", "detail")
+
+# Wordings since 2017, read in this order: the message of a burst also names the daily quota, and
+# both name the premium plans and what they unlock.
+WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
+    (r"api\W?key is invalid|invalid or missing|demo\W+api key", InvalidKey, GET_A_KEY),
+    (r"invalid api call|(invalid|unknown|no such) symbol", UnknownSymbol, "check its spelling"),
+    (
+        r"per\W(second|minute)|frequency|call volume|sparingly|burst|too many requests",
+        Throttled,
+        TOO_FAST,
+    ),
+    (r"premium (endpoint|feature)", PremiumOnly, FREE_BARS),
+    (
+        r"per day|\bdaily\b|rate limit",
+        QuotaSpent,
+        "run again tomorrow; what came today is kept",
+    ),
+)
+SHOWN = 300  # letters of what the vendor said; the whole text is matched
+
+
+def check_answer(status: int, body: bytes, symbol: str, function: str, key: str = "") -> Any:
+    """The answer as JSON if it holds what was asked; else the SourceError that it stands for."""
+    answer = read_json(body)
+    if status == 200 and has_data(answer, function):
+        check_symbol(answer, symbol, function)
+        return answer
+    message = redact(find_message(answer), key)
+    for pattern, error, remedy in WORDINGS:
+        if re.search(pattern, message, re.IGNORECASE):
+            if error is PremiumOnly and function != BARS:
+                remedy = FREE_ACTIONS
+            raise error(f"{symbol}: {remedy} (the vendor said: {message[:SHOWN]})")
+    raise explain_silence(status, body, symbol, message[:SHOWN])
+
+
+def explain_silence(status: int, body: bytes, symbol: str, message: str) -> SourceError:
+    """The error that an answer without data and without known words stands for."""
+    where = f"(HTTP status {status})"
+    if status == 429:
+        throttled = Throttled(f"{symbol}: {TOO_FAST} {where}")
+        throttled.is_worded = False
+        return throttled
+    if 300 <= status < 400:
+        return Malformed(
+            f"{symbol}: the vendor sends to another address, which is not followed {where}:"
+            " check AV_BASE_URL"
+        )
+    is_page = body.lstrip().startswith(b"<")
+    if status in (401, 403) and not is_page:
+        return Forbidden(f"{symbol}: {GET_A_KEY} {where}")
+    if status >= 500:
+        return Unavailable(f"{symbol}: the vendor is out of order {where}: try later")
+    if is_page:
+        return Unavailable(f"{symbol}: the vendor answered HTML, not JSON {where}: try later")
+    if not body.strip():
+        return Unavailable(f"{symbol}: the vendor sent an empty answer {where}: try later")
+    said = f"the vendor said: {message}" if message else f"{len(body)} bytes, HTTP status {status}"
+    return Malformed(f"{symbol}: an answer without data ({said})")
+
+
+def read_json(body: bytes) -> Any:
+    """Numbers as the text they came as; None where it is no JSON."""
+    try:
+        return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def find_message(answer: Any) -> str:
+    """What an answer without data says, in one line."""
+    if not isinstance(answer, dict):
+        return ""
+    said = (v for k, v in answer.items() if k.lower() in SPOKEN and isinstance(v, str))
+    return printable(" ".join(" ".join(text.split()) for text in said))
+
+
+def has_data(answer: Any, function: str) -> bool:
+    if function == BARS:
+        return bool(find_series(answer))
+    return isinstance(answer, dict) and is_action_list(answer.get("data"), function)
+
+
+def find_series(answer: Any) -> dict[str, dict[str, Any]]:
+    """The bars in an answer, by date as text; empty when there are none."""
+    if not isinstance(answer, dict):
+        return {}
+    series = next((v for k, v in answer.items() if k.strip().lower() == SERIES), None)
+    if not isinstance(series, dict) or not all(isinstance(bar, dict) for bar in series.values()):
+        return {}
+    has_bars = any(
+        read_date(day) and all(read_field(bar, name) is not None for name in FIELDS[:4])
+        for day, bar in series.items()
+    )
+    return series if has_bars else {}
+
+
+def is_action_list(data: Any, function: str) -> bool:
+    """A list of actions; an empty one says that there were none."""
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        return False
+    _, day, value = ACTION_FIELDS[function]
+    return not data or any(read_date(text(item.get(day))) and item.get(value) for item in data)
+
+
+def check_symbol(answer: Any, symbol: str, function: str) -> None:
+    """Malformed if the data are another symbol's."""
+    meta = answer.get("Meta Data") if function == BARS else answer
+    named = read_field(meta, "symbol")
+    if named and re.sub(r"\W", "", named).upper() != re.sub(r"\W", "", symbol).upper():
+        raise Malformed(f"{symbol}: the vendor sent the data of {printable(named)[:40]}")
+
+
+def parse_bars(answer: Any, symbol: str) -> list[Row]:
+    """The bars of one answer as rows of text, as the vendor wrote them."""
+    return [
+        {
+            "symbol": symbol,
+            "timestamp": text(day),
+            **{name: read_field(bar, name) for name in FIELDS},
+        }
+        for day, bar in find_series(answer).items()
+    ]
+
+
+def parse_actions(answer: Any, symbol: str, function: str) -> list[Row]:
+    kind, day, value = ACTION_FIELDS[function]
+    return [
+        {
+            "symbol": symbol,
+            "ex_date": text(item.get(day)),
+            "kind": kind,
+            "value": text(item.get(value)),
+        }
+        for item in answer["data"]
+    ]
+
+
+def describe_content(answer: Any, function: str) -> str:
+    """What the archive notes of an answer: the date of its last bar, or "data"."""
+    if function != BARS:
+        return DATA
+    return str(max(day for day in map(read_date, find_series(answer)) if day))
+
+
+def read_date(day: str | None) -> date | None:
+    try:
+        return (
+            date.fromisoformat((day or "")[:10])
+            if re.match(r"\d{4}-\d\d-\d\d", day or "")
+            else None
+        )
+    except ValueError:
+        return None
+
+
+def read_field(bar: Any, name: str) -> str | None:
+    """The value of "1. open", "open" … as the vendor wrote it; None where there is none.
+
+    The numbers in front differ: adjusted bars have their volume at "6.".
+    """
+    if not isinstance(bar, dict):
+        return None
+    for key, value in bar.items():
+        if key.partition(". ")[2].lower() == name or key.lower() == name:
+            return text(value)
+    return None
+
+
+def text(value: Any) -> str | None:
+    """Any JSON value as text that can be stored: half a surrogate pair cannot."""
+    if value is None:
+        return None
+    written = value if isinstance(value, str) else json.dumps(value)
+    return written.encode("utf-8", "replace").decode()
+
+
+def printable(words: str) -> str:
+    """Without line ends, control characters and half surrogate pairs, as a log line needs it."""
+    return "".join(c if c.isprintable() else " " for c in words)
+
+
+def redact_body(body: bytes, key: str) -> bytes:
+    """The answer without the key, byte for byte else.
+
+    A key so short that data look like it is left where it stands: it is data.
+    """
+    whole = body.decode("utf-8", "surrogateescape")
+    escaped = json.dumps(key)[1:-1]
+    clean = whole
+    for form in (key, escaped, escaped.replace("/", "\\/")):
+        clean = redact(clean, form) if form else clean
+    redacted = clean.encode("utf-8", "surrogateescape")
+    if redacted != body and find_series(read_json(redacted)) != find_series(read_json(body)):
+        return body
+    return redacted

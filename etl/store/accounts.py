@@ -1,0 +1,155 @@
+"""The fate of every row: run records (data/runs/) as tables etl_runs and etl_run_symbols.
+
+Per run and symbol: received = inserted + revised + unchanged + stale + superseded + rejected + out
+of range, duplicates being among the rejected. Superseded is a row that comes together with a newer
+answer of the same bar. `make verify` recomputes all of it.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from etl.store import changes
+
+LOADED = ("inserted", "revised", "unchanged", "stale", "superseded")
+OUTCOMES = (*LOADED, "rejected", "out_of_range")
+COUNTS = ("received", *OUTCOMES)
+SYMBOL_COUNTS = ("received", *LOADED, "rejected", "duplicates", "out_of_range")
+
+Record = dict[str, Any]
+
+
+def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """What became of the incoming rows of each symbol, by comparison with what was published: of
+    a bar's newest row. The others are superseded."""
+    rows = connection.execute(
+        f"""SELECT symbol, coalesce(inserted, 0), coalesce(revised, 0),
+                  bars - coalesce(inserted, 0) - coalesce(differ, 0),
+                  coalesce(differ, 0) - coalesce(revised, 0), came - bars
+        FROM ({count_incoming(connection)})
+        LEFT JOIN (SELECT symbol, count(*) FILTER (is_new) AS inserted,
+                          count(*) FILTER (NOT is_new AND differs) AS differ,
+                          count(*) FILTER (NOT is_new AND differs AND {changes.counts()}) AS revised
+                   FROM newest GROUP BY symbol) USING (symbol) ORDER BY symbol"""
+    ).fetchall()
+    return {row[0]: dict(zip(LOADED, row[1:], strict=True)) for row in rows}
+
+
+def count_incoming(connection: duckdb.DuckDBPyConnection) -> str:
+    """SQL: symbol, rows (came) and bars that they are of. Leaves `newest`: of `compared`, the
+    newest row of each bar."""
+    several = connection.execute(
+        """SELECT symbol FROM incoming GROUP BY symbol
+        HAVING min(fetched_at) <> max(fetched_at) LIMIT 1"""
+    ).fetchall()
+    if not several:
+        connection.execute("CREATE TEMP VIEW newest AS FROM compared")
+        return "SELECT symbol, count(*) AS came, count(*) AS bars FROM incoming GROUP BY symbol"
+    connection.execute(
+        """CREATE TEMP TABLE newest AS
+        SELECT c.* FROM compared c JOIN (
+            SELECT symbol, timestamp, max(fetched_at) AS fetched_at FROM incoming GROUP BY ALL)
+        USING (symbol, timestamp, fetched_at)"""
+    )
+    return """SELECT symbol, sum(came)::BIGINT AS came, count(*) AS bars FROM (
+        SELECT symbol, timestamp, count(*) AS came FROM incoming GROUP BY ALL) GROUP BY symbol"""
+
+
+def add_digests(connection: duckdb.DuckDBPyConnection, symbols: dict[str, Record]) -> None:
+    """Put the digest of each loaded symbol's stored bars into its record, as 16 hex digits."""
+    rows = connection.execute("SELECT symbol, digest FROM next.instruments").fetchall()
+    for symbol, digest in rows:
+        if symbol in symbols:
+            symbols[symbol]["digest"] = f"{digest:016x}"
+
+
+def write_runs(connection: duckdb.DuckDBPyConnection, folder: Path, current: Record) -> None:
+    """Copy the records that `next` has not seen, and the current one, into its two tables."""
+    seen = {r[0] for r in connection.execute("SELECT run_id FROM next.etl_runs").fetchall()}
+    seen.discard(current["run_id"])
+    for table in ("etl_runs", "etl_run_symbols"):
+        connection.execute(f"DELETE FROM next.{table} WHERE run_id = ?", [current["run_id"]])
+    records = [current, *read_unseen(folder, seen | {current["run_id"]})]
+    insert(connection, "etl_runs", [summarize(record) for record in records])
+    rows = [row for record in records for row in list_symbols(record)]
+    insert(connection, "etl_run_symbols", rows)
+
+
+def write_rollback(connection: duckdb.DuckDBPyConnection, record: Record) -> None:
+    """A rollback as a run that received nothing, and left each symbol's bars as they are."""
+    insert(connection, "etl_runs", [summarize(record)])
+    zeros = ", ".join(f"0 AS {name}" for name in SYMBOL_COUNTS)
+    connection.execute(
+        f"""INSERT INTO next.etl_run_symbols BY NAME
+        SELECT ? AS run_id, symbol, {zeros}, format('{{:016x}}', digest) AS digest
+        FROM next.instruments ORDER BY symbol""",
+        [record["run_id"]],
+    )
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Record]) -> None:
+    if rows:
+        connection.register("inserting", pa.Table.from_pylist(rows))
+        connection.execute(f"INSERT INTO next.{table} BY NAME FROM inserting ORDER BY ALL")
+        connection.unregister("inserting")
+
+
+def read_unseen(folder: Path, seen: set[str]) -> Iterator[Record]:
+    """The records of other runs, oldest first. One that cannot be read is left for a human."""
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in seen:
+            try:
+                record = json.loads(path.read_text())
+                summarize(record)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            yield record
+
+
+def summarize(record: Record) -> Record:
+    """One row of etl_runs. A stage that never ended was killed, for its lock is free."""
+    stages: dict[str, Record] = record["stages"]
+    states = ["killed" if s["status"] == "running" else s["status"] for s in stages.values()]
+    symbols = list_symbols(record)
+    return {
+        "run_id": record["run_id"],
+        "started_at": min(s["started_at"] for s in stages.values()),
+        "finished_at": max(s.get("finished_at") or "" for s in stages.values()) or None,
+        "status": next((s for s in ("failed", "killed") if s in states), "ok"),
+        "source": stages.get("extract", {}).get("source"),
+        "calls": stages.get("extract", {}).get("calls", 0),
+        **{name: sum(row[name] for row in symbols) for name in COUNTS},
+        "failures": json.dumps(
+            {
+                **stages.get("extract", {}).get("failures", {}),
+                **stages.get("load", {}).get("failures", {}),
+            }
+        ),
+        "stages": json.dumps({n: drop_symbols(s) for n, s in stages.items()}, default=str),
+    }
+
+
+def drop_symbols(stage: Record) -> Record:
+    return {name: value for name, value in stage.items() if name != "symbols"}
+
+
+def list_symbols(record: Record) -> list[Record]:
+    """The rows of etl_run_symbols: what each symbol received, and what became of it.
+
+    A run whose load failed has rows that no stage has disposed of: they stay out of the sum.
+    """
+    judged = record["stages"].get("transform", {}).get("symbols", {})
+    loaded = record["stages"].get("load", {}).get("symbols", {})
+    rows = []
+    for symbol in sorted(judged.keys() | loaded.keys()):
+        fates = {**judged.get(symbol, {}), **loaded.get(symbol, {})}
+        row = {name: fates.get(name, 0) for name in SYMBOL_COUNTS}
+        row["received"] = fates.get("received", sum(row[name] for name in OUTCOMES))
+        rows.append(
+            {"run_id": record["run_id"], "symbol": symbol, **row, "digest": fates.get("digest")}
+        )
+    return rows

@@ -1,0 +1,78 @@
+"""The digest of a bar: 64 bits that move with each of its values.
+
+An instrument's digest is the XOR of its bars' digests, so that a load brings it in step by what
+changed alone. A digest is arithmetic on the bits of the values and on nothing that another version
+of DuckDB may do otherwise, as its hash() may: what is stored stays comparable for ever. OF_BAR
+keeps the arithmetic of older schemas too, to check the files that were written under them.
+"""
+
+import duckdb
+
+from etl.contracts.tables import SCHEMA_VERSION
+
+# A product of 64 bits and one of these, and the sum of six such, is below 2^128.
+KEYS = {
+    "epoch_us(timestamp)": 0x9E3779B97F4A7C1,
+    "open": 0xC2B2AE3D27D4EB5,
+    "high": 0x165667B19E3779F,
+    "low": 0x85EBCA77C2B2AE7,
+    "close": 0x27D4EB2F165667D,
+    "volume": 0xD6E8FEB86659FD9,
+}
+LAST_KEY = 0x9E3779B97F4A7C15
+ALL_BITS = 2**64 - 1  # stands for a missing value; as a price it is not a number
+
+
+def fold(number: str) -> str:
+    """SQL: 128 bits as 64, the upper half on the lower."""
+    return f"xor({number} & {ALL_BITS}::UHUGEINT, {number} >> 64)"
+
+
+def mix(values: dict[str, int]) -> str:
+    """SQL: the values' bits times a key each, summed and folded; times the last key and folded.
+
+    The sum alone would be the same if two bars swapped a value; what follows is not linear.
+    """
+    total = " + ".join(
+        f"coalesce({value}::BIT::UBIGINT, {ALL_BITS})::UHUGEINT * {key}::UHUGEINT"
+        for value, key in values.items()
+    )
+    product = f"({fold(f'({total})')} * {LAST_KEY}::UHUGEINT)"
+    return f"{fold(product)}::UBIGINT"
+
+
+# Schema version → SQL over the columns of a bar.
+OF_BAR = {
+    1: (
+        "md5_number_lower(concat_ws('|', symbol, epoch_us(timestamp), open, high, low, close,"
+        " coalesce(volume::VARCHAR, '')))"
+    ),
+    2: mix(KEYS),
+    3: mix(KEYS),
+}
+BAR_DIGEST = OF_BAR[SCHEMA_VERSION]
+
+
+def renew(connection: duckdb.DuckDBPyConnection) -> None:
+    """Put digests of today into a `next` that was written under an older schema.
+
+    Those of its runs cannot be made again, for they are of bars as they were: they become NULL.
+    """
+    version = connection.execute("SELECT max(schema_version) FROM next.generation").fetchall()[0][0]
+    if version is None or OF_BAR[version] == BAR_DIGEST:
+        return
+    connection.execute(
+        f"""UPDATE next.instruments i SET digest = b.digest FROM (
+            SELECT symbol, bit_xor({BAR_DIGEST}) AS digest FROM next.ohlcv_data GROUP BY symbol) b
+        WHERE b.symbol = i.symbol"""
+    )
+    connection.execute("UPDATE next.etl_run_symbols SET digest = NULL")
+
+
+def find_touched(version: int, store: str = "store") -> str:
+    """SQL: the symbols whose bars are not those that `instruments` says: another program wrote."""
+    return f"""
+        SELECT symbol FROM {store}.instruments i FULL JOIN (
+            SELECT symbol, count(*) AS bars, bit_xor({OF_BAR[version]}) AS digest
+            FROM {store}.ohlcv_data GROUP BY symbol) b USING (symbol)
+        WHERE (i.bars, i.digest) IS DISTINCT FROM (b.bars, b.digest)"""

@@ -1,0 +1,204 @@
+"""Build the next version of the store beside the published one, check it, publish it.
+
+Works on the temp relations of load (see rounds), and the published file as `store`. It is the copy
+that is written to, never the published file.
+"""
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from etl.base import parquet_sql, run_records
+from etl.base.errors import StoreError
+from etl.contracts.files import CLEAN_COLUMNS
+from etl.rules import around_changes
+from etl.settings import Settings
+from etl.store import (
+    accounts,
+    actions,
+    changes,
+    digests,
+    gaps,
+    instruments,
+    provisional,
+    reevaluation,
+    rounds,
+)
+from etl.store.duckdb_file import publish
+
+log = logging.getLogger("etl")
+
+# Behind so many unsorted rows the table is written out in order again (see DESIGN.md).
+UNSORTED_SHARE = 0.005
+SMALL_STORE = 500_000
+
+INSERT = f"""
+INSERT INTO next.ohlcv_data ({", ".join(CLEAN_COLUMNS)})
+SELECT {", ".join(CLEAN_COLUMNS)} FROM changes ORDER BY symbol, timestamp"""
+UPSERT = f"""{INSERT}
+ON CONFLICT (symbol, timestamp)
+DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in changes.VALUES)}"""
+
+
+@dataclass(frozen=True)
+class Store:
+    """What was published before this load.
+
+    is_fresh: nothing, or the sample, which gives way. is_touched: another program wrote into it.
+    is_older: it is of an older schema.
+    """
+
+    is_fresh: bool
+    bars: int = 0
+    unsorted: int = 0
+    is_touched: bool = False
+    is_older: bool = False
+    identity: tuple[tuple[int, int] | None, ...] = ()
+
+
+def begin(path: Path, store: Store, is_needed: bool) -> AbstractContextManager[None]:
+    """Copy the published file, if it is to be, while the block looks further at what comes."""
+    publish.discard(publish.next_of(path))  # of a run that died
+    if store.is_fresh or store.is_older or not is_needed:
+        return nullcontext()
+    return publish.copy_meanwhile(path, publish.next_of(path))
+
+
+def publish_next(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    path: Path,
+    run: run_records.Run,
+    store: Store,
+) -> None:
+    """Build the next version beside the published one, check it, put it in its place."""
+    record = run.record["stages"]["load"]
+    generation = publish.make_generation(path)
+    next_path = attach_next(connection, path, store)
+    digests.renew(connection)
+    is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
+    touched: list[str] = []
+    if is_touched:
+        log.warning("load: another program changed the database; its changes are kept")
+        touched += instruments.repair_instruments(connection, settings.exchange)
+        for symbol in touched:  # so that the record says what their bars are from now on
+            record["symbols"].setdefault(symbol, {})
+        changes.repair_known(connection, run.run_id)
+    reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
+    unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
+    gaps.write_calendars(connection)
+    if is_touched:
+        instruments.drop_contradicted(connection)
+    bars = store.bars + record["inserted"]
+    publish.detach_store(connection, "store")
+    allowed = 0 if bars < SMALL_STORE else bars * UNSORTED_SHARE
+    if unsorted > allowed or not is_readable_by_all(connection):
+        rewrite_sorted(connection, path)
+        unsorted = 0
+    record.update(generation=generation, notes=count_new_notes(connection, run.run_id))
+    accounts.add_digests(connection, record["symbols"])
+    accounts.write_runs(connection, settings.runs_dir, run.as_finished())
+    publish.write_generation(connection, generation, run.run_id, unsorted)
+    check_next(connection, bars)
+    # a copy within this process ends the lock that DuckDB holds on the file (POSIX)
+    if not store.is_fresh and publish.identify(path) != store.identity:
+        raise StoreError(f"{path} was changed by another program meanwhile: run load again")
+    publish.finish_next(connection, next_path, path)
+
+
+def count_new_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, int]:
+    """Reason → how many notes this run adds."""
+    rows = connection.execute(
+        "SELECT reason, count(*) FROM next.bar_notes WHERE run_id = ? GROUP BY reason ORDER BY ALL",
+        [run_id],
+    )
+    return dict(rows.fetchall())
+
+
+def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store) -> Path:
+    """`next`: a copy of the published file to work on, or an empty one."""
+    next_path = publish.next_of(path)
+    is_copied = not (store.is_fresh or store.is_older)
+    if is_copied and not next_path.exists():
+        publish.copy_store(path, next_path)
+    if is_copied:
+        connection.execute(f"ATTACH {parquet_sql.quote(next_path)} AS next")
+    else:
+        publish.attach_new(connection, next_path, "next")
+    if store.is_older:
+        log.info("load: the database is of an older schema: written anew, with its history")
+        publish.copy_tables(connection, "store", "next")
+        changes.write_seen(connection)
+    return next_path
+
+
+def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether `next` has the storage version that is written now; an older service's has not."""
+    found = connection.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'next'"
+    ).fetchall()
+    return bool(found) and str(found[0][0]).startswith(publish.STORAGE_VERSION)
+
+
+def write_rounds(connection: duckdb.DuckDBPyConnection, run_id: str, store: Store) -> int:
+    """All that comes, one answer of a symbol after the other. Returns how many bars were written
+    behind the sorted ones."""
+    count = rounds.number_rounds(connection)
+    unsorted = 0
+    for number in range(1, count + 1):
+        rounds.open_round(connection, number, count)
+        is_first = store.is_fresh and number == 1
+        if not is_first:
+            unsorted += publish.read_one(connection, "SELECT count(*) FROM changes")
+        write_round(connection, run_id, is_first)
+    connection.execute(
+        "INSERT INTO next.answers FROM incoming_answers EXCEPT FROM next.answers ORDER BY ALL"
+    )
+    return unsorted
+
+
+def write_round(connection: duckdb.DuckDBPyConnection, run_id: str, is_first: bool) -> None:
+    # several threads keep the order of a plain INSERT, but not of one with ON CONFLICT
+    connection.execute(INSERT if is_first else UPSERT)
+    changes.write_known(connection, run_id)
+    actions.write_actions(connection, run_id)
+    instruments.write_instruments(connection)
+    actions.tell_instruments(connection)
+    if not is_first:
+        changes.write_revisions(connection, run_id)
+    gaps.write_gaps(connection)
+    around_changes.write_notes(connection, run_id, is_first)
+    provisional.write_provisional(connection, run_id)
+
+
+def rewrite_sorted(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Replace `next` by the same tables written out in order: what makes reads of a symbol fast."""
+    next_path, sorted_path = publish.next_of(path), publish.sorted_of(path)
+    publish.discard(sorted_path)
+    publish.attach_new(connection, sorted_path, "sorted")
+    publish.copy_tables(connection, "next", "sorted")
+    connection.execute("CHECKPOINT sorted")
+    connection.execute("DETACH next")
+    connection.execute("DETACH sorted")
+    publish.discard(next_path)
+    sorted_path.replace(next_path)
+    connection.execute(f"ATTACH {parquet_sql.quote(next_path)} AS next")
+
+
+def check_next(connection: duckdb.DuckDBPyConnection, bars: int) -> None:
+    """Refuse to publish what does not add up. That keys are unique the constraint sees to."""
+    found = connection.execute(
+        """SELECT (SELECT count(*) FROM next.ohlcv_data),
+            (SELECT count(*) FROM next.ohlcv_data WHERE symbol IS NULL OR timestamp IS NULL),
+            (SELECT coalesce(sum(bars), 0) FROM next.instruments),
+            (SELECT count(*) FROM duckdb_constraints() WHERE database_name = 'next'
+             AND table_name = 'ohlcv_data' AND constraint_type = 'UNIQUE')"""
+    ).fetchall()[0]
+    if found != (bars, 0, bars, 1):
+        raise StoreError(
+            f"the next version does not add up ({bars} bars wanted; bars, NULL keys, bars by"
+            f" instrument, constraints: {found}): the published one stays"
+        )

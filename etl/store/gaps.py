@@ -1,0 +1,147 @@
+"""Instruments, gaps and provisional bars: what follows from the bars, kept in step with each load.
+
+Only what changed is looked at, so the work grows with the changes and not
+with the store. Works on the temp relations of a round (see rounds), and on `next`, the version
+under construction, with the changes in it.
+"""
+
+import logging
+from datetime import date, timedelta
+
+import duckdb
+
+from etl.calendar_names import check_exchange, resolve_name
+from etl.market import sessions
+from etl.market.exchanges import find_exchange
+
+log = logging.getLogger("etl")
+
+# So many closed sessions after the last bar are said to be not yet published; after more the
+# vendor has ended the series.
+PUBLICATION_LAG = 5
+NO_DAY = date(2000, 1, 1)  # where nothing comes, no session is asked for
+
+
+def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
+    """`symbol_exchanges` of the bars that come, and `sessions` of those exchanges, and of those of
+    the symbols that only actions come of, over all their bars."""
+    default = check_exchange(default)
+    connection.execute(
+        """CREATE TEMP VIEW told AS SELECT symbol FROM incoming_actions
+        UNION SELECT symbol FROM incoming_lists"""
+    )
+    symbols = [
+        row[0] for row in connection.execute("SELECT DISTINCT symbol FROM incoming").fetchall()
+    ]
+    pairs = [(symbol, find_exchange(symbol, default)) for symbol in symbols]
+    connection.execute("CREATE TEMP TABLE symbol_exchanges (symbol VARCHAR, exchange VARCHAR)")
+    connection.execute(
+        "INSERT INTO symbol_exchanges SELECT unnest($symbols), unnest($exchanges)",
+        {"symbols": [p[0] for p in pairs], "exchanges": [p[1] for p in pairs]},
+    )
+    stored = connection.execute("SELECT symbol FROM told").fetchall()
+    first, last = find_span(connection)
+    names = {p[1] for p in pairs} | {find_exchange(row[0], default) for row in stored}
+    known = sorted(name for name in names if name is not None)
+    sessions.create_sessions(connection, known, first, last)
+    for name in known:
+        end = sessions.read_calendar(name).sessions[-1]
+        if last > end + timedelta(days=3):  # a calendar's last days may be no sessions
+            log.warning("load: sessions of %s are not known after %s: none is missed", name, end)
+
+
+def write_calendars(connection: duckdb.DuckDBPyConnection) -> None:
+    """From when to when the calendars know sessions: those of this load, and those not written."""
+    found = connection.execute(
+        """SELECT DISTINCT exchange FROM symbol_exchanges
+        UNION SELECT exchange FROM next.instruments ANTI JOIN next.calendars USING (exchange)"""
+    ).fetchall()
+    names = sorted(name for (name,) in found if name and resolve_name(name) == name)
+    spans = [sessions.read_calendar(name).sessions for name in names]
+    connection.execute("DELETE FROM next.calendars WHERE exchange IN (SELECT unnest(?))", [names])
+    connection.execute(
+        """INSERT INTO next.calendars
+        SELECT unnest($names), unnest($firsts)::DATE, unnest($lasts)::DATE""",
+        {"names": names, "firsts": [s[0] for s in spans], "lasts": [s[-1] for s in spans]},
+    )
+
+
+def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:
+    """First and last day of all bars, stored and incoming, of the incoming symbols, and of those
+    with actions alone: their notes may have to change too."""
+    first, last = connection.execute(
+        """SELECT min(first), max(last) FROM (
+            SELECT min(timestamp) AS first, max(timestamp) AS last FROM incoming
+            UNION ALL SELECT min(first), max(last) FROM store.instruments
+            WHERE symbol IN (SELECT symbol FROM incoming UNION SELECT symbol FROM told))"""
+    ).fetchall()[0]
+    return (first.date(), last.date()) if first else (NO_DAY, NO_DAY)
+
+
+def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
+    """Sessions without a bar: those newly within first to last, and the last few not yet there."""
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE reached AS
+        SELECT symbol, n.exchange, b.first AS old_first, b.last AS old_last, n.first, n.last,
+               n.seen_at
+        FROM (SELECT DISTINCT symbol FROM arriving)
+        JOIN next.instruments n USING (symbol) LEFT JOIN before b USING (symbol)"""
+    )
+    connection.execute(
+        """DELETE FROM next.gaps g WHERE
+        EXISTS (FROM changes c WHERE c.symbol = g.symbol AND c.timestamp = g.session)
+        OR (cause = 'not yet published' AND symbol IN (SELECT symbol FROM reached))"""
+    )
+    find_short(connection)
+    connection.execute(
+        """INSERT INTO next.gaps
+        SELECT symbol, session, 'not delivered' FROM (
+            SELECT o.symbol, s.session FROM short o JOIN sessions s
+            ON s.exchange = o.exchange AND s.session > o.after AND s.session < o.before) e
+        WHERE NOT EXISTS (FROM changes c SEMI JOIN short USING (symbol)
+                          WHERE c.symbol = e.symbol AND c.timestamp = e.session)
+        AND NOT EXISTS (FROM next.gaps g WHERE g.symbol = e.symbol AND g.session = e.session)
+        ORDER BY symbol, session"""
+    )
+    connection.execute(
+        f"""INSERT INTO next.gaps
+        SELECT symbol, session, 'not yet published' FROM (
+            SELECT r.symbol, s.session, count(*) OVER (PARTITION BY r.symbol) AS late
+            FROM reached r JOIN sessions s
+            ON s.exchange = r.exchange AND s.session > r.last AND s.close <= r.seen_at)
+        WHERE late <= {PUBLICATION_LAG} AND (symbol, session) NOT IN (
+            SELECT (symbol, session) FROM next.gaps) ORDER BY symbol, session"""
+    )
+    connection.execute(
+        """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (
+            FROM round_rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
+    )
+
+
+def find_short(connection: duckdb.DuckDBPyConnection) -> None:
+    """`short` (symbol, exchange, after, before): spans newly within first to last, ends left out,
+    with fewer bars on sessions than sessions: only those are looked at day by day.
+
+    The bars of such a span are all among the changes, for nothing was stored there.
+    """
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE opened AS
+        SELECT symbol, exchange, first AS after, last AS before FROM reached
+        WHERE old_first IS NULL
+        UNION ALL SELECT symbol, exchange, first, old_first FROM reached WHERE first < old_first
+        UNION ALL SELECT symbol, exchange, old_last, last FROM reached WHERE last > old_last"""
+    )
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE short AS
+        SELECT symbol, exchange, after, before FROM (
+            SELECT symbol, exchange, after, before, count(*) AS sessions
+            FROM opened o JOIN sessions s USING (exchange)
+            WHERE session > after AND session < before
+                  AND session > (SELECT min(after) FROM opened) GROUP BY ALL)
+        LEFT JOIN (
+            SELECT symbol, after, count(*) AS bars FROM changes JOIN opened USING (symbol)
+            JOIN sessions s USING (exchange)
+            WHERE session = timestamp::DATE AND timestamp > after AND timestamp < before
+            GROUP BY ALL) USING (symbol, after)
+        WHERE sessions > coalesce(bars, 0)"""
+    )

@@ -1,0 +1,95 @@
+"""What comes, in the order in which it was fetched: rounds of one answer a symbol.
+
+What a store knows, and since when, is as if each answer had been loaded by itself, the oldest
+first: so a store that is rebuilt from the archive is the same as one that grew day by day. The
+answers of one symbol say nothing of another, so that round k takes the k-th answer of each.
+
+Works on the temp relations of load: `incoming` (bars), `incoming_actions`, `incoming_lists`,
+`rejected`, and the published file as `store`. A round leaves `arriving` (the bars that count,
+compared with what was stored), `changes` (those of them that are new or different),
+`round_actions`, `round_lists`, `round_rejected`, `round_instants` (symbol, fetched_at, and `since`,
+from when on what follows from this answer is known) and `before` (the instruments as they were).
+"""
+
+import duckdb
+
+from etl.rules.around_changes import bound
+from etl.store import changes
+
+ANSWERS = """
+SELECT symbol, fetched_at FROM pending UNION SELECT symbol, fetched_at FROM incoming_actions
+UNION SELECT symbol, fetched_at FROM incoming_lists UNION SELECT symbol, fetched_at FROM rejected"""
+
+
+def compare_bars(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
+    """`compared`: bars that are new, different or newer than what is stored; `pending`: those of
+    them that count."""
+    if is_fresh:
+        # nothing to compare with: views spare the memory of a copy
+        connection.execute(
+            f"CREATE TEMP VIEW compared AS SELECT *, {changes.NOTHING_STORED} FROM incoming"
+        )
+        connection.execute("CREATE TEMP VIEW pending AS FROM compared")
+        return
+    days = bound(connection, "SELECT min(timestamp), max(timestamp) FROM incoming")
+    connection.execute(
+        f"CREATE TEMP TABLE compared AS {changes.compare('incoming', 'store', days)}"
+    )
+    connection.execute(f"CREATE TEMP VIEW pending AS FROM compared WHERE {changes.counts()}")
+
+
+def number_rounds(connection: duckdb.DuckDBPyConnection) -> int:
+    """`rounds` (symbol, fetched_at, round): which answer comes in which round. Returns how many."""
+    connection.execute(
+        f"""CREATE TEMP TABLE rounds AS
+        SELECT symbol, fetched_at, dense_rank() OVER (
+            PARTITION BY symbol ORDER BY fetched_at)::INTEGER AS round FROM ({ANSWERS})"""
+    )
+    last = connection.execute("SELECT coalesce(max(round), 1) FROM rounds").fetchall()[0][0]
+    return int(last)
+
+
+def open_round(connection: duckdb.DuckDBPyConnection, number: int, count: int) -> None:
+    """Make the relations of one round of so many."""
+    if count == 1:
+        connection.execute("CREATE TEMP VIEW arriving AS FROM pending")
+    else:
+        read_arriving(connection, number)
+    connection.execute("CREATE OR REPLACE TEMP VIEW changes AS FROM arriving WHERE differs")
+    for name in ("actions", "lists"):
+        select_round(connection, f"round_{name}", f"incoming_{name}", number)
+    select_round(connection, "round_rejected", "rejected", number)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE before AS FROM next.instruments"
+        f" SEMI JOIN (FROM rounds WHERE round = {number}) USING (symbol)"
+    )
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE round_instants AS
+        SELECT symbol, fetched_at, greatest(
+            fetched_at, seen_at, splits_known_at, dividends_known_at) AS since
+        FROM rounds LEFT JOIN before USING (symbol) WHERE round = {number}"""
+    )
+
+
+def read_arriving(connection: duckdb.DuckDBPyConnection, number: int) -> None:
+    """`arriving`, compared with what the rounds before left in `next`."""
+    columns = ", ".join((*("timestamp", "symbol"), *changes.VALUES, "source", "basis"))
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE round_bars AS
+        SELECT {columns}, fetched_at FROM pending SEMI JOIN (FROM rounds WHERE round = {number})
+        USING (symbol, fetched_at)"""
+    )
+    days = bound(connection, "SELECT min(timestamp), max(timestamp) FROM round_bars")
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE arriving AS
+        FROM ({changes.compare("round_bars", "next", days)}) WHERE {changes.counts()}"""
+    )
+
+
+def select_round(
+    connection: duckdb.DuckDBPyConnection, name: str, relation: str, number: int
+) -> None:
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {name} AS FROM {relation}
+        SEMI JOIN (FROM rounds WHERE round = {number}) USING (symbol, fetched_at)"""
+    )

@@ -1,0 +1,128 @@
+"""The floors of the house: what may import what, read off the code itself.
+
+An import goes down a floor or stays on its own; never up, never round. The ETL knows nothing of the
+API; the API knows of the ETL its settings and its contracts.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from etl.settings import PROJECT_ROOT
+
+# Top down. Each name is a module or a folder right below its package.
+FLOORS = {
+    "api": (
+        ("main",),
+        ("protocols", "routes", "page", "docs"),
+        ("edge",),
+        ("cache",),
+        ("encode", "store", "figures"),
+        ("bars",),
+        ("models", "problems", "settings"),
+    ),
+    "etl": (
+        ("__main__",),
+        ("extract", "transform", "load", "verify", "rollback", "report", "check"),
+        ("sources", "store", "reporting"),
+        ("calls",),
+        ("rules",),
+        ("contracts", "market"),
+        ("base",),
+        ("settings", "calendar_names"),
+    ),
+}
+OF_ETL = ("etl.settings", "etl.contracts")  # all that the API may know of it
+
+Arrow = tuple[str, str]
+
+
+def list_modules() -> dict[str, Path]:
+    """Module → file, of both packages."""
+    found: dict[str, Path] = {}
+    for package in FLOORS:
+        for path in (PROJECT_ROOT / package).rglob("*.py"):
+            parts = path.relative_to(PROJECT_ROOT).with_suffix("").parts
+            found[".".join(p for p in parts if p != "__init__")] = path
+    return found
+
+
+MODULES = list_modules()
+
+
+def list_arrows() -> list[Arrow]:
+    """Who imports whom, at whatever place of the module."""
+    return [
+        (name, target)
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        for target in list_targets(node)
+        if target.partition(".")[0] in FLOORS
+    ]
+
+
+def list_targets(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        for alias in node.names:
+            full = f"{node.module}.{alias.name}"
+            yield full if full in MODULES else node.module
+
+
+ARROWS = list_arrows()
+
+
+def find_floor(module: str) -> int:
+    """How deep a module lies: 0 is the top. The package itself lies above all."""
+    package, _, rest = module.partition(".")
+    room = rest.partition(".")[0]
+    if not room:
+        return -1
+    return next(depth for depth, rooms in enumerate(FLOORS[package]) if room in rooms)
+
+
+def test_every_module_lies_on_a_floor() -> None:
+    assert {find_floor(module) for module in MODULES} == set(range(-1, 8))
+
+
+def test_no_import_goes_up_a_floor() -> None:
+    within = [(a, b) for a, b in ARROWS if a.partition(".")[0] == b.partition(".")[0]]
+    assert within
+    assert [(a, b) for a, b in within if find_floor(b) < find_floor(a)] == []
+
+
+def test_the_etl_knows_nothing_of_the_api_and_the_api_little_of_the_etl() -> None:
+    across = {(a, b) for a, b in ARROWS if a.partition(".")[0] != b.partition(".")[0]}
+    assert [(a, b) for a, b in across if not (a.startswith("api") and b.startswith(OF_ETL))] == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    following: dict[str, set[str]] = {}
+    for source, target in ARROWS:
+        if target != source:
+            following.setdefault(source, set()).add(target)
+    seen: set[str] = set()
+
+    def walk(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " → ".join((*path, module))
+        if module not in seen:
+            for target in sorted(following.get(module, ())):
+                walk(target, (*path, module))
+            seen.add(module)
+
+    for module in MODULES:
+        walk(module, ())
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_module_bears_the_name_of_another_package(package: str) -> None:
+    required = (PROJECT_ROOT / "constraints.txt").read_text().lower()
+    taken = sys.stdlib_module_names | {
+        line.partition("==")[0].replace("-", "_") for line in required.splitlines() if "==" in line
+    }
+    names = {module.rpartition(".")[2] for module in MODULES if module.startswith(package + ".")}
+    assert names - {"__main__"} & taken == set()

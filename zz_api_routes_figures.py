@@ -1,0 +1,240 @@
+"""Figures of one symbol: statistics, rolling, indicators, returns, drawdowns."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from fastapi import Query as InQuery
+
+from api import queries
+from api.bars.adjust import tell_actions
+from api.bars.series import Floats, Series, find_range, slice_days
+from api.cache.series_cache import derive_series
+from api.docs import openapi as docs
+from api.edge.room import CELL_BYTES
+from api.encode.formats import JSON, wrap_rows
+from api.encode.text import write_rows
+from api.figures.drawdowns import list_drawdowns
+from api.figures.formulas import explain_performance
+from api.figures.indicators import compute_indicators, parse_indicators
+from api.figures.performance import measure_performance
+from api.figures.returns import compute_returns, get_periods
+from api.figures.rolling import roll
+from api.models import (
+    DrawdownsAnswer,
+    DrawdownsQuery,
+    FigureQuery,
+    FiguresPage,
+    IndicatorsQuery,
+    ReturnsQuery,
+    RollingQuery,
+    Statistics,
+    StatisticsQuery,
+    Symbol,
+)
+from api.problems import Problem
+from api.routes import Store, StoreOf, answer_json, check_range, check_size
+from api.routes.bars import take_as_of
+
+router = APIRouter(tags=["figures"])
+
+FEW = 5  # drawdowns, where no number is asked for
+ROWS_AT_ONCE = 500  # more rows are encoded in turns with other requests
+CELLS_A_ROW = 10  # figures of one answer: so many times MAX_ROWS
+
+
+@router.get(
+    "/instruments/{symbol}/statistics",
+    summary="Statistics of a range",
+    responses=docs.answers(Statistics, "statistics", 404, 422, 503),
+)
+async def read_statistics(
+    symbol: Symbol, query: Annotated[StatisticsQuery, InQuery()], store: StoreOf
+) -> Response:
+    """Return, risk, extremes and volume over a range; with `benchmark` beta, alpha and the like.
+
+    Null where there are too few bars. `explain` adds what each figure is made of.
+    """
+    whole = await take_series(store, symbol, query)
+    series = slice_days(whole, query.start, query.end)
+    benchmark = await take_benchmark(store, query.benchmark, query)
+    if benchmark is not None:
+        benchmark = slice_days(benchmark, query.start, query.end)
+    asked = (series, benchmark, query.interval, query.risk_free, query.periods)
+    answer = {**build_statistics(*asked), **tell_instant(query)}
+    if query.explain:
+        days = (query.start, query.end)
+        missing = await store.ask(lambda c: queries.count_gaps(c, series.symbol, *days))
+        answer["explain"] = {"sessions_missing": missing, **explain_performance(*asked)}
+    return answer_json(answer)
+
+
+@router.get(
+    "/instruments/{symbol}/rolling",
+    summary="A figure over a moving window",
+    responses=docs.answers(FiguresPage, "rolling", 404, 422, 503),
+)
+async def read_rolling(
+    symbol: Symbol, query: Annotated[RollingQuery, InQuery()], store: StoreOf
+) -> Response:
+    """Return, volatility, Sharpe ratio or beta over the last `window` returns, for each bar.
+
+    Reckoned over the whole history, so that a range does not change its values.
+    """
+    if query.what == "beta" and not query.benchmark:
+        raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
+    series = await take_series(store, symbol, query)
+    benchmark = await take_benchmark(store, query.benchmark, query)
+    periods = query.periods or get_periods(query.interval, series)
+    asked = (query.window, query.what, benchmark, query.risk_free, query.interval, periods)
+    return await answer_columns(
+        store,
+        series,
+        query,
+        1,
+        lambda: {query.what: roll(series, *asked)},
+        {"periods": periods},
+    )
+
+
+@router.get(
+    "/instruments/{symbol}/indicators",
+    summary="Technical indicators",
+    responses=docs.answers(FiguresPage, "indicators", 404, 422, 503),
+)
+async def read_indicators(
+    symbol: Symbol, query: Annotated[IndicatorsQuery, InQuery()], store: StoreOf
+) -> Response:
+    """sma, ema, rsi, macd, bbands, atr, vwap, obv, stoch; null while an indicator warms up.
+
+    Reckoned over the whole history, so that a range does not change its values.
+    """
+    try:
+        specs = parse_indicators(query.names)
+    except ValueError as error:
+        raise Problem(422, str(error)) from None
+    series = await take_series(store, symbol, query)
+    return await answer_columns(
+        store, series, query, len(specs), lambda: compute_indicators(series, specs)
+    )
+
+
+@router.get(
+    "/instruments/{symbol}/returns",
+    summary="Returns",
+    responses=docs.answers(FiguresPage, "returns", 404, 422, 503),
+)
+async def read_returns(
+    symbol: Symbol, query: Annotated[ReturnsQuery, InQuery()], store: StoreOf
+) -> Response:
+    """The return of each bar of the range against the one before it; the first bar has none."""
+    series = await take_series(store, symbol, query)
+    part = slice_days(series, query.start, query.end)
+    check_size(len(part), store.max_rows)
+    columns = {"timestamp": part.days[1:], "return": compute_returns(part, query.kind)}
+    told = {**describe(part), **tell_instant(query), "count": max(0, len(part) - 1)}
+    return await answer_rows(store, told, columns)
+
+
+@router.get(
+    "/instruments/{symbol}/drawdowns",
+    summary="The deepest drawdowns",
+    responses=docs.answers(DrawdownsAnswer, "drawdowns", 404, 422, 503),
+)
+async def read_drawdowns(
+    symbol: Symbol, query: Annotated[DrawdownsQuery, InQuery()], store: StoreOf
+) -> Response:
+    """Falls from a peak till its close is reached again, the deepest first."""
+    most = check_most(query.most, store.max_rows)
+    series = await take_series(store, symbol, query)
+    part = slice_days(series, query.start, query.end)
+    found = list_drawdowns(part.close, part.days, most)
+    told = {**describe(part), **tell_instant(query), "count": len(found)}
+    return answer_json({**told, "next": None, "data": found})
+
+
+def check_most(most: int | None, max_rows: int) -> int:
+    """The number of drawdowns to give: `most`, or a few."""
+    check_size(most or 0, max_rows, "ask for fewer by most=")
+    return most or min(FEW, max_rows)
+
+
+async def take_series(store: Store, symbol: str, query: FigureQuery) -> Series:
+    """The whole series as the query asks for it: adjusted, and of its interval."""
+    check_range(query.start, query.end)
+    held = await take_as_of(store, symbol, query.as_of)
+    return derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
+
+
+async def take_benchmark(store: Store, symbol: str | None, query: FigureQuery) -> Series | None:
+    """The whole series to compare with, as `take_series` gives it; None if none is asked for."""
+    return await take_series(store, symbol, query) if symbol else None
+
+
+def build_statistics(
+    series: Series,
+    benchmark: Series | None = None,
+    interval: str = "1d",
+    risk_free: float = 0.0,
+    periods: int | None = None,
+) -> dict[str, Any]:
+    figures = measure_performance(series, benchmark, interval, risk_free, periods)
+    return {**describe(series), "periods": periods or get_periods(interval, series), **figures}
+
+
+def describe(series: Series) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "symbol": series.symbol,
+        "interval": series.interval,
+        "adjustment": series.adjustment,
+    }
+    return told | tell_actions(series)
+
+
+def tell_instant(query: FigureQuery) -> dict[str, str]:
+    """The instant as of which was reckoned, where one was asked for."""
+    return {"as_of": f"{query.as_of.isoformat()}Z"} if query.as_of else {}
+
+
+def check_cells(rows: int, columns: int, most_rows: int) -> None:
+    most = CELLS_A_ROW * most_rows
+    if rows * columns > most:
+        raise Problem(
+            422,
+            f"{rows} rows of {columns} figures are more than {most} ({CELLS_A_ROW} x MAX_ROWS):"
+            " ask for a shorter range, or for fewer figures",
+        )
+
+
+async def answer_columns(
+    store: Store,
+    series: Series,
+    query: FigureQuery,
+    count: int,
+    compute: Callable[[], dict[str, Floats]],
+    told: dict[str, Any] | None = None,
+) -> Response:
+    """`count` figures over a whole series, cut to the range that was asked for; `told` goes along.
+
+    In a thread: wide windows take many times as long as an answer may hold up others.
+    """
+    first, last = find_range(series, query.start, query.end)
+    check_size(last - first, store.max_rows)
+    check_cells(last - first, count, store.max_rows)
+    await store.reserve(len(series) * count * CELL_BYTES)
+    columns = await store.holdings.compute(compute)
+    cut = {name: column[first:last] for name, column in columns.items()}
+    check_cells(last - first, len(cut), store.max_rows)
+    description = {**describe(series), **tell_instant(query), **(told or {}), "count": last - first}
+    return await answer_rows(store, description, {"timestamp": series.days[first:last], **cut})
+
+
+async def answer_rows(
+    store: Store, description: dict[str, Any], columns: dict[str, Any]
+) -> Response:
+    """Few rows at once; many piece by piece, in turns with other requests."""
+    rows = len(columns["timestamp"])
+    await store.reserve(rows * len(columns) * CELL_BYTES)
+    pieces = write_rows(columns, "json")
+    text = b"".join(pieces) if rows <= ROWS_AT_ONCE else await store.holdings.turns.join(pieces)
+    return Response(wrap_rows({**description, "next": None}, text), media_type=JSON)
