@@ -25,7 +25,7 @@ etl: $(VENV)/.run  ## Extract, transform and load, under one lock
 extract: $(VENV)/.run  ## Fetch into data/raw_data.parquet
 	@$(PY) -m etl.extract $(ARGS)
 
-transform: $(VENV)/.run  ## Judge into data/clean_data.parquet and data/rejected_data.parquet
+transform: $(VENV)/.run  ## Validate into data/clean_data.parquet and data/rejected_data.parquet
 	@$(PY) -m etl.transform $(ARGS)
 
 load: $(VENV)/.run  ## Publish into data/market_data.duckdb

@@ -15,7 +15,6 @@ from api.docs import openapi as docs
 from api.edge.answers import AnswerCache
 from api.edge.fingerprint import build_fingerprint
 from api.edge.gate import Cors, Hosts, Proxies, build_hosts, check_head, read_head
-from api.edge.keys import VERSION
 from api.edge.passing import Passing
 from api.edge.protocol import Protocol, build_connections, raise_descriptors
 from api.edge.ranges import cut_range
@@ -29,6 +28,7 @@ from api.routes import bars, figures, health, instruments, many, quality, refuse
 from api.settings import ApiSettings, SettingsError, find_oddities, read_settings
 from api.store.duckdb_file.snapshots import Database
 from api.store.run_records import describe_folder
+from etl.settings import VERSION
 
 # Seconds that a thread may hold the interpreter against the event loop; Python's own is 0.005.
 SWITCH_INTERVAL = 0.001

@@ -12,7 +12,7 @@ from api.protocols.openbb import routes as openbb
 from api.protocols.udf import routes as udf
 from api.settings import ApiSettings, read_settings
 from etl.contracts.tables import OHLCV_TABLE
-from etl.settings import Settings
+from etl.settings import PROJECT_ROOT, VERSION, Settings
 from tests.server import serve
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +71,21 @@ def test_readme_names_every_target() -> None:
 def test_the_ddl_in_design_is_the_ddl_of_the_schema() -> None:
     blocks = [block.strip() for block in re.findall(r"```sql\n(.*?)```", DESIGN, re.DOTALL)]
     assert OHLCV_TABLE.strip() in blocks
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    changelog = (PROJECT_ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (\S+?)[,\s]", changelog, re.M)[0] == VERSION
+
+
+@pytest.mark.parametrize("name", ["README.md", "DESIGN.md", "CONTRIBUTING.md"])
+def test_every_file_and_folder_that_is_named_is_there(name: str) -> None:
+    words = re.findall(r"`([^`\n]+)`", (PROJECT_ROOT / name).read_text())
+    paths = {
+        part for word in words for part in word.split() if re.match(r"(api|etl|tests)/\w", part)
+    }
+    assert paths
+    assert [path for path in sorted(paths) if not (PROJECT_ROOT / path).exists()] == []
 
 
 def test_readme_answers_are_real_answers(sample_dir: Path) -> None:

@@ -17,8 +17,10 @@ import orjson
 import pyarrow as pa
 
 from api.settings import ApiSettings
+from etl.settings import VERSION
 
 ENCODERS = (
+    VERSION,
     *(platform.python_version(), zlib.ZLIB_RUNTIME_VERSION),
     *(orjson.__version__, np.__version__, pa.__version__, duckdb.__version__),
 )

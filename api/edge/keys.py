@@ -1,4 +1,4 @@
-"""Finished answers as bytes, looked up before routing and validation.
+"""Keys and ETags of answers: pure.
 
 The key holds the generation, so a publication makes old answers unreachable without anyone
 telling this process; there is no time to live. Only 200s are kept. Requests that share an answer
@@ -8,8 +8,6 @@ share a scope that was built from its key, so that none gets what was meant for 
 import hashlib
 
 from api.edge.gate import Head
-
-VERSION = "1.0"
 
 
 def build_etag(generation: str, key: str) -> str:

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
 from api.docs import openapi as docs
-from api.edge.keys import VERSION
 from api.edge.passing import passes_cache
 from api.models import Health, NoQuery
 from api.problems import Damaged
 from api.routes import StoreOf, answer_json
 from api.store import queries
+from etl.settings import VERSION
 
 router = APIRouter(tags=["service"])
 
