@@ -110,3 +110,13 @@ def test_prices_that_are_stored_split_adjusted_need_no_splits(
         assert told["never_asked"] == ["dividends"]
         told = read_json(client, "/instruments/IBM/ohlcv?adjustment=split&limit=1")
         assert not {"never_asked", "actions_known_at"} & set(told)
+
+
+def test_a_screen_says_what_the_returns_of_its_rows_stand_on(client: httpx.Client) -> None:
+    def ask(query: str) -> tuple[Any, ...]:
+        told = read_json(client, f"/screen?{query}")
+        return told["adjustment"], told.get("actions_known_at", "absent"), told.get("never_asked")
+
+    assert ask("sort=symbol&limit=1") == ("split", NEW, None)
+    assert ask("sort=symbol&limit=4") == ("split", None, ["GOOG splits"])
+    assert ask("as_of=2026-11-25") == ("split", "absent", None)

@@ -32,6 +32,7 @@ from api.store import queries
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
 from tests.server import make_settings, read_json, serve, walk_pages
+from tests.stores import copy_folder, store_of, write_store
 
 AAPL = "/instruments/AAPL"
 DAYS = "start=2004-03-05&end=2008-10-10"
@@ -471,6 +472,55 @@ def test_the_screen_of_a_range_is_the_statistics_of_that_range(
         assert row["mean_volume"] == pytest.approx(raw["mean_volume"], rel=1e-12)
         assert row["dollar_volume"] == pytest.approx(raw["average_dollar_volume"], rel=1e-12)
         assert (row["last_close"], row["bars"]) == (raw["close"], raw["count"])
+
+
+# Each bar came a day after its session, and was half as dear again for the day before that; the
+# splits came late, one of them with another ratio first.
+PAST = (
+    "UPDATE ohlcv_known SET known_from = timestamp + INTERVAL 1 DAY",
+    """INSERT INTO ohlcv_revisions
+    SELECT symbol, timestamp, open, high * 2, low, close * 1.5, volume * 3,
+           timestamp, timestamp + INTERVAL 1 DAY, 'r' FROM ohlcv_data""",
+    "UPDATE corporate_actions SET known_from = TIMESTAMP '2005-06-01' + to_days(7)",
+    """INSERT INTO corporate_action_revisions
+    SELECT symbol, ex_date, kind, ratio * 7, amount, source,
+           TIMESTAMP '2003-01-01', TIMESTAMP '2005-06-08', 'r' FROM corporate_actions""",
+)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("as_of=2003-02-18T20:00:00Z", "as_of=2005-03-01", "as_of=2005-06-07T23:59:59Z"),
+        *("as_of=2011-12-30T00:00:00Z", "as_of=2013", "as_of=2000-02-20"),
+        *("as_of=2005-06-08T00:00:00Z&start=2003", "as_of=2012-06-15&start=2012-05&end=2012-08"),
+    ],
+)
+def test_the_screen_as_of_an_instant_is_the_statistics_as_of_it(
+    past: httpx.Client, query: str
+) -> None:
+    found = read_json(past, f"/screen?min_bars=0&{query}")
+    rows = {row["symbol"]: row for row in found["data"]}
+    for symbol in ("AAPL", "FB", "GOOG", "IBM", "MSFT"):
+        url = f"/instruments/{symbol}/statistics?{query}"
+        split, raw = read_json(past, url), read_json(past, f"{url}&adjustment=raw")
+        assert found["as_of"] == split["as_of"]
+        row = rows.get(symbol, {"bars": 0, "mean_volume": None, "total_return": None})
+        assert row["bars"] == raw["count"]
+        for name in ("mean_volume", "total_return"):
+            told = (raw if name == "mean_volume" else split)[name]
+            assert row[name] == (told if told is None else pytest.approx(told, rel=1e-12)), name
+        if raw["count"]:
+            assert (row["last_close"], row["first"]) == (raw["close"], raw["first"])
+    assert ("detail" in found) == (query == "as_of=2000-02-20")
+
+
+@pytest.fixture(scope="module")
+def past(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = copy_folder(sample_dir, tmp_path_factory.mktemp("past") / "data")
+    write_store(store_of(folder), *PAST)
+    with serve(folder) as client:
+        yield client
 
 
 @pytest.mark.parametrize(

@@ -211,9 +211,13 @@ def derive_series(
     known_at = list_needed(held, adjustment)
     never = tuple(name for name, at in known_at.items() if at is None)
     instants = [at for at in known_at.values() if at]
-    since = f"{min(instants):%Y-%m-%dT%H:%M:%SZ}" if instants and not never else ""
+    since = show_instant(min(instants)) if instants and not never else ""
     adjusted = replace(adjusted, actions_known_at=since, never_asked=never)
     return resample(adjusted, interval)
+
+
+def show_instant(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def read_cached_series(

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from api.models.bars import Bar, BarColumns, HistoryQuery
 from api.models.figures import FigureQuery
-from api.models.terms import Adjustment, AnyCase, FormatName, Interval, Query, RangeQuery
+from api.models.terms import Adjustment, AnyCase, FormatName, Instant, Interval, Query, RangeQuery
 
 ScreenColumn = Literal[
     "symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume"
@@ -69,6 +69,12 @@ class CovarianceQuery(MatrixQuery):
 
 
 class ScreenQuery(RangeQuery):
+    as_of: Instant | None = Field(
+        None,
+        description="Bars and splits as known at this instant: whatever came or changed later is"
+        " undone. A day: to its end, UTC.",
+        examples=["2026-12-31T20:00:00Z"],
+    )
     sort: Annotated[Literal[ScreenColumn, FallingColumn], AnyCase] = Field(
         "-total_return",
         description="A column of the answer; a minus in front: largest first.",
@@ -152,6 +158,19 @@ class ScreenRow(BaseModel):
 
 
 class ScreenPage(BaseModel):
+    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    adjustment: Literal["split"] = Field(
+        description="Of total_return; last_close, volumes and dollar_volume are as stored."
+    )
+    actions_known_at: str | None = Field(
+        None,
+        description="Since when the splits are known that the returns of these rows stand on; null:"
+        " some were never asked for. Absent where none are needed, and with as_of.",
+    )
+    never_asked: list[str] | None = Field(
+        None, description="Of these rows those whose splits were never asked for: AAPL splits."
+    )
+    detail: str | None = Field(None, description="Only where as_of leaves nothing: why.")
     count: int
     next: str | None
     data: list[ScreenRow]

@@ -25,6 +25,11 @@ from api.store import queries
 
 router = APIRouter(tags=["bars"])
 
+NOTHING_KNOWN = (
+    "Nothing of this was known at {}Z: its first bars were loaded later. Take a later as_of, or"
+    " none for what is known now."
+)
+
 
 @router.get(
     "/instruments/{symbol}/ohlcv",
@@ -106,10 +111,7 @@ def tell_nothing_known(as_of: datetime | None, found: Sequence[CachedSeries]) ->
     """Why an answer is empty that an instant leaves nothing of."""
     if as_of is None or any(len(held.series) for held in found):
         return {}
-    return {
-        "detail": f"Nothing of this was known at {as_of.isoformat()}Z: its first bars were loaded"
-        " later. Take a later as_of, or none for what is known now."
-    }
+    return {"detail": NOTHING_KNOWN.format(as_of.isoformat())}
 
 
 class CsvForm(TypedDict):

@@ -1,9 +1,9 @@
 """Several symbols at once: /ohlcv, /ohlcv/latest, /statistics/…, /screen."""
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -11,7 +11,7 @@ from fastapi import Query as InQuery
 
 from api.bars.adjust import tell_actions
 from api.bars.series import FIELDS, Series, reverse_bars, slice_days, take_slice
-from api.cache.series_cache import CachedSeries, derive_series
+from api.cache.series_cache import CachedSeries, derive_series, show_instant
 from api.docs import openapi as docs
 from api.encode.formats import Format, Page
 from api.figures.comparison import compute_matrices
@@ -31,13 +31,14 @@ from api.routes import (
     Store,
     StoreOf,
     answer_json,
-    answer_list,
     check_range,
     check_size,
     count_on,
+    cut_rows,
     move_on,
 )
 from api.routes.bars import (
+    NOTHING_KNOWN,
     answer_page,
     check_page,
     check_whole,
@@ -143,14 +144,38 @@ async def read_screen(
     Total return is after splits; volumes and prices are as stored.
     """
     check_range(query.start, query.end)
-    return await answer_list(
-        request,
-        store,
-        query.limit,
-        lambda c, limit: queries.screen(c, query.model_dump(), limit),
-        count_on(query.after),
-        is_wide=True,
-    )
+    most, snapshot = store.check_limit(query.limit), store.require_snapshot()
+
+    def question(cursor: queries.Cursor) -> Response:
+        rows = queries.screen(cursor, query.model_dump(), most + 1)
+        page, following = cut_rows(request, rows, most, count_on(query.after))
+        told = tell_screen(cursor, query.as_of, is_empty=not rows)
+        if query.as_of is None:
+            catalog = store.series_cache.read_catalog(snapshot, cursor)
+            told |= tell_splits({row["symbol"]: catalog[row["symbol"]] for row in page})
+        return answer_json({**told, "count": len(page), "next": following, "data": page})
+
+    return await store.database.ask(snapshot, question, is_wide=True)
+
+
+def tell_screen(cursor: queries.Cursor, as_of: datetime | None, is_empty: bool) -> dict[str, Any]:
+    """What the figures of a screen stand on; and why it is empty, if that is for the instant."""
+    told: dict[str, Any] = {"adjustment": "split"}
+    if as_of is not None:
+        told = {"as_of": f"{as_of.isoformat()}Z", **told}
+        if is_empty and not queries.has_known(cursor, as_of):
+            told["detail"] = NOTHING_KNOWN.format(as_of.isoformat())
+    return told
+
+
+def tell_splits(entries: Mapping[str, queries.Entry]) -> dict[str, Any]:
+    """Since when the splits are known that returns stand on, or of which symbols never; nothing
+    of those stored split-adjusted, which need none."""
+    needed = {name: e.splits_known_at for name, e in entries.items() if e.basis != "split"}
+    if never := [f"{name} splits" for name, instant in needed.items() if instant is None]:
+        return {"actions_known_at": None, "never_asked": never}
+    instants = [instant for instant in needed.values() if instant]
+    return {"actions_known_at": show_instant(min(instants))} if instants else {}
 
 
 def read_symbols(text: str) -> list[str]:

@@ -30,7 +30,7 @@ from api.store.duckdb_file.quality import (
 )
 from api.store.duckdb_file.rows import Cursor, Rows
 from api.store.duckdb_file.runs import read_run, read_run_ids, read_run_symbols, read_runs
-from api.store.duckdb_file.screening import screen
+from api.store.duckdb_file.screening import has_known, screen
 
 __all__ = [
     "Actions",
@@ -40,6 +40,7 @@ __all__ = [
     "Rows",
     "build_unknown",
     "count_gaps",
+    "has_known",
     "read_actions",
     "read_adjusting",
     "read_catalog",

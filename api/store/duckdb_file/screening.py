@@ -1,5 +1,6 @@
-"""Figures of every instrument over a range, ranked."""
+"""Figures of every instrument over a range, ranked; as they are, or as they were known."""
 
+from datetime import datetime
 from typing import Any
 
 from api.problems import Problem
@@ -20,7 +21,8 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
         for sign, name in ((">=", "start"), ("<=", "end"))
         if wanted[name]
     ]
-    bound = {name: wanted[name] for name in ("start", "end") if wanted[name]}
+    as_of = wanted["as_of"]
+    bound = {name: wanted[name] for name in ("start", "end", "as_of") if wanted[name]}
     floors = ("min_volume", "min_dollar_volume", "min_price", "min_bars")
     return read_rows(
         cursor,
@@ -30,14 +32,14 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
                    arg_max(close, timestamp) AS last_close, min(close) AS lowest,
                    avg(volume) AS mean_volume,
                    avg(close * volume) AS dollar_volume
-            FROM market.ohlcv_data {f"WHERE {' AND '.join(days)}" if days else ""}
+            FROM ({select_bars(cursor, as_of)}) {f"WHERE {' AND '.join(days)}" if days else ""}
             GROUP BY symbol),
         factors AS (
             SELECT symbol, product(ratio) AS factor FROM ranges
             JOIN market.instruments USING (symbol)
-            JOIN market.corporate_actions a USING (symbol)
-            WHERE basis = 'raw' AND kind = 'split'
-                  AND ex_date > from_bar::DATE AND ex_date <= to_bar::DATE GROUP BY symbol),
+            JOIN ({select_splits(as_of)}) a USING (symbol)
+            WHERE basis = 'raw' AND ex_date > from_bar::DATE AND ex_date <= to_bar::DATE
+            GROUP BY symbol),
         figures AS (
             SELECT symbol, {DAY.format("from_bar")} AS first, {DAY.format("to_bar")} AS last, bars,
                    last_close,
@@ -58,6 +60,54 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
         LIMIT $limit OFFSET $after""",
         {**bound, **{n: wanted[n] for n in floors}, "limit": limit, "after": wanted["after"]},
     )
+
+
+def select_bars(cursor: Cursor, as_of: datetime | None) -> str:
+    """SQL: the bars of all instruments, or those that were known at $as_of (naive UTC)."""
+    if as_of is None:
+        return "FROM market.ohlcv_data"
+    names = "symbol, timestamp, close, volume"
+    known = "SELECT symbol, timestamp FROM market.ohlcv_known WHERE known_from <= $as_of"
+    joined = f"market.ohlcv_data JOIN ({known})"
+    if is_recent(cursor, as_of):
+        later = known.replace("known_from <= $as_of", "(known_from <= $as_of) IS NOT TRUE")
+        joined = f"market.ohlcv_data ANTI JOIN ({later})"
+    return f"""SELECT {names} FROM {joined} USING (symbol, timestamp)
+        UNION ALL SELECT {names} FROM market.ohlcv_revisions
+        WHERE known_from <= $as_of AND known_to > $as_of"""
+
+
+def is_recent(cursor: Cursor, as_of: datetime) -> bool:
+    """Whether fewer bars became known after an instant than before: to leave those few out costs a
+    third of gathering the many. Not where a bar lacks its instant (another program wrote it)."""
+    found = cursor.execute(
+        """SELECT count(*) FILTER (known_from <= $as_of) * 2 > count(*)
+               AND count(*) = (SELECT count(*) FROM market.ohlcv_data) FROM market.ohlcv_known""",
+        {"as_of": as_of},
+    ).fetchall()
+    return bool(found[0][0])
+
+
+def select_splits(as_of: datetime | None) -> str:
+    """SQL: the splits of all instruments; those known at $as_of that had happened by then."""
+    names = "symbol, ex_date, ratio"
+    present = f"SELECT {names} FROM market.corporate_actions WHERE kind = 'split'"
+    if as_of is None:
+        return present
+    then = "known_from <= $as_of AND ex_date <= $as_of::DATE"
+    return f"""{present} AND {then}
+        UNION ALL SELECT {names} FROM market.corporate_action_revisions
+        WHERE kind = 'split' AND {then} AND known_to > $as_of"""
+
+
+def has_known(cursor: Cursor, as_of: datetime) -> bool:
+    """Whether any bar was known at an instant."""
+    found = cursor.execute(
+        """SELECT EXISTS (FROM market.ohlcv_known WHERE known_from <= $as_of)
+               OR EXISTS (FROM market.ohlcv_revisions WHERE known_from <= $as_of)""",
+        {"as_of": as_of},
+    ).fetchall()
+    return bool(found[0][0])
 
 
 SCREEN_COLUMNS = ("symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume")
