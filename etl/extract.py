@@ -25,15 +25,15 @@ from etl.base import command, run_records, stage_files
 from etl.base.clock import Clock
 from etl.base.errors import EtlError, NotAsked, SourceError, UnknownSymbol
 from etl.base.secret_log import redact
-from etl.calls.archive import Archive
 from etl.calls.forecast import describe_plan, tell
+from etl.calls.ledger import open_ledger
 from etl.calls.plan import make_plan
 from etl.contracts.deliveries import Delivery
 from etl.contracts.raw_files import open_raw_files
 from etl.settings import SOURCES, Settings, to_symbols
 from etl.sources import Order, Source
-from etl.sources.alpha_vantage.source import find_pending, open_budget
-from etl.sources.registry import get_source
+from etl.sources.paid import find_pending, open_archive
+from etl.sources.registry import choose_archive, find_vendor, get_source
 
 log = logging.getLogger("etl")
 
@@ -75,18 +75,19 @@ def work(settings: Settings, args: argparse.Namespace) -> None:
 
 def show_plan(settings: Settings, args: argparse.Namespace) -> None:
     """Print the plan of the next run; nothing is asked and nothing is written."""
-    if settings.source != "alpha_vantage":
+    vendor = find_vendor(settings)
+    if vendor is None:
         print(f"source {settings.source}: nothing to plan, every run reads all of it")
         return
     now = datetime.now(UTC)
-    budget = open_budget(settings, open_order(args))
-    archive = Archive(settings.archive_dir)
-    if pending := find_pending(settings, archive):
+    ledger = open_ledger(settings.data_dir, vendor, args.retry)
+    archive = open_archive(settings, vendor)
+    if pending := find_pending(settings, vendor, archive):
         count = tell(len(pending), "answer")
         print(f"the store has not taken {count} of the archive: they come first, without a call")
-    plan = make_plan(settings, archive, budget, now, args.retry)
-    for line in describe_plan(settings, plan, budget, now):
-        print(redact(line, settings.av_api_key))
+    plan = make_plan(settings, vendor, archive, ledger, now, args.retry)
+    for line in describe_plan(settings, plan, ledger, now):
+        print(redact(line, vendor.key))
 
 
 def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:
@@ -113,7 +114,7 @@ def extract(
     run = run or run_records.open_run(settings)
     order = open_order(args, clock)
     if order.is_replay:
-        settings = replace(settings, chosen_source="alpha_vantage")
+        settings = replace(settings, chosen_source=choose_archive(settings))
     with run.record_stage("extract") as record:
         source = get_source(settings, order)
         log.info("extract: %s", describe_source(settings, order))
@@ -129,7 +130,7 @@ def extract(
 def describe_source(settings: Settings, order: Order) -> str:
     """The source in use, and how to change it."""
     if order.is_replay:
-        return f"replay of {settings.archive_dir}: no call is made"
+        return f"replay of {settings.archive_dir / settings.source}: no call is made"
     if settings.chosen_source:
         return f"source {settings.source} (as SOURCE says)"
     if settings.source == "sample":

@@ -22,6 +22,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 ENV_FILE = PROJECT_ROOT / ".env"
 
 SOURCES = ("sample", "alpha_vantage", "files")
+READ_SOURCES = ("sample", "files")  # read whole in each run; the others are asked, and archived
 BASES = ("raw", "split")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 NO_SYMBOL = " /\\?#%;|\"'`<>()[]{}*!"
@@ -317,7 +318,7 @@ class Settings(Shared):
     @property
     def symbols(self) -> tuple[str, ...] | None:
         """The symbols to fetch; None: every symbol found."""
-        return self.chosen_symbols or DEFAULT_SYMBOLS[self.source]
+        return self.chosen_symbols or DEFAULT_SYMBOLS.get(self.source)
 
     @property
     def raw_path(self) -> Path:
@@ -344,12 +345,8 @@ class Settings(Shared):
         return self.data_dir / "report.html"
 
     @property
-    def ledger_path(self) -> Path:
-        return self.data_dir / "calls.jsonl"
-
-    @property
     def archive_dir(self) -> Path:
-        return self.data_dir / "archive" / "alpha_vantage"
+        return self.data_dir / "archive"
 
 
 S = TypeVar("S")

@@ -12,9 +12,13 @@ import pyarrow.parquet as pq
 
 from etl.base.clock import Clock
 from etl.base.errors import EtlError
+from etl.calls.archive import Archive
+from etl.calls.ledger import Ledger, open_ledger
 from etl.extract import extract
 from etl.load import load
 from etl.settings import Settings, read_settings
+from etl.sources import paid
+from etl.sources.alpha_vantage.source import AlphaVantage
 from etl.transform import transform
 from tests.vendor import FakeClock, Vendor
 
@@ -44,6 +48,14 @@ def run_extract(settings: Settings, clock: Clock, **options: Any) -> EtlError | 
     except EtlError as error:
         return error
     return None
+
+
+def open_archive(settings: Settings) -> Archive:
+    return paid.open_archive(settings, AlphaVantage(settings))
+
+
+def read_ledger(settings: Settings) -> Ledger:
+    return open_ledger(settings.data_dir, AlphaVantage(settings))
 
 
 def read_raw(settings: Settings) -> list[dict[str, Any]]:

@@ -15,8 +15,10 @@ from etl import extract, rollback
 from etl.__main__ import run_all
 from etl.base.clock import Clock
 from etl.calls.archive import Archive, name_folder, read_body
+from etl.calls.vendor import DAILY, SPLITS
 from etl.load import load
 from etl.settings import Settings, SettingsError, to_symbols
+from etl.sources.alpha_vantage.plan import DATASETS
 from etl.store.marks import read_marks
 from etl.transform import transform
 from tests.conftest import call_stage, clean_environ, query_store
@@ -50,10 +52,10 @@ def stored_symbols(settings: Settings) -> set[str]:
 def test_an_answer_is_kept_byte_for_byte_under_a_name_that_tells_what_it_is(
     tmp_path: Path,
 ) -> None:
-    archive = Archive(tmp_path)
+    archive = Archive(tmp_path, DATASETS)
     body = b'{"any": "\xff bytes"}'
-    entry = archive.add("BRK.B", "TIME_SERIES_DAILY", "2026-11-20", body, AT)
-    again = Archive(tmp_path).latest["BRK.B", "TIME_SERIES_DAILY"]
+    entry = archive.add("BRK.B", DAILY, "2026-11-20", body, AT)
+    again = Archive(tmp_path, DATASETS).latest["BRK.B", DAILY]
     assert again == entry
     assert (again.fetched_at, again.last_bar) == (AT, date(2026, 11, 20))
     assert read_body(again) == gzip.decompress(entry.path.read_bytes()) == body
@@ -63,26 +65,26 @@ def test_an_answer_is_kept_byte_for_byte_under_a_name_that_tells_what_it_is(
     "symbol", ["^GSPC", "-P-HIZ", "..", ".HID", "BTC:USD", "A*B", "É" * 32, "NA", "A.B", "€/$"[:1]]
 )
 def test_any_symbol_has_a_folder_of_its_own(tmp_path: Path, symbol: str) -> None:
-    entry = Archive(tmp_path / "archive").add(symbol, "SPLITS", "data", b"{}", AT)
+    entry = Archive(tmp_path / "archive", DATASETS).add(symbol, SPLITS, "data", b"{}", AT)
     assert entry.path.parent.parent == tmp_path / "archive"
-    assert Archive(tmp_path / "archive").latest[symbol, "SPLITS"].symbol == symbol
+    assert Archive(tmp_path / "archive", DATASETS).latest[symbol, SPLITS].symbol == symbol
     assert not name_folder(symbol).startswith(".")
 
 
 def test_a_half_written_answer_is_no_answer_and_is_swept(tmp_path: Path) -> None:
-    entry = Archive(tmp_path).add("IBM", "SPLITS", "data", b"{}", AT)
+    entry = Archive(tmp_path, DATASETS).add("IBM", SPLITS, "data", b"{}", AT)
     torn = entry.path.with_name(entry.path.name.replace("000000001", "000000002") + ".next")
     torn.write_bytes(b"\x1f\x8b")
-    archive = Archive(tmp_path)
+    archive = Archive(tmp_path, DATASETS)
     assert archive.last_number == 1
     archive.sweep()
     assert list(entry.path.parent.iterdir()) == [entry.path]
 
 
 def test_numbers_grow_whatever_the_clock_does(tmp_path: Path) -> None:
-    Archive(tmp_path).add("IBM", "TIME_SERIES_DAILY", "2026-11-20", b"new", AT)
-    Archive(tmp_path).add("IBM", "TIME_SERIES_DAILY", "2026-11-21", b"newer", AT - DAY)
-    assert read_body(Archive(tmp_path).latest["IBM", "TIME_SERIES_DAILY"]) == b"newer"
+    Archive(tmp_path, DATASETS).add("IBM", DAILY, "2026-11-20", b"new", AT)
+    Archive(tmp_path, DATASETS).add("IBM", DAILY, "2026-11-21", b"newer", AT - DAY)
+    assert read_body(Archive(tmp_path, DATASETS).latest["IBM", DAILY]) == b"newer"
 
 
 def test_a_run_reads_the_names_of_the_archive_once(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_a_run_reads_the_names_of_the_archive_once(tmp_path: Path) -> None:
         assert run_extract(settings, clock) is None
         is_watching = False
         assert len(vendor.requests) == 6
-    folders = [settings.archive_dir / name for name in ("", "A", "B", "C")]
+    folders = [settings.archive_dir / "alpha_vantage" / name for name in ("", "A", "B", "C")]
     assert [scanned.count(str(folder)) for folder in folders] == [1, 1, 1, 1]
 
 
@@ -114,7 +116,7 @@ def test_foreign_files_in_the_archive_are_left_alone(tmp_path: Path) -> None:
     for name in ("notes.txt", "000000001.20261399T000000000000Z.SPLITS.data.json.gz"):
         (folder / name).write_text("mine")
     (tmp_path / "README").write_text("mine")
-    assert Archive(tmp_path).last_number == 0
+    assert Archive(tmp_path, DATASETS).last_number == 0
 
 
 @pytest.mark.parametrize("moment", ["in flight", "answered"])
@@ -125,7 +127,7 @@ def test_after_kill_9_the_next_run_repeats_at_most_the_call_in_flight(
         settings = settings_for(tmp_path, vendor, SYMBOLS="A,B,C,D")
         process = start_process(settings, "etl.extract")
         while len(vendor.requests) < 2 or (
-            moment == "answered" and len(list(settings.archive_dir.glob("*/*.gz"))) < 2
+            moment == "answered" and len(list(settings.archive_dir.glob("*/*/*.gz"))) < 2
         ):
             assert process.poll() is None, process.communicate()
             time.sleep(0.005)  # for the process to get there, not for time to pass
@@ -139,7 +141,9 @@ def test_after_kill_9_the_next_run_repeats_at_most_the_call_in_flight(
         repeated = ["B"] if moment == "in flight" else []
         assert sorted(vendor.symbols[2:]) == [*repeated, "C", "D"]
         assert raw_symbols(settings) == {"A", "B", "C", "D"}
-        calls = [json.loads(x) for x in settings.ledger_path.read_text().splitlines()]
+        calls = [
+            json.loads(x) for x in (settings.data_dir / "calls.jsonl").read_text().splitlines()
+        ]
         assert len(calls) == len(vendor.requests)
 
 
@@ -302,7 +306,7 @@ def test_a_damaged_archive_file_is_named_and_the_rest_comes(tmp_path: Path) -> N
     with open_vendor(clock=clock) as vendor:
         settings = settings_for(tmp_path, vendor, SYMBOLS="A,B")
         run_extract(settings, clock)
-        path = next((settings.archive_dir / "A").iterdir())
+        path = next((settings.archive_dir / "alpha_vantage" / "A").iterdir())
         path.write_bytes(path.read_bytes()[:-20])
         assert run_extract(settings, clock, replay=True) is None
         assert raw_symbols(settings) == {"B"}

@@ -14,8 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from etl.base.errors import InvalidKey, NotAsked, PremiumOnly, QuotaSpent, UnknownSymbol
-from etl.calls.budget import Budget, Call, Limits, shorten
+from etl.calls.ledger import Ledger
+from etl.calls.ledger_lines import shorten
 from etl.calls.pace import Pace, Ticket
+from etl.calls.vendor import DAILY, Call, Limits
 from tests.extraction import (
     KEY,
     finish_load,
@@ -31,15 +33,15 @@ ZONE = ZoneInfo("America/New_York")
 NOON = datetime(2026, 11, 20, 17, tzinfo=UTC)
 
 
-def call_for(symbol: str, function: str = "TIME_SERIES_DAILY", plan: str = "compact") -> Call:
-    return Call(symbol, function, plan)
+def call_for(symbol: str, dataset: str = DAILY, plan: str = "compact") -> Call:
+    return Call(symbol, dataset, plan)
 
 
-def open_ledger(folder: Path, per_day: int = 25, key: str = KEY, **options: Any) -> Budget:
-    return Budget(folder / "calls.jsonl", Limits(per_day, ZONE), key, **options)
+def open_ledger(folder: Path, per_day: int = 25, key: str = KEY, **options: Any) -> Ledger:
+    return Ledger(folder / "calls.jsonl", Limits(per_day, ZONE), key, **options)
 
 
-def spend(folder: Path, count: int, now: datetime, per_day: int = 25) -> Budget:
+def spend(folder: Path, count: int, now: datetime, per_day: int = 25) -> Ledger:
     budget = open_ledger(folder, per_day)
     for number in range(count):
         budget.spend(call_for(f"S{number}"), now)
@@ -49,13 +51,13 @@ def spend(folder: Path, count: int, now: datetime, per_day: int = 25) -> Budget:
 def test_calls_of_earlier_runs_count(tmp_path: Path) -> None:
     spend(tmp_path, 20, NOON)
     budget = open_ledger(tmp_path)
-    assert budget.left_today(NOON + timedelta(hours=2)) == 5
+    assert budget.left(NOON + timedelta(hours=2)) == 5
 
 
 def test_the_day_ends_at_midnight_in_its_zone(tmp_path: Path) -> None:
     budget = spend(tmp_path, 25, NOON)
-    assert budget.left_today(datetime(2026, 11, 21, 4, 59, tzinfo=UTC)) == 0
-    assert budget.left_today(datetime(2026, 11, 21, 5, 0, tzinfo=UTC)) == 25
+    assert budget.left(datetime(2026, 11, 21, 4, 59, tzinfo=UTC)) == 0
+    assert budget.left(datetime(2026, 11, 21, 5, 0, tzinfo=UTC)) == 25
     assert "2026-11-21 00:00 EST" in budget.explain(NOON)
 
 
@@ -71,14 +73,14 @@ def test_a_spent_day_refuses_the_next_call_and_writes_nothing(tmp_path: Path) ->
 def test_a_clock_set_back_gives_no_calls(tmp_path: Path, hours: int) -> None:
     after_midnight = datetime(2026, 11, 21, 5, 30, tzinfo=UTC)
     spend(tmp_path, 25, after_midnight)
-    assert open_ledger(tmp_path).left_today(after_midnight - timedelta(hours=hours)) == 0
+    assert open_ledger(tmp_path).left(after_midnight - timedelta(hours=hours)) == 0
 
 
 def test_calls_made_under_a_clock_set_back_count_for_the_later_day(tmp_path: Path) -> None:
     after_midnight = datetime(2026, 11, 21, 5, 30, tzinfo=UTC)
     spend(tmp_path, 20, after_midnight)
     spend(tmp_path, 5, after_midnight - timedelta(hours=1))
-    assert open_ledger(tmp_path).left_today(after_midnight) == 0
+    assert open_ledger(tmp_path).left(after_midnight) == 0
 
 
 def test_calls_far_in_the_future_are_named_with_the_remedy(tmp_path: Path) -> None:
@@ -90,15 +92,15 @@ def test_a_quota_answer_closes_the_day_though_fewer_were_counted(tmp_path: Path)
     budget = spend(tmp_path, 3, NOON)
     budget.learn(call_for("IBM"), QuotaSpent("enough"), NOON)
     again = open_ledger(tmp_path)
-    assert again.left_today(NOON + timedelta(hours=1)) == 0
-    assert again.left_today(NOON + timedelta(days=1)) == 25
+    assert again.left(NOON + timedelta(hours=1)) == 0
+    assert again.left(NOON + timedelta(days=1)) == 25
 
 
 def test_a_quota_answer_closes_the_day_where_no_number_is_set(tmp_path: Path) -> None:
     budget = open_ledger(tmp_path, per_day=0)
-    assert budget.left_today(NOON) is None
+    assert budget.left(NOON) is None
     budget.learn(call_for("IBM"), QuotaSpent("enough"), NOON)
-    assert open_ledger(tmp_path, per_day=0).left_today(NOON) == 0
+    assert open_ledger(tmp_path, per_day=0).left(NOON) == 0
 
 
 def count_steps(work: Callable[[], object]) -> int:
@@ -129,7 +131,7 @@ def test_a_call_costs_the_same_however_many_were_made_on_that_day(tmp_path: Path
         budget = open_ledger(path.parent, per_day=20_000)
         budget.spend(call_for("IBM"), NOON)
         steps.append(count_steps(lambda budget=budget: budget.spend(call_for("IBM"), NOON)))
-        assert budget.left_today(NOON) == 20_000 - count - 2
+        assert budget.left(NOON) == 20_000 - count - 2
     assert steps[1] < steps[0] * 1.5
 
 
@@ -192,38 +194,38 @@ def test_the_ledger_tells_keys_apart_but_does_not_hold_them(tmp_path: Path) -> N
     budget = spend(tmp_path, 1, NOON)
     budget.learn(call_for("IBM"), InvalidKey("no"), NOON)
     assert KEY.encode() not in (tmp_path / "calls.jsonl").read_bytes()
-    assert isinstance(open_ledger(tmp_path).find_refusal(call_for("IBM")), InvalidKey)
-    assert open_ledger(tmp_path, key="ANOTHER").find_refusal(call_for("IBM")) is None
+    assert isinstance(open_ledger(tmp_path).refusal(call_for("IBM")), InvalidKey)
+    assert open_ledger(tmp_path, key="ANOTHER").refusal(call_for("IBM")) is None
 
 
 def test_an_invalid_key_rules_out_every_call(tmp_path: Path) -> None:
     open_ledger(tmp_path).learn(call_for("IBM"), InvalidKey("no"), NOON)
-    assert open_ledger(tmp_path).find_refusal(call_for("MSFT", "SPLITS", "SPLITS"))
+    assert open_ledger(tmp_path).refusal(call_for("MSFT", "splits", "SPLITS"))
 
 
 def test_a_premium_answer_rules_out_the_same_function_and_size_only(tmp_path: Path) -> None:
     open_ledger(tmp_path).learn(call_for("IBM", plan="full"), PremiumOnly("no"), NOON)
     budget = open_ledger(tmp_path)
-    assert isinstance(budget.find_refusal(call_for("MSFT", plan="full")), PremiumOnly)
-    assert budget.find_refusal(call_for("MSFT", plan="compact")) is None
+    assert isinstance(budget.refusal(call_for("MSFT", plan="full")), PremiumOnly)
+    assert budget.refusal(call_for("MSFT", plan="compact")) is None
 
 
 def test_an_unknown_symbol_stays_unknown_for_a_new_key(tmp_path: Path) -> None:
     open_ledger(tmp_path).learn(call_for("APPL"), UnknownSymbol("no"), NOON)
     budget = open_ledger(tmp_path, key="ANOTHER")
-    assert isinstance(budget.find_refusal(call_for("APPL")), UnknownSymbol)
-    assert isinstance(budget.find_refusal(call_for("APPL", "SPLITS")), UnknownSymbol)
-    assert budget.find_refusal(call_for("AAPL")) is None
+    assert isinstance(budget.refusal(call_for("APPL")), UnknownSymbol)
+    assert isinstance(budget.refusal(call_for("APPL", "splits")), UnknownSymbol)
+    assert budget.refusal(call_for("AAPL")) is None
 
 
 def test_retry_asks_again_and_a_good_answer_ends_the_refusal(tmp_path: Path) -> None:
     call = call_for("APPL")
     open_ledger(tmp_path).learn(call, UnknownSymbol("no"), NOON)
     retried = open_ledger(tmp_path, is_retry=True)
-    assert retried.find_refusal(call) is None
-    assert open_ledger(tmp_path).find_refusal(call), "not asked yet: it stays refused"
+    assert retried.refusal(call) is None
+    assert open_ledger(tmp_path).refusal(call), "not asked yet: it stays refused"
     retried.learn(call, None, NOON)
-    assert open_ledger(tmp_path).find_refusal(call) is None
+    assert open_ledger(tmp_path).refusal(call) is None
 
 
 def test_a_long_ledger_is_cut_to_recent_calls_and_all_refusals() -> None:
@@ -356,7 +358,9 @@ def test_every_retry_of_a_throttled_call_costs_a_call(tmp_path: Path) -> None:
     with open_vendor(clock=clock, scripts={"*": too_fast}) as vendor:
         settings = settings_for(tmp_path, vendor, SYMBOLS="A,B", AV_CALLS_PER_DAY=3)
         run_extract(settings, clock)
-        lines = [json.loads(x) for x in settings.ledger_path.read_text().splitlines()]
+        lines = [
+            json.loads(x) for x in (settings.data_dir / "calls.jsonl").read_text().splitlines()
+        ]
         assert sum(line["what"] == "call" for line in lines) == len(vendor.requests) == 3
 
 

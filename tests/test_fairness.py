@@ -12,13 +12,23 @@ from typing import Any
 
 import pytest
 
-from etl.calls.archive import Archive
-from etl.calls.budget import Budget, Limits
 from etl.calls.forecast import describe_plan
 from etl.calls.plan import Plan, find_session, make_plan
+from etl.calls.vendor import DAILY
 from etl.extract import main
 from etl.settings import Settings
-from tests.extraction import KEY, ROOT, finish_load, raw_symbols, run_extract, set_day, settings_for
+from etl.sources.alpha_vantage.source import AlphaVantage
+from tests.extraction import (
+    KEY,
+    ROOT,
+    finish_load,
+    open_archive,
+    raw_symbols,
+    read_ledger,
+    run_extract,
+    set_day,
+    settings_for,
+)
 from tests.vendor import (
     SAYS,
     FakeClock,
@@ -48,18 +58,14 @@ BAD = {
 }
 
 
-def open_ledger(settings: Settings) -> Budget:
-    limits = Limits(settings.av_calls_per_day, settings.av_day_zone)
-    return Budget(settings.ledger_path, limits, settings.av_api_key)
-
-
 def plan_at(settings: Settings, now: datetime) -> Plan:
-    return make_plan(settings, Archive(settings.archive_dir), open_ledger(settings), now)
+    vendor = AlphaVantage(settings)
+    return make_plan(settings, vendor, open_archive(settings), read_ledger(settings), now)
 
 
 def show_plan(settings: Settings, now: datetime) -> str:
     plan = plan_at(settings, now)
-    return "\n".join(describe_plan(settings, plan, open_ledger(settings), now))
+    return "\n".join(describe_plan(settings, plan, read_ledger(settings), now))
 
 
 def count_functions(vendor: Vendor, since: int = 0) -> Counter[str]:
@@ -312,7 +318,7 @@ def test_a_symbol_is_asked_by_the_sessions_of_its_own_exchange(
         settings = settings_for(tmp_path, vendor, SYMBOLS=symbol)
     newest = find_session(next(iter(plan_at(settings, fetched_at).sessions)), fetched_at)
     body = json.dumps({}).encode()
-    Archive(settings.archive_dir).add(symbol, BARS, str(newest), body, fetched_at)
+    open_archive(settings).add(symbol, DAILY, str(newest), body, fetched_at)
     plan = plan_at(settings, datetime.fromisoformat(now).replace(tzinfo=UTC))
     assert [call.symbol for call, _ in plan.calls] == [symbol] * is_due
 
@@ -327,8 +333,8 @@ def test_after_the_end_of_a_calendar_a_symbol_is_asked_once_a_day(
     now = datetime.fromisoformat(day).replace(hour=23, tzinfo=UTC)
     with open_vendor() as vendor:
         settings = settings_for(tmp_path, vendor, SYMBOLS=symbol)
-    archive = Archive(settings.archive_dir)
-    archive.add(symbol, BARS, str(now.date()), b"{}", now)
+    archive = open_archive(settings)
+    archive.add(symbol, DAILY, str(now.date()), b"{}", now)
     assert plan_at(settings, now + timedelta(hours=1)).calls == []
     tomorrow = now + DAY
     assert [call.symbol for call, _ in plan_at(settings, tomorrow).calls] == [symbol]
@@ -401,8 +407,8 @@ def test_a_quota_answer_of_before_midnight_leaves_the_new_day_open(tmp_path: Pat
         settings = settings_for(tmp_path, vendor, SYMBOLS="A,B,C")
         run_extract(settings, clock)
         assert vendor.symbols == ["A", "B", "C"]
-        assert open_ledger(settings).left_today(midnight + timedelta(hours=1)) == 23
-        assert open_ledger(settings).left_today(midnight - timedelta(seconds=1)) == 23
+        assert read_ledger(settings).left(midnight + timedelta(hours=1)) == 23
+        assert read_ledger(settings).left(midnight - timedelta(seconds=1)) == 23
 
 
 class InterruptedClock(FakeClock):

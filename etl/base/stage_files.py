@@ -13,7 +13,7 @@ from typing import Any
 
 from etl.base import run_records, whole_files
 from etl.base.errors import InputError
-from etl.settings import Settings
+from etl.settings import READ_SOURCES, Settings
 
 log = logging.getLogger("etl")
 
@@ -59,7 +59,7 @@ def check_digest(path: Path, digest: str, remedy: str) -> None:
 
 def tell_remedy(name: str, entry: Entry) -> str:
     """How to have the files of a stage again. Answers that were paid for are in the archive."""
-    if entry.get("source") == "alpha_vantage":
+    if entry.get("source", READ_SOURCES[0]) not in READ_SOURCES:
         return "run `make extract ARGS=--replay`, which makes no call, then `make transform`"
     return f"run `make {name}` again"
 

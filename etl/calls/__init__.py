@@ -1,4 +1,4 @@
 """Paid calls: planned, counted, paced, made and archived.
 
-Speaks of symbols and of what is asked, not of a vendor's wire format.
+Speaks of vendors, symbols and datasets (vendor.py), never of a vendor's wire format.
 """

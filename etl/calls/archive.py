@@ -2,15 +2,15 @@
 
 The rule it keeps: an answer is on the disk, whole, before anything is made of it, and is never
 changed. A file's name tells all that the next run has to know, so that nothing is unpacked to
-make a plan: number . fetched_at . function . date of the last bar (or "data", or "malformed").
-Numbers only grow, whatever the clock does.
+make a plan: number . fetched_at . dataset . date of the last bar (or "data", or "malformed").
+Numbers only grow, whatever the clock does. A dataset bears the name that its vendor gives it.
 """
 
 import gzip
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class Entry:
     symbol: str
     number: int
     stamp: str
-    function: str
+    dataset: str
     content: str
 
     @property
@@ -55,13 +55,16 @@ class Entry:
 
 
 class Archive:
-    """`latest`: (symbol, function) → its newest answer with data; `answered`: of any kind.
+    """`latest`: (symbol, dataset) → its newest answer with data; `answered`: of any kind.
 
-    The names of all answers are read once, when it is opened.
+    `names`: how each dataset is written in a file's name. The names of all answers are read once,
+    when it is opened; a file of none of these datasets is left alone.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self.folder = folder
+        self.names = names
+        self.datasets = {name: dataset for dataset, name in names.items()}
         self.entries: dict[str, list[Entry]] = {}  # by folder, oldest first
         self.latest: dict[tuple[str, str], Entry] = {}
         self.answered: dict[tuple[str, str], Entry] = {}
@@ -76,7 +79,7 @@ class Archive:
         """Index the answers of one symbol, oldest first."""
         symbol = unquote(folder.name)
         for file in list_folder(folder.path):
-            if entry := read_name(folder.path, file.name, symbol):
+            if entry := read_name(folder.path, file.name, symbol, self.datasets):
                 self.index(entry)
             elif file.name.endswith(".next"):
                 self.unfinished.append(Path(file.path))
@@ -84,7 +87,7 @@ class Archive:
     def index(self, entry: Entry) -> None:
         self.entries.setdefault(entry.folder, []).append(entry)
         self.last_number = max(self.last_number, entry.number)
-        key = (entry.symbol, entry.function)
+        key = (entry.symbol, entry.dataset)
         for table in (self.latest, self.answered):
             known = table.get(key)
             is_newer = known is None or known.number < entry.number
@@ -104,7 +107,7 @@ class Archive:
             path.unlink(missing_ok=True)
 
     def add(
-        self, symbol: str, function: str, content: str, body: bytes, fetched_at: datetime
+        self, symbol: str, dataset: str, content: str, body: bytes, fetched_at: datetime
     ) -> Entry:
         """Keep one answer. Safe to call from several threads."""
         with self.lock:
@@ -115,10 +118,10 @@ class Archive:
             folder.mkdir(parents=True, exist_ok=True)
             flush_to_disk(folder.parent)
         stamp = fetched_at.astimezone(UTC).strftime(STAMP)
-        name = f"{number:09d}.{stamp}.{function}.{content}.json.gz"
+        name = f"{number:09d}.{stamp}.{self.names[dataset]}.{content}.json.gz"
         with write_whole(folder / name) as next_path:
             next_path.write_bytes(gzip.compress(body, 6, mtime=0))
-        entry = Entry(str(folder), name, symbol, number, stamp, function, content)
+        entry = Entry(str(folder), name, symbol, number, stamp, dataset, content)
         with self.lock:
             self.index(entry)
         return entry
@@ -145,13 +148,13 @@ def list_folder(folder: str) -> list["os.DirEntry[str]"]:
         return []
 
 
-def read_name(folder: str, name: str, symbol: str) -> Entry | None:
+def read_name(folder: str, name: str, symbol: str, datasets: Mapping[str, str]) -> Entry | None:
     """What a file's name tells; None for a file that is none of ours, or was never finished."""
     match = NAME.fullmatch(name)
-    if not match:
+    if not match or match[3] not in datasets:
         return None
-    number, stamp, function, content = match.groups()
-    entry = Entry(folder, name, symbol, int(number), stamp, function, content)
+    number, stamp, written, content = match.groups()
+    entry = Entry(folder, name, symbol, int(number), stamp, datasets[written], content)
     try:
         is_whole = read_stamp(stamp) and (entry.last_bar or not content[:1].isdigit())
     except ValueError:

@@ -20,8 +20,9 @@ from typing import Generic, TypeVar
 
 from etl.base.clock import Clock
 from etl.base.errors import Malformed, NotAsked, QuotaSpent, SourceError, Throttled, Unreachable
-from etl.calls.budget import Budget, Call
+from etl.calls.budget import Budget
 from etl.calls.pace import Pace, Ticket
+from etl.calls.vendor import Call
 
 log = logging.getLogger("etl")
 
@@ -102,7 +103,7 @@ class Dispatcher(Generic[T]):
         refuse: Refuse | None = None,
     ) -> None:
         self.work = work
-        self.refuse = refuse or budget.find_refusal
+        self.refuse = refuse or budget.refusal
         self.budget = budget
         self.pace = pace
         self.clock = clock
@@ -210,7 +211,7 @@ class Dispatcher(Generic[T]):
         elif not isinstance(error, QuotaSpent):
             self.streak.end()  # a refusal is an answer
         # a quota answer to a call of before midnight says nothing of the new day
-        is_over = not isinstance(error, QuotaSpent) or self.left_today() == 0
+        is_over = not isinstance(error, QuotaSpent) or self.left() == 0
         if error.ends_run and is_over:
             self.stop(error)
         yield task.call, error
@@ -230,7 +231,7 @@ class Dispatcher(Generic[T]):
             error.is_worded or error.retry_after is not None
         )
         is_first = task.attempt == 1 and not self.budget.is_failing(task.call)
-        return is_asked_for and is_first and self.left_today() != 0
+        return is_asked_for and is_first and self.left() != 0
 
     def try_again(self, task: Task, error: SourceError) -> None:
         wait = self.patience.wait_after(task.attempt, error)
@@ -248,11 +249,11 @@ class Dispatcher(Generic[T]):
         heapq.heappush(self.retries, (ready_at, next(self.order), task))
 
     def tell_left(self) -> str:
-        left = self.left_today()
+        left = self.left()
         return "" if left is None else f" ({left} left today)"
 
-    def left_today(self) -> int | None:
-        return self.budget.left_today(self.clock.now())
+    def left(self) -> int | None:
+        return self.budget.left(self.clock.now())
 
     def note_failure(self, call: Call, error: SourceError, was_failing: bool) -> None:
         """Hold back where the vendor asks for it; stop where symbol after symbol fails alike."""
@@ -261,7 +262,7 @@ class Dispatcher(Generic[T]):
             self.pace.hold(self.clock.monotonic() + error.retry_after)
         if self.streak.is_long(self.patience) and not self.stopped:
             self.stop(error)
-            self.budget.note_vendor_down(self.streak.list_new(), self.clock.now())
+            self.budget.excuse(self.streak.list_new(), self.clock.now())
 
     def stop(self, error: SourceError) -> None:
         self.stopped = self.stopped or f"{error.kind} before it"
@@ -269,7 +270,7 @@ class Dispatcher(Generic[T]):
     def excuse_unreached(self) -> None:
         """Where nobody answered at all, no symbol is to blame: it may be asked again today."""
         if self.streak.calls and not (self.stopped or self.answers or self.streak.is_reached):
-            self.budget.note_vendor_down(self.streak.list_new(), self.clock.now())
+            self.budget.excuse(self.streak.list_new(), self.clock.now())
 
     def drop_rest(self) -> Iterator[tuple[Call, SourceError]]:
         rest = [task for _, _, task in self.retries] + list(self.queue)

@@ -25,6 +25,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from etl.base.errors import Malformed, SourceError, Unavailable, Unreachable
+from etl.calls.vendor import Request
 
 CHUNK = 64 * 1024
 TOO_LATE = "the vendor did not answer in time: HTTP_TIMEOUT sets how long to wait"
@@ -56,10 +57,13 @@ class Line(threading.local):
 
 
 class Downloader:
-    """GETs from one address; safe to call from several threads, each keeps its connection."""
+    """GETs; safe to call from several threads, each has a connection of its own.
 
-    def __init__(self, url: str, seconds: float, most_bytes: int) -> None:
-        self.url = url
+    `setting`: names the setting that holds the vendor's address, for those who read of a failure.
+    """
+
+    def __init__(self, seconds: float, most_bytes: int, setting: str = "") -> None:
+        self.setting = setting
         self.seconds = seconds
         self.most_bytes = most_bytes
         self.line = Line()
@@ -67,7 +71,7 @@ class Downloader:
         logging.getLogger("urllib3").addHandler(logging.NullHandler())
         logging.getLogger("urllib3").propagate = False
 
-    def get(self, query: Mapping[str, str], note_sent: Callable[[], object] = bool) -> Answer:
+    def get(self, request: Request, note_sent: Callable[[], object] = bool) -> Answer:
         """The answer, whatever its status; `note_sent` is called once the question has left.
 
         Raises Unavailable or Malformed.
@@ -76,27 +80,25 @@ class Downloader:
         is_late = threading.Event()
         with self.watch(is_late):
             try:
-                answer = self.ask(query)
+                answer = self.ask(request)
                 if not is_late.is_set():  # a connection that was cut may look like one that ended
                     return answer
                 failure: SourceError = Unavailable(TOO_LATE)
             except FAILURES as error:
                 # these messages hold the URL, and with it the key: only the type is kept
-                failure = Unavailable(TOO_LATE) if is_late.is_set() else describe(error)
+                failure = Unavailable(TOO_LATE) if is_late.is_set() else self.describe(error)
         raise failure
 
-    def ask(self, query: Mapping[str, str]) -> Answer:
+    def ask(self, request: Request) -> Answer:
         session = self.line.session = self.line.session or self.open_session()
-        request = session.prepare_request(
-            requests.Request(
-                "GET",
-                self.url,
-                params=dict(query),
-                headers={"Accept-Encoding": "gzip", "Connection": "close"},
-            )
+        headers = {**request.headers, "Accept-Encoding": "gzip", "Connection": "close"}
+        prepared = session.prepare_request(
+            requests.Request("GET", request.url, params=dict(request.query), headers=headers)
         )
         # the adapter itself: a session would read the body of a redirect, without any bound
-        response = session.get_adapter(self.url).send(request, stream=True, timeout=self.seconds)
+        response = session.get_adapter(request.url).send(
+            prepared, stream=True, timeout=self.seconds
+        )
         is_whole = False
         try:
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
@@ -159,6 +161,18 @@ class Downloader:
         finally:
             timer.cancel()
 
+    def describe(self, error: Exception) -> SourceError:
+        """The failure to hand on: what happened, without the address."""
+        setting = self.setting or "the vendor's address"
+        if isinstance(error, requests.Timeout | TimeoutError):
+            return Unavailable(TOO_LATE)
+        if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
+            return Unreachable(f"{setting} is no address that can be asked")
+        if type(error) is ValueError:
+            return Unavailable("the vendor's answer came damaged: try later")
+        kind = type(error).__name__
+        return Unreachable(f"the vendor cannot be reached ({kind}): check {setting} and network")
+
 
 def watch_connections(line: Line) -> HTTPAdapter:
     """An adapter whose connections are known to `line` from before they are made."""
@@ -211,15 +225,3 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (then - now).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def describe(error: Exception) -> SourceError:
-    """The failure to hand on: what happened, without the address."""
-    if isinstance(error, requests.Timeout | TimeoutError):
-        return Unavailable(TOO_LATE)
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return Unreachable("AV_BASE_URL is no address that can be asked")
-    if type(error) is ValueError:
-        return Unavailable("the vendor's answer came damaged: try later")
-    kind = type(error).__name__
-    return Unreachable(f"the vendor cannot be reached ({kind}): check AV_BASE_URL and network")

@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from etl.calls.budget import BARS, Budget
+from etl.calls.ledger import Ledger
 from etl.calls.plan import ACTION_SLOTS, ROUND, Plan, ReasonedCall
+from etl.calls.vendor import DAILY
 from etl.settings import Settings
 
 NAMED = 10  # symbols of one group that are named
 LISTED = 20  # lines of one kind
 
 
-def describe_plan(settings: Settings, plan: Plan, budget: Budget, now: datetime) -> Iterator[str]:
+def describe_plan(settings: Settings, plan: Plan, ledger: Ledger, now: datetime) -> Iterator[str]:
     """The plan in lines."""
     to_ask, waiting = len(plan.calls), len(plan.waiting)
-    refused = sum(call.function == BARS for call, _ in plan.refused)
+    refused = sum(call.dataset == DAILY for call, _ in plan.refused)
     yield (
         f"{tell(len(settings.symbols or ()), 'symbol')}; last closed session"
         f" {describe_sessions(plan)}:"
@@ -23,12 +24,12 @@ def describe_plan(settings: Settings, plan: Plan, budget: Budget, now: datetime)
         f" {waiting} {'waits' if waiting == 1 else 'wait'} for the vendor to have it,"
         f" {refused} {'was' if refused == 1 else 'were'} refused"
     )
-    yield describe_budget(settings, budget, now)
-    yield from describe_calls(plan.order[: budget.left_today(now)])
-    yield forecast(settings, plan, budget, now)
+    yield describe_budget(ledger, now)
+    yield from describe_calls(plan.order[: ledger.left(now)])
+    yield forecast(plan, ledger, now)
     yield describe_actions(settings, plan)
     if due := len(plan.action_calls):
-        left = budget.left_today(now)
+        left = ledger.left(now)
         is_short = left is not None and len(plan.order) > left
         share = f": of such a day's calls they get {len(ACTION_SLOTS)} in {ROUND}" * is_short
         yield f"{tell(due, 'call')} for splits and dividends {be(due)} due{share}"
@@ -53,12 +54,12 @@ def describe_sessions(plan: Plan) -> str:
     return ", ".join(told) or "not known"
 
 
-def describe_budget(settings: Settings, budget: Budget, now: datetime) -> str:
-    day = f"{budget.today(now)} ({settings.av_day_zone})"
-    made, left = budget.count_today(now), budget.left_today(now)
+def describe_budget(ledger: Ledger, now: datetime) -> str:
+    day = f"{ledger.today(now)} ({ledger.limits.zone})"
+    made, left = ledger.count_today(now), ledger.left(now)
     if left == 0:
-        return f"calls: {made} made on {day}; {budget.explain(now)}"
-    of = f"of {settings.av_calls_per_day} " if settings.av_calls_per_day else ""
+        return f"calls: {made} made on {day}; {ledger.explain(now)}"
+    of = f"of {ledger.limits.per_day} " if ledger.limits.per_day else ""
     return f"calls: {made} {of}made on {day}" + (f"; {left} left" if left is not None else "")
 
 
@@ -67,13 +68,13 @@ def describe_calls(asked: list[ReasonedCall]) -> Iterator[str]:
     if not asked:
         yield "the next run asks nothing"
         return
-    bars = sum(call.function == BARS for call, _ in asked)
+    bars = sum(call.dataset == DAILY for call, _ in asked)
     parts = [(bars, "bar"), (len(asked) - bars, "action")]
     kinds = ", ".join(tell(count, noun) for count, noun in parts if count)
     yield f"the next run asks {len(asked):,}: {kinds}"
     groups: dict[tuple[str, str], list[str]] = {}
     for call, reason in asked:
-        kind = "bars" if call.function == BARS else call.function.lower()
+        kind = "bars" if call.dataset == DAILY else call.dataset
         groups.setdefault((kind, reason), []).append(call.symbol)
     for (kind, reason), symbols in list(groups.items())[:LISTED]:
         yield f"  {kind:<9} {reason}: {name_some(symbols)}"
@@ -102,7 +103,7 @@ def describe_ruled_out(plan: Plan) -> Iterator[str]:
     """What is not asked because of an earlier answer; what is true of a key is said once."""
     lines: dict[tuple[str, str, str], str] = {}
     for call, error in plan.refused:
-        lines.setdefault((error.kind, str(error).partition(": ")[2], call.function), str(error))
+        lines.setdefault((error.kind, str(error).partition(": ")[2], call.dataset), str(error))
     told = [f"refused: {key[0]}: {line}" for key, line in lines.items()]
     told += [f"failed: {error.kind}: {error}" for _, error in plan.failed]
     yield from told[:LISTED]
@@ -110,12 +111,12 @@ def describe_ruled_out(plan: Plan) -> Iterator[str]:
         yield f"… and {len(told) - LISTED} more"
 
 
-def forecast(settings: Settings, plan: Plan, budget: Budget, now: datetime) -> str:
+def forecast(plan: Plan, ledger: Ledger, now: datetime) -> str:
     """When every symbol that may be asked has the last closed session of today."""
-    left, per_day = budget.left_today(now), settings.av_calls_per_day
-    who = name_all(plan, budget)
+    left, per_day = ledger.left(now), ledger.limits.per_day
+    who = name_all(plan, ledger)
     # actions take their share of the calls before the last bar
-    places = [place for place, (call, _) in enumerate(plan.order, 1) if call.function == BARS]
+    places = [place for place, (call, _) in enumerate(plan.order, 1) if call.dataset == DAILY]
     if not places:
         return f"{who} are up to date" if plan.up_to_date else "nothing can be asked"
     if left is None or places[-1] <= left:
@@ -124,7 +125,7 @@ def forecast(settings: Settings, plan: Plan, budget: Budget, now: datetime) -> s
         return f"{who} are up to date after a run tomorrow"
     more = -(-(places[-1] - left) // per_day)
     days = more + (1 if left else 0)
-    last = budget.today(now) + timedelta(days=more)
+    last = ledger.today(now) + timedelta(days=more)
     newest = max((str(s) for s in plan.sessions.values() if s), default="the last session")
     return (
         f"{who} are up to date with {newest} in {tell(days, 'day')} of runs (on {last}), at"
@@ -132,10 +133,10 @@ def forecast(settings: Settings, plan: Plan, budget: Budget, now: datetime) -> s
     )
 
 
-def name_all(plan: Plan, budget: Budget) -> str:
+def name_all(plan: Plan, ledger: Ledger) -> str:
     """Whom the forecast is about: nobody can say when a symbol that fails will be answered."""
-    failing = [call.symbol for call, _ in plan.failed if call.function == BARS]
-    failing += [call.symbol for call, _ in plan.calls if budget.has_failed(call)]
+    failing = [call.symbol for call, _ in plan.failed if call.dataset == DAILY]
+    failing += [call.symbol for call, _ in plan.calls if ledger.has_failed(call)]
     if not failing:
         return "all"
     return f"all but {name_some(failing)}, which failed when last asked,"

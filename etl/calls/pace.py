@@ -1,7 +1,7 @@
 """When the next call may start: the vendor's calls per second and per minute.
 
 The rule it keeps: whatever the network does to the calls on their way, the vendor never counts
-more than AV_CALLS_PER_MINUTE in any 60 seconds. It counts a call somewhere between its start and
+more calls than it allows in any 60 seconds. It counts a call somewhere between its start and
 its end, so a window is measured from the end of the call that it begins with. Calls are spread
 evenly, too: the vendor refuses bursts.
 

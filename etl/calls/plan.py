@@ -14,12 +14,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from etl.base.errors import SourceError
 from etl.calendar_names import UnknownExchange, check_exchange
 from etl.calls.archive import Archive, Entry
-from etl.calls.budget import BARS, Budget, Call
+from etl.calls.ledger import Ledger
+from etl.calls.vendor import ACTIONS, DAILY, Call, Vendor, build_call, list_actions
 from etl.market.exchanges import find_exchange
 from etl.market.sessions import last_closed_session, read_calendar
 from etl.settings import Settings
 
-ACTIONS = ("SPLITS", "DIVIDENDS")
 # A vendor that did not have the last session yet is asked again after this part of the time that
 # its last bar lay behind: within hours for a late bar, within a week for a delisted symbol.
 LAG_SHARE = 24
@@ -56,57 +56,57 @@ class Plan:
 
 
 def make_plan(
-    settings: Settings, archive: Archive, budget: Budget, now: datetime, is_retry: bool = False
+    settings: Settings,
+    vendor: Vendor,
+    archive: Archive,
+    ledger: Ledger,
+    now: datetime,
+    is_retry: bool = False,
 ) -> Plan:
     """The plan of the next run. `now` is aware, in UTC."""
     plan = Plan()
-    for call in sort_by_staleness(list_bar_calls(settings), archive, budget):
-        if is_ruled_out(plan, call, budget, now):
+    bars = [build_call(vendor, symbol, DAILY) for symbol in settings.symbols or ()]
+    for call in sort_by_staleness(bars, archive, ledger):
+        if is_ruled_out(plan, call, ledger, now):
             continue
         exchange = find_exchange(call.symbol, settings.exchange)
         session = plan.sessions.setdefault(exchange, find_session(exchange, now))
         entry = archive.latest.get(call.subject)
-        reason, wait_until = explain_need(entry, exchange, session, budget, now)
+        reason, wait_until = explain_need(entry, exchange, session, ledger, now)
         if not reason:
             plan.up_to_date += 1
         elif wait_until and now < wait_until and not is_retry:
             plan.waiting[call.symbol] = wait_until
         else:
-            plan.calls.append((call, describe_failure(budget, call) or reason))
+            plan.calls.append((call, describe_failure(ledger, call) or reason))
     plan.actions_known_at = {s: find_actions_known(s, archive) for s in settings.symbols or ()}
-    plan.action_calls = list(list_action_calls(settings, plan, archive, budget, now))
-    plan.order = put_in_order(plan, archive, budget, now)
+    plan.action_calls = list(list_action_calls(settings, vendor, plan, archive, ledger, now))
+    plan.order = put_in_order(plan, archive, ledger, now)
     return plan
 
 
-def list_bar_calls(settings: Settings) -> list[Call]:
-    return [
-        Call(symbol, BARS, f"{BARS} {settings.av_outputsize}") for symbol in settings.symbols or ()
-    ]
-
-
-def is_ruled_out(plan: Plan, call: Call, budget: Budget, now: datetime) -> bool:
+def is_ruled_out(plan: Plan, call: Call, ledger: Ledger, now: datetime) -> bool:
     """Note in the plan why a call is not to be made, if so."""
-    if refusal := budget.find_refusal(call):
+    if refusal := ledger.refusal(call):
         plan.refused.append((call, refusal))
         return True
-    if failure := budget.find_failure(call, now):
+    if failure := ledger.find_failure(call, now):
         plan.failed.append((call, failure))
         return True
     return False
 
 
-def describe_failure(budget: Budget, call: Call) -> str:
-    return "failed when it was last asked" if budget.has_failed(call) else ""
+def describe_failure(ledger: Ledger, call: Call) -> str:
+    return "failed when it was last asked" if ledger.has_failed(call) else ""
 
 
-def sort_by_staleness(calls: list[Call], archive: Archive, budget: Budget) -> list[Call]:
+def sort_by_staleness(calls: list[Call], archive: Archive, ledger: Ledger) -> list[Call]:
     """Never asked first, in the order given; then by when each was last asked."""
 
     def find_last(call: Call) -> tuple[datetime, int]:
         answered = archive.answered.get(call.subject)
         answered_at = (answered.fetched_at, 0) if answered else (NEVER, 0)
-        return budget.asked.get(call.subject, answered_at)
+        return ledger.asked.get(call.subject, answered_at)
 
     return sorted(calls, key=find_last)
 
@@ -115,7 +115,7 @@ def explain_need(
     entry: Entry | None,
     exchange: str | None,
     session: date | None,
-    budget: Budget,
+    ledger: Ledger,
     now: datetime,
 ) -> tuple[str, datetime | None]:
     """Why to ask for the bars of a symbol ("" = no need), and before when it is of no use."""
@@ -125,7 +125,7 @@ def explain_need(
     closed_then = find_session(exchange, entry.fetched_at)
     if session is None or closed_then is None:
         # nobody can say whether there is a newer session: worth a call a day
-        is_of_today = budget.find_day(entry.fetched_at) >= budget.today(now)
+        is_of_today = ledger.find_day(entry.fetched_at) >= ledger.today(now)
         return "" if is_of_today else f"{has}; sessions not known", None
     # a bar of a session that was open when it was fetched is not final
     if min(entry.last_bar, closed_then) >= session:
@@ -153,7 +153,12 @@ def find_session(exchange: str | None, now: datetime) -> date | None:
 
 
 def list_action_calls(
-    settings: Settings, plan: Plan, archive: Archive, budget: Budget, now: datetime
+    settings: Settings,
+    vendor: Vendor,
+    plan: Plan,
+    archive: Archive,
+    ledger: Ledger,
+    now: datetime,
 ) -> Iterator[ReasonedCall]:
     """Splits and dividends that were not asked for a month, the longest ago first.
 
@@ -164,34 +169,34 @@ def list_action_calls(
     since = now - timedelta(days=settings.corporate_actions_days)
     coming = {call.symbol for call, _ in plan.calls}
     calls = [
-        Call(symbol, function, function)
-        for function in ACTIONS
+        build_call(vendor, symbol, dataset)
+        for dataset in list_actions(vendor)
         for symbol in settings.symbols or ()
-        if symbol in coming or (symbol, BARS) in archive.latest
+        if symbol in coming or (symbol, DAILY) in archive.latest
     ]
-    for call in sort_by_staleness(calls, archive, budget):
+    for call in sort_by_staleness(calls, archive, ledger):
         entry = archive.answered.get(call.subject)
-        is_due = entry is None or entry.fetched_at <= since or budget.has_failed(call)
-        if is_due and not is_ruled_out(plan, call, budget, now):
+        is_due = entry is None or entry.fetched_at <= since or ledger.has_failed(call)
+        if is_due and not is_ruled_out(plan, call, ledger, now):
             asked = f"asked {entry.fetched_at:%Y-%m-%d}" if entry else "never asked"
-            yield call, describe_failure(budget, call) or asked
+            yield call, describe_failure(ledger, call) or asked
 
 
 def find_actions_known(symbol: str, archive: Archive) -> datetime | None:
     """The instant of the older of the last answers about splits and about dividends."""
-    entries = [archive.latest.get((symbol, function)) for function in ACTIONS]
+    entries = [archive.latest.get((symbol, dataset)) for dataset in ACTIONS]
     instants = [entry.fetched_at for entry in entries if entry]
     return min(instants) if len(instants) == len(ACTIONS) else None
 
 
-def put_in_order(plan: Plan, archive: Archive, budget: Budget, now: datetime) -> list[ReasonedCall]:
+def put_in_order(plan: Plan, archive: Archive, ledger: Ledger, now: datetime) -> list[ReasonedCall]:
     """Bars, then actions; where a day's calls do not suffice for both, actions get their share.
 
     The slots are counted over days, so that a budget of one call a day has its share too.
     """
-    left, per_day = budget.left_today(now), budget.limits.per_day
-    ready = [item for item in plan.action_calls if (item[0].symbol, BARS) in archive.latest]
-    first = budget.today(now).toordinal() * per_day + budget.count_today(now)
+    left, per_day = ledger.left(now), ledger.limits.per_day
+    ready = [item for item in plan.action_calls if (item[0].symbol, DAILY) in archive.latest]
+    first = ledger.today(now).toordinal() * per_day + ledger.count_today(now)
     shared = sum(is_action_slot(first + slot) for slot in range(left or 0))
     if not per_day or len(plan.calls) + min(shared, len(ready)) <= (left or 0):
         return [*plan.calls, *plan.action_calls]

@@ -1,19 +1,41 @@
-"""etl.sources.registry"""
+"""The sources by the name that SOURCE has for them. A vendor is one line here."""
 
 from collections.abc import Callable
 
+from etl.calls.vendor import Vendor
 from etl.settings import Settings
 from etl.sources import Order, Source
 
 
+def open_alpha_vantage(settings: Settings) -> Vendor:
+    from etl.sources.alpha_vantage.source import AlphaVantage
+
+    return AlphaVantage(settings)
+
+
+# Vendors whose answers are paid for; the first one is replayed where SOURCE names none of them.
+VENDORS: dict[str, Callable[[Settings], Vendor]] = {"alpha_vantage": open_alpha_vantage}
+
+
+def find_vendor(settings: Settings) -> Vendor | None:
+    """The vendor that SOURCE names; None: a source that is not asked, but read."""
+    build = VENDORS.get(settings.source)
+    return build(settings) if build else None
+
+
+def choose_archive(settings: Settings) -> str:
+    """The vendor whose archive is replayed."""
+    return settings.source if settings.source in VENDORS else next(iter(VENDORS))
+
+
 def get_source(settings: Settings, order: Order) -> Source:
     """The source that the settings choose. Raises SettingsError where they do not suffice."""
-    from etl.sources import files, sample
-    from etl.sources.alpha_vantage import source
+    from etl.sources import files, paid, sample
 
+    if vendor := find_vendor(settings):
+        return paid.open_source(settings, order, vendor)
     openers: dict[str, Callable[[], Source]] = {
         "sample": lambda: sample.open_sample(settings),
-        "alpha_vantage": lambda: source.open_alpha_vantage(settings, order),
         "files": lambda: files.open_files(settings, order.symbol),
     }
     return openers[settings.source]()

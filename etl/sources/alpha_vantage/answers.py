@@ -21,10 +21,8 @@ from etl.base.errors import (
     UnknownSymbol,
 )
 from etl.base.secret_log import redact
-from etl.calls.archive import DATA
-from etl.calls.budget import BARS
-
-Row = dict[str, str | None]
+from etl.calls.vendor import Row
+from etl.sources.alpha_vantage.plan import BARS
 
 SERIES = "time series (daily)"
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -176,11 +174,8 @@ def parse_actions(answer: Any, symbol: str, function: str) -> list[Row]:
     ]
 
 
-def describe_content(answer: Any, function: str) -> str:
-    """What the archive notes of an answer: the date of its last bar, or "data"."""
-    if function != BARS:
-        return DATA
-    return str(max(day for day in map(read_date, find_series(answer)) if day))
+def find_last_bar(answer: Any) -> date | None:
+    return max((day for day in map(read_date, find_series(answer)) if day), default=None)
 
 
 def read_date(day: str | None) -> date | None:

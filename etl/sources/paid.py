@@ -1,0 +1,216 @@
+"""A vendor whose answers are paid for: planned, asked, archived, handed on. For any Vendor.
+
+The rule it keeps: an answer is paid for, and may never be had again. So each one is archived
+before it is read, and the rows handed on are those of the archive that the store has not taken
+yet: of this run, and of any before it (see marks).
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from etl.base.clock import Clock
+from etl.base.errors import (
+    Forbidden,
+    InputError,
+    InvalidKey,
+    Malformed,
+    NotAsked,
+    PremiumOnly,
+    SourceError,
+)
+from etl.calls.archive import DATA, MALFORMED, Archive, Entry, read_body
+from etl.calls.dispatch import Dispatcher, Patience
+from etl.calls.download import Downloader
+from etl.calls.forecast import describe_budget
+from etl.calls.ledger import Ledger, open_ledger
+from etl.calls.pace import Pace
+from etl.calls.plan import make_plan
+from etl.calls.vendor import DAILY, Call, Reply, Row, Vendor, build_call
+from etl.contracts.deliveries import Delivery
+from etl.settings import Settings
+from etl.sources import Order, build_actions, build_bars
+from etl.store.marks import Marks, mark, read_marks
+
+log = logging.getLogger("etl")
+
+
+class PaidSource:
+    def __init__(
+        self, settings: Settings, order: Order, vendor: Vendor, patience: Patience | None = None
+    ) -> None:
+        vendor.check_key()
+        self.settings, self.vendor, self.patience = settings, vendor, patience
+        self.clock = order.clock
+        self.archive = open_archive(settings, vendor)
+        self.ledger = open_ledger(settings.data_dir, vendor, order.is_retry)
+        self.pending = find_pending(settings, vendor, self.archive)
+        now = self.clock.now()
+        self.plan = make_plan(settings, vendor, self.archive, self.ledger, now, order.is_retry)
+        self.count = len(self.pending) + len(self.plan.list_calls())
+        self.notes: dict[str, Any] = {
+            "up_to_date": self.plan.up_to_date,
+            "waiting": len(self.plan.waiting),
+            "calls": 0,
+            "answers": 0,
+            "actions_not_asked": 0,
+        }
+        self.without_bars: set[str] = set()  # symbols that got none, and had none
+        self.said: set[tuple[str, str]] = set()  # kinds of refusal, and what they are about
+        self.downloader = Downloader(
+            settings.http_timeout, settings.max_payload_mb * 2**20, vendor.url_setting
+        )
+
+    def fetch(self) -> Iterator[Delivery]:
+        """What is pending in the archive; then each answer, as it comes."""
+        log.info("extract: %s", describe_budget(self.ledger, self.clock.now()))
+        self.archive.sweep()
+        has_bars, riders = False, set()
+        for delivery in self.deliver_all():
+            if delivery.bars is not None:
+                has_bars = True
+            elif delivery.actions is not None and delivery.actions.num_rows:
+                riders.add(delivery.label)
+            yield delivery
+        if not has_bars:
+            # no raw file is without bars: actions that come alone bring their symbol's last ones
+            for symbol in sorted(riders):
+                if entry := self.archive.latest.get((symbol, DAILY)):
+                    yield read_entry(self.vendor, entry)
+
+    def deliver_all(self) -> Iterator[Delivery]:
+        for entry in self.pending:
+            yield read_entry(self.vendor, entry)
+        for call, error in (*self.plan.refused, *self.plan.failed):
+            yield from self.tell_failure(call, error)
+        yield from self.ask_all()
+
+    def ask_all(self) -> Iterator[Delivery]:
+        pace = open_pace(self.vendor, self.ledger, self.clock)
+        dispatcher = Dispatcher(
+            self.ask, self.ledger, pace, self.clock, self.patience, self.find_refusal
+        )
+        try:
+            for call, result in dispatcher.run(self.plan.list_calls()):
+                self.note_progress()
+                if isinstance(result, Delivery):
+                    self.notes["answers"] += 1
+                    yield result
+                else:
+                    yield from self.tell_failure(call, result)
+        finally:
+            self.note_progress()  # a run that is stopped has made its calls too
+
+    def note_progress(self) -> None:
+        self.notes["calls"] = self.ledger.made
+        self.notes["calls_left"] = self.ledger.left(self.clock.now())
+
+    def find_refusal(self, call: Call) -> SourceError | None:
+        """What rules out a call that was planned: a symbol that got no bars needs no actions."""
+        if call.dataset != DAILY and call.symbol in self.without_bars:
+            return NotAsked(f"{call.label}: {call.symbol} has no bars")
+        return self.ledger.refusal(call)
+
+    def tell_failure(self, call: Call, error: SourceError) -> Iterator[Delivery]:
+        """The failure of one call; what an answer says of a key it says of all symbols, once."""
+        is_bars = call.dataset == DAILY
+        if is_bars and call.subject not in self.archive.latest:
+            self.without_bars.add(call.symbol)
+        if isinstance(error, NotAsked) and not is_bars:
+            self.notes["actions_not_asked"] += 1
+            return
+        if isinstance(error, PremiumOnly | InvalidKey) and not isinstance(error, Forbidden):
+            about = (error.kind, "" if error.ends_run else call.plan)
+            if about in self.said:
+                if is_bars:
+                    yield Delivery(call.label, error=NotAsked(f"{error.kind} before it"))
+                return
+            self.said.add(about)
+        yield Delivery(call.label, error=error, is_extra=not is_bars)
+
+    def ask(self, call: Call, note_sent: Callable[[], None]) -> Delivery:
+        """Make one call and archive its answer. Runs in a thread of its own."""
+        body, retry_after = b"", None
+        try:
+            answer = self.downloader.get(self.vendor.build_request(call), note_sent)
+            fetched_at = self.clock.now()
+            retry_after = answer.retry_after
+            body = self.vendor.redact(answer.body)
+            reply = self.vendor.read(call, answer.status, body)
+        except Malformed:
+            # paid for, and perhaps read by a later version
+            self.archive.add(call.symbol, call.dataset, MALFORMED, body, self.clock.now())
+            raise
+        except SourceError as error:
+            error.retry_after = retry_after
+            raise
+        content = DATA if reply.last_bar is None else str(reply.last_bar)
+        entry = self.archive.add(call.symbol, call.dataset, content, body, fetched_at)
+        return build_delivery(self.vendor, entry, reply)
+
+
+class Replay:
+    """Everything in the archive, without a call: the way back to raw data."""
+
+    def __init__(self, settings: Settings, order: Order, vendor: Vendor) -> None:
+        self.vendor = vendor
+        self.archive = open_archive(settings, vendor)
+        self.symbols = order.symbols
+        self.count = len(list_missing(self.archive, set()))
+        self.notes: dict[str, Any] = {}
+
+    def fetch(self) -> Iterator[Delivery]:
+        for entry in self.archive.list_entries():
+            if self.symbols is None or entry.symbol in self.symbols:
+                delivery = read_entry(self.vendor, entry)
+                if entry.has_data or not delivery.error:
+                    yield delivery
+
+
+def open_source(settings: Settings, order: Order, vendor: Vendor) -> PaidSource | Replay:
+    kind = Replay if order.is_replay else PaidSource
+    return kind(settings, order, vendor)
+
+
+def open_archive(settings: Settings, vendor: Vendor) -> Archive:
+    return Archive(settings.archive_dir / vendor.name, vendor.datasets)
+
+
+def open_pace(vendor: Vendor, ledger: Ledger, clock: Clock) -> Pace:
+    """The pace, with the last minute's calls of earlier runs in it."""
+    now, limits = clock.monotonic(), vendor.limits
+    recent = (now - age for age in ledger.list_recent(clock.now(), 60))
+    return Pace(limits.per_second, limits.per_minute, recent)
+
+
+def find_pending(settings: Settings, vendor: Vendor, archive: Archive) -> list[Entry]:
+    """The answers that the store has not taken."""
+    return list_missing(archive, read_marks(settings.database_path, vendor.name))
+
+
+def list_missing(archive: Archive, taken: Marks) -> list[Entry]:
+    entries = archive.list_entries()
+    return [entry for entry in entries if entry.has_data and mark(entry) not in taken]
+
+
+def read_entry(vendor: Vendor, entry: Entry) -> Delivery:
+    """One archived answer, read again as on its first day; a damaged one is an error."""
+    try:
+        call = build_call(vendor, entry.symbol, entry.dataset)
+        return build_delivery(vendor, entry, vendor.read(call, 200, read_body(entry)))
+    except InputError as error:
+        return Delivery(entry.symbol, error=Malformed(str(error)))
+    except SourceError as error:
+        return Delivery(entry.symbol, error=error)
+
+
+def build_delivery(vendor: Vendor, entry: Entry, reply: Reply) -> Delivery:
+    symbol, name = entry.symbol, vendor.name
+    number, at = mark(entry)
+    about: Row = {"symbol": symbol, "ex_date": None, "kind": "answer", "value": str(number)}
+    if entry.dataset == DAILY:
+        bars = build_bars(reply.rows, name, vendor.basis, at)
+        return Delivery(symbol, bars, build_actions([about], name, at))
+    # the answer lists all of them, so that an empty one says that there are none
+    whole: Row = {**about, "kind": entry.dataset, "value": None}
+    return Delivery(symbol, actions=build_actions([about, whole, *reply.rows], name, at))
