@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import httpx
@@ -164,6 +165,7 @@ TRADED = {
     "ETH-EUR": (YEAR, 365),
     "GBPUSD": (WEEKDAYS, 260),
     "IBM": (WEEKDAYS, 252),
+    "BHP.AX": (WEEKDAYS, 252),
     "^MOVES": (YEAR, 365),  # of unknown calendar: its days say that it trades on all
     "^FTSE": (WEEKDAYS, 252),
 }
@@ -184,6 +186,46 @@ def calendars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client
         assert call_stage(load.main, "--input", make_bars(folder / "bars.parquet", bars)) == 0
     with serve(folder) as client:
         yield client
+
+
+# An instant → the day of it on the clock of each symbol's exchange.
+CLOCKS = {
+    "2023-03-14T23:30:00Z": {"IBM": 14, "BHP.AX": 15, "GBPUSD": 14, "^FTSE": 14},
+    "2023-03-15T01:30:00Z": {"IBM": 14, "BHP.AX": 15, "ETH-EUR": 15, "^FTSE": 15},
+    "2023-03-15T16:00:00-04:00": {"IBM": 15, "BHP.AX": 16, "ETH-EUR": 15},
+    "2023-03-15T00:00:00Z": {"IBM": 15, "BHP.AX": 15, "^MOVES": 15},  # as programs write a day
+    "2023-03-15T03:00:00": {"IBM": 15, "BHP.AX": 15},  # of no clock but the exchange's
+}
+
+
+@pytest.mark.parametrize("instant", CLOCKS)
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_an_instant_is_the_day_on_the_clock_of_the_exchange(
+    calendars: httpx.Client, instant: str, side: str
+) -> None:
+    timed = f"{side}={quote(instant)}"
+    screen = read_json(calendars, f"/screen?{timed}")["data"]
+    for symbol, number in CLOCKS[instant].items():
+        day, url = f"{side}=2023-03-{number}", f"/instruments/{symbol}"
+        for resource in ("ohlcv", "statistics", "returns", "notes", "rolling?what=return"):
+            sign = "&" if "?" in resource else "?"
+            told = read_json(calendars, f"{url}/{resource}{sign}{timed}")
+            assert told == read_json(calendars, f"{url}/{resource}{sign}{day}"), symbol
+        [row] = [row for row in screen if row["symbol"] == symbol]
+        assert row in read_json(calendars, f"/screen?{day}")["data"], symbol
+    names = ",".join(CLOCKS[instant])
+    bars = read_json(calendars, f"/ohlcv?symbols={names}&{timed}&interval=1d")["data"]
+    ends = {bar["symbol"]: bar["timestamp"] for bar in (bars if side == "end" else bars[::-1])}
+    assert {name: int(end[-2:]) for name, end in ends.items()} == CLOCKS[instant]
+
+
+def test_an_instant_adjusts_for_what_the_clock_of_the_exchange_has_seen(
+    client: httpx.Client,
+) -> None:
+    url = f"{AAPL}/ohlcv?adjustment=split&limit=1&adjusted_as_of="
+    before = read_json(client, f"{url}2005-02-27")["data"]
+    assert read_json(client, f"{url}2005-02-28")["data"] != before
+    assert read_json(client, f"{url}2005-02-28T04:59:00Z")["data"] == before  # 23:59 in New York
 
 
 @pytest.mark.parametrize("symbol", TRADED)

@@ -2,13 +2,14 @@
 
 import itertools
 import random
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from etl.market.sessions import list_closes
 from tests.conftest import Bar, query_store
 from tests.server import read_json, serve
 from tests.stores import (
@@ -254,6 +255,10 @@ def test_as_of_gives_the_bars_known_then_and_none_that_came_later(
         for at, wanted in known.items():
             found = read_json(client, f"/instruments/X/ohlcv?as_of={at}Z")["data"]
             assert {row["timestamp"][:10]: row["close"] for row in found} == wanted, at
+            told = read_json(client, f"/instruments/X/statistics?explain=true&as_of={at}Z")
+            days = [date.fromisoformat(day) for day in wanted] or [date(2024, 2, 1)]
+            sessions = list_closes("XNYS", min(days), max(days)) if wanted else []
+            assert told["explain"]["sessions_missing"] == len(sessions) - len(wanted), at
 
 
 def test_as_of_never_shows_a_bar_or_a_value_before_its_answer_was_fetched(

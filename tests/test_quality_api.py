@@ -658,4 +658,6 @@ def test_figures_are_of_the_bars_as_known_at_an_instant(client: httpx.Client, ur
     )
     for name in ("actions_known_at", "never_asked"):  # of what is known now alone
         now.pop(name, None)
+    assert then.pop("as_of") == "2020-05-08T20:00:00Z"
+    assert later.pop("as_of").startswith("2099-12-31")
     assert then != now == later

@@ -11,6 +11,7 @@ import pytest
 
 from etl import calendar_names, extract, load, transform, verify
 from etl.calendar_names import ALIASES, CALENDARS
+from etl.contracts.zones import ZONES
 from etl.market import sessions
 from etl.market.exchanges import PREFIXES, SUFFIXES, find_exchange
 from etl.settings import SettingsError
@@ -86,6 +87,13 @@ def test_an_index_or_a_suffix_that_is_not_listed_has_no_known_calendar(default: 
 def test_every_exchange_that_a_symbol_can_name_has_a_calendar(exchange: str) -> None:
     assert calendar_names.check_exchange(exchange) == exchange
     assert len(list_sessions(exchange, date(2022, 1, 1), date(2022, 12, 31))) > 230
+
+
+@pytest.mark.filterwarnings("ignore")  # it still uses what the newest pandas deprecates
+def test_the_zones_kept_here_are_those_of_the_installed_calendars() -> None:
+    assert set(ZONES) == CALENDARS
+    for name in ("XASX", "XNZE", "XBOG", "CMES", "24/5", "BVMF"):
+        assert str(exchange_calendars.get_calendar(name, start="2024-01-01").tz) == ZONES[name]
 
 
 def test_the_names_kept_here_are_those_of_the_installed_calendars() -> None:

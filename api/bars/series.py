@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from api.models.terms import find_session_day
+
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 Flags = npt.NDArray[np.bool_]
@@ -79,6 +81,7 @@ def reverse_bars(series: Series) -> Series:
 
 def find_range(series: Series, start: date | None, end: date | None) -> tuple[int, int]:
     """The bars from `start` to `end`, both inclusive, as series[first:last]."""
+    start, end = (find_session_day(day, series.calendar) for day in (start, end))
     first, last = 0, len(series)
     if start is not None:
         first = int(np.searchsorted(series.days, np.datetime64(start), "left"))

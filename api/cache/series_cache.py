@@ -21,6 +21,7 @@ from api.cache.memory import Memory
 from api.cache.once import Once
 from api.encode.text import Prepared, index_rows, write_bars
 from api.encode.turns import Turns
+from api.models.terms import find_session_day
 from api.store import queries
 from api.store.duckdb_file.snapshots import CORES, Database, Snapshot
 from api.store.workers import Job, Workers
@@ -206,7 +207,7 @@ def derive_series(
         held.splits,
         adjustment,
         dividends=held.dividends,
-        adjusted_as_of=adjusted_as_of,
+        adjusted_as_of=find_session_day(adjusted_as_of, held.series.calendar),
     )
     known_at = list_needed(held, adjustment)
     never = tuple(name for name, at in known_at.items() if at is None)

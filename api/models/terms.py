@@ -3,10 +3,13 @@
 import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
+
+from etl.contracts.zones import ZONES
 
 # What people call an interval → its name.
 INTERVAL_NAMES = {
@@ -37,12 +40,35 @@ Interval = Annotated[Literal["1d", "1wk", "1mo", "3mo", "1y"], BeforeValidator(r
 FormatName = Annotated[Literal["json", "columns", "csv", "ndjson", "parquet", "arrow"], AnyCase]
 
 
-def read_day(value: Any) -> Any:
+class DayOfInstant(date):
+    """The day that is written in an instant. Which day it is of a bar says its exchange's clock."""
+
+    instant: datetime
+
+    @classmethod
+    def of(cls, instant: datetime) -> Self:
+        day = cls(instant.year, instant.month, instant.day)
+        day.instant = instant
+        return day
+
+
+def find_session_day(day: date | None, calendar: str | None) -> date | None:
+    """The day that an instant is on a calendar's clock (XASX: in Sydney); any other day is itself.
+
+    As written where the calendar is not known.
+    """
+    if not isinstance(day, DayOfInstant):
+        return day
+    zone = ZONES.get(calendar or "")
+    return (day.instant.astimezone(ZoneInfo(zone)) if zone else day.instant).date()
+
+
+def read_day(value: Any, _: Any) -> Any:
     """The day that is named, or the first one of a month or a year."""
     return read_period(value, is_end=False)
 
 
-def read_last_day(value: Any) -> Any:
+def read_last_day(value: Any, _: Any) -> Any:
     """The day that is named, or the last one of a month or a year."""
     return read_period(value, is_end=True)
 
@@ -58,19 +84,27 @@ def read_period(value: Any, is_end: bool) -> Any:
 
 
 def find_day(text: str, is_end: bool) -> date:
-    """Of an instant the day that is written in it: a bar bears the day of its session, which is a
-    day of its exchange in no time zone. ValueError where no day is named."""
+    """ValueError where no day is named."""
     found = PERIOD.fullmatch(COMPACT.sub(r"\1-\2-\3", text) if len(text) == 8 else text)
     if found is None:
         raise ValueError(text)
     if found[4]:
-        return datetime.fromisoformat(text).date()
+        return read_timed_day(text)
     year, month, day = (int(part) if part else None for part in found.group(1, 2, 3))
     assert year is not None
     if day is not None:
         return date(year, month or 1, day)
     last = month or 12
     return date(year, last, monthrange(year, last)[1]) if is_end else date(year, month or 1, 1)
+
+
+def read_timed_day(text: str) -> date:
+    """Midnight names a day, as programs write the timestamp of a daily bar; so does a time without
+    an offset, which is of no other clock than the exchange's."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None or instant.time() == time.min:
+        return instant.date()
+    return DayOfInstant.of(instant)
 
 
 def read_instant(value: Any) -> Any:
@@ -88,8 +122,9 @@ def read_instant(value: Any) -> Any:
 
 
 Instant = Annotated[datetime, BeforeValidator(read_instant)]
-Day = Annotated[date, BeforeValidator(read_day)]
-LastDay = Annotated[date, BeforeValidator(read_last_day)]
+# Not BeforeValidator: pydantic would make a plain date of a DayOfInstant.
+Day = Annotated[date, WrapValidator(read_day)]
+LastDay = Annotated[date, WrapValidator(read_last_day)]
 Symbol = Annotated[
     str,
     Path(
@@ -110,12 +145,14 @@ class Query(BaseModel):
 class RangeQuery(Query):
     start: Day | None = Field(
         None,
-        description="First day, inclusive; 2012-01 or 2012: from its first day on.",
+        description="First day, inclusive; 2012-01 or 2012: from its first day on. An instant:"
+        " the day of it on the clock of the exchange.",
         examples=["2012-01-03"],
     )
     end: LastDay | None = Field(
         None,
-        description="Last day, inclusive; 2012-01 or 2012: to its last day.",
+        description="Last day, inclusive; 2012-01 or 2012: to its last day. An instant: the day of"
+        " it on the clock of the exchange.",
         examples=["2012-01-31"],
     )
 

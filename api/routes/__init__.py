@@ -12,6 +12,7 @@ from api.cache.series_cache import CachedSeries, SeriesCache
 from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
 from api.encode.formats import JSON
 from api.encode.text import encode_json
+from api.models.terms import DayOfInstant
 from api.problems import Problem
 from api.settings import ApiSettings
 from api.store.duckdb_file.snapshots import Database, Question, Snapshot
@@ -95,7 +96,11 @@ async def refuse_repeated(request: Request) -> None:
 
 
 def check_range(start: date | None, end: date | None) -> None:
-    if start and end and start > end:
+    if isinstance(start, DayOfInstant) and isinstance(end, DayOfInstant):
+        is_reversed = start.instant > end.instant
+    else:
+        is_reversed = bool(start and end and start > end)
+    if is_reversed:
         raise Problem(422, f"start {start} is after end {end}: swap them")
 
 

@@ -30,6 +30,7 @@ from api.models import (
     StatisticsQuery,
     Symbol,
 )
+from api.models.terms import find_session_day
 from api.problems import Problem
 from api.routes import Store, StoreOf, answer_json, check_range, check_size
 from api.routes.bars import take_as_of
@@ -62,8 +63,10 @@ async def read_statistics(
     asked = (series, benchmark, query.interval, query.risk_free, query.periods)
     answer = {**build_statistics(*asked), **tell_instant(query)}
     if query.explain:
-        days = (query.start, query.end)
-        missing = await store.ask(lambda c: queries.count_gaps(c, series.symbol, *days))
+        start, end = (find_session_day(day, series.calendar) for day in (query.start, query.end))
+        missing = await store.ask(
+            lambda c: queries.count_gaps(c, series.symbol, start, end, query.as_of)
+        )
         answer["explain"] = {"sessions_missing": missing, **explain_performance(*asked)}
     return answer_json(answer)
 

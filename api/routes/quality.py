@@ -20,6 +20,7 @@ from api.models import (
     RevisionsPage,
     Symbol,
 )
+from api.models.terms import find_session_day
 from api.routes import (
     Store,
     StoreOf,
@@ -129,13 +130,13 @@ async def answer_range(
 ) -> Response:
     """As `answer_rows`, of the rows whose day is in the range asked for."""
     check_range(query.start, query.end)
-    return await answer_rows(
-        request,
-        store,
-        symbol,
-        query,
-        lambda c, name, *page: read(c, name, query.start, query.end, *page),
-    )
+
+    def read_range(cursor: queries.Cursor, name: str, *page: int) -> queries.Rows:
+        calendar = queries.read_instrument(cursor, name)["exchange"]
+        start, end = (find_session_day(day, calendar) for day in (query.start, query.end))
+        return read(cursor, name, start, end, *page)
+
+    return await answer_rows(request, store, symbol, query, read_range)
 
 
 async def answer_rows(

@@ -159,13 +159,44 @@ def read_coverages(cursor: Cursor, q: str, after: str, limit: int) -> Rows:
     )
 
 
-def count_gaps(cursor: Cursor, symbol: str, start: date | None, end: date | None) -> int:
-    """Sessions of the range without a bar."""
+def count_gaps(
+    cursor: Cursor,
+    symbol: str,
+    start: date | None,
+    end: date | None,
+    as_of: datetime | None = None,
+) -> int:
+    """Sessions of the range without a bar; with `as_of` those between the first and the last bar
+    known then that had none then."""
+    missing = "SELECT session FROM market.gaps WHERE symbol = $symbol"
     rows = read_rows(
         cursor,
-        """SELECT count(*) AS gaps FROM market.gaps WHERE symbol = $symbol
-        AND session >= coalesce($start::DATE, session) AND session <= coalesce($end::DATE, session)
-        """,
-        {"symbol": symbol, "start": start, "end": end},
+        f"""SELECT count(*) AS gaps FROM ({missing if as_of is None else MISSING_AS_OF})
+        WHERE session >= coalesce($start::DATE, session)
+        AND session <= coalesce($end::DATE, session)""",
+        {
+            **{"symbol": symbol, "start": start, "end": end},
+            **({} if as_of is None else {"as_of": as_of}),
+        },
     )
     return int(rows[0]["gaps"])
+
+
+# A session is a gap now, or has a bar that came later: bars never go.
+MISSING_AS_OF = """
+WITH came AS (
+    SELECT timestamp, min(known_from) AS came_at FROM (
+        SELECT timestamp, known_from FROM market.ohlcv_known WHERE symbol = $symbol
+        UNION ALL SELECT timestamp, known_from FROM market.ohlcv_revisions WHERE symbol = $symbol)
+    GROUP BY timestamp),
+span AS (SELECT min(timestamp) AS since, max(timestamp) AS until FROM came
+         WHERE came_at <= $as_of),
+sessions AS (
+    SELECT session FROM market.gaps WHERE symbol = $symbol
+    UNION ALL SELECT timestamp::DATE FROM came, market.instruments i
+    JOIN market.calendars c USING (exchange)
+    WHERE i.symbol = $symbol AND came_at > $as_of
+    AND timestamp BETWEEN c.first AND c.last
+    AND timestamp NOT IN (SELECT timestamp FROM market.bar_notes
+                          WHERE symbol = $symbol AND reason = 'outside sessions'))
+SELECT session FROM sessions, span WHERE session BETWEEN since AND until"""

@@ -1,10 +1,12 @@
 """Figures of every instrument over a range, ranked; as they are, or as they were known."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from api.models.terms import DayOfInstant, find_session_day
 from api.problems import Problem
 from api.store.duckdb_file.rows import DAY, Cursor, Rows, read_rows
+from etl.contracts.zones import ZONES
 
 
 def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
@@ -17,10 +19,11 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
     if column not in SCREEN_COLUMNS:
         raise Problem(422, f"sort={column}: possible are {', '.join(SCREEN_COLUMNS)}")
     days = [
-        f"timestamp {sign} ${name}::DATE"
+        f"timestamp {sign} {select_day(name, wanted[name])}"
         for sign, name in ((">=", "start"), ("<=", "end"))
         if wanted[name]
     ]
+    has_instant = any(isinstance(wanted[name], DayOfInstant) for name in ("start", "end"))
     as_of = wanted["as_of"]
     bound = {name: wanted[name] for name in ("start", "end", "as_of") if wanted[name]}
     floors = ("min_volume", "min_dollar_volume", "min_price", "min_bars")
@@ -32,7 +35,8 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
                    arg_max(close, timestamp) AS last_close, min(close) AS lowest,
                    avg(volume) AS mean_volume,
                    avg(close * volume) AS dollar_volume
-            FROM ({select_bars(cursor, as_of)}) {f"WHERE {' AND '.join(days)}" if days else ""}
+            FROM ({select_bars(cursor, as_of)})
+            {JOINED if has_instant else ""} {f"WHERE {' AND '.join(days)}" if days else ""}
             GROUP BY symbol),
         factors AS (
             SELECT symbol, product(ratio) AS factor FROM ranges
@@ -60,6 +64,15 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
         LIMIT $limit OFFSET $after""",
         {**bound, **{n: wanted[n] for n in floors}, "limit": limit, "after": wanted["after"]},
     )
+
+
+def select_day(name: str, day: date) -> str:
+    """SQL: a day that was asked for; of an instant what it is on the clock of each exchange."""
+    if not isinstance(day, DayOfInstant):
+        return f"${name}::DATE"
+    days = {calendar: find_session_day(day, calendar) for calendar in ZONES}
+    cases = " ".join(f"WHEN '{c}' THEN DATE '{d}'" for c, d in days.items() if d != day)
+    return f"CASE exchange {cases} WHEN '' THEN NULL ELSE ${name}::DATE END"
 
 
 def select_bars(cursor: Cursor, as_of: datetime | None) -> str:
@@ -110,4 +123,5 @@ def has_known(cursor: Cursor, as_of: datetime) -> bool:
     return bool(found[0][0])
 
 
+JOINED = "JOIN (SELECT symbol, exchange FROM market.instruments) USING (symbol)"
 SCREEN_COLUMNS = ("symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume")
