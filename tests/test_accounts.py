@@ -11,6 +11,7 @@ import pytest
 
 from etl import extract, rollback, transform, verify
 from etl.__main__ import main as run_all
+from etl.base import run_records
 from tests.conftest import call_stage, clean_environ, query_store, read_record
 from tests.stores import load_answer, store_of, write_store
 
@@ -343,7 +344,7 @@ def test_verify_names_a_file_that_has_other_rows_than_were_counted(
     path = next(
         p
         for p in (own_proven / "runs").glob("*.json")
-        if p.stem == verify.stage.read_run_id(own_proven / "clean_data.parquet")
+        if p.stem == run_records.read_run_id(own_proven / "clean_data.parquet")
     )
     record: dict[str, Any] = json.loads(path.read_text())
     record["stages"]["transform"]["clean"] += 1

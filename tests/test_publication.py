@@ -374,6 +374,7 @@ def test_a_wal_that_a_writer_left_is_folded_in(data_dir: Path, database: Path) -
     assert [row[5] for row in read_bars(previous_of(database))] == [39.5, 186.3]
 
 
+@pytest.mark.long
 def test_what_a_writer_left_in_a_wal_outlives_a_death_before_any_rename_link_or_remove(
     data_dir: Path, database: Path
 ) -> None:

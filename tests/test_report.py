@@ -144,7 +144,7 @@ def test_the_page_asks_for_nothing_from_anywhere(sample_page: Page, sample_dir: 
         or name.startswith("on")
     ]
     assert loading == [("link", "href", "data:,")]
-    styles = (Path(report.__file__).parent / "templates" / "report.css").read_text()
+    styles = (report.TEMPLATES / "report.css").read_text()
     assert not re.search(r"url\(|@import|//", styles)
     policies = [value for _, name, value in sample_page.attributes if name == "content"]
     assert policies[0].startswith("default-src 'none'; style-src 'unsafe-inline'")
@@ -234,7 +234,7 @@ def test_of_many_symbols_the_worst_are_shown_and_the_rest_counted(data_dir: Path
     ]
     assert len(lines) == 1 + report.SYMBOLS_SHOWN
     assert "5 more are left out; each has 100 % of its sessions." in page.texts["gaps"]
-    assert len(page.tables["fates"]) == 1 + report.FATES_SHOWN
+    assert len(page.tables["fates"]) == 1 + report.OUTCOMES_SHOWN
     assert "20 more symbols are left out" in page.texts["came"]
 
 

@@ -124,8 +124,8 @@ class Shifted(real):
     @classmethod
     def now(cls, tz=None):
         return real.now(tz) + datetime.timedelta(hours=hours)
-from etl import stage
-stage.datetime = Shifted
+from etl.base import run_records
+run_records.datetime = Shifted
 from etl.__main__ import main
 raise SystemExit(main(sys.argv[1:]))
 """
