@@ -10,7 +10,6 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ import duckdb
 from etl.base import command, parquet_sql, run_records, whole_files
 from etl.base.errors import StoreError
 from etl.settings import Settings
-from etl.store import digests, versions
+from etl.store import digests
 from etl.store.accounts import COUNTS, OUTCOMES
 from etl.store.duckdb_file import publish
 
@@ -96,13 +95,6 @@ CHECKS = (
         WHERE (SELECT max(schema_version) >= 3 FROM store.generation)
         AND (i.seen_at, splits_known_at, dividends_known_at)
             IS DISTINCT FROM (k.seen_at, a.splits, a.dividends)""",
-    ),
-    (
-        "each symbol has the version that is computed of its rows",
-        f"""SELECT symbol, i.version, v.version FROM store.instruments i
-        JOIN ({versions.select_versions("store")}) v USING (symbol)
-        WHERE (SELECT max(schema_version) >= 3 FROM store.generation)
-        AND i.version IS DISTINCT FROM v.version""",
     ),
     (
         "the values of each bar follow one another without a gap in time",
@@ -262,10 +254,8 @@ def compare(found: int, counted: int) -> str:
 
 
 def read_stage(path: Path, name: str) -> dict[str, Any]:
-    try:
-        entry: dict[str, Any] = json.loads(path.read_text())["stages"][name]
-    except (OSError, ValueError, KeyError):
-        return {}
+    record = run_records.read_record(path) or {"stages": {}}
+    entry: dict[str, Any] = record["stages"].get(name, {})
     return entry
 
 

@@ -3,8 +3,10 @@
 import argparse
 import gzip
 import json
+import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from etl.transform import transform
 from tests.conftest import call_stage, clean_environ, query_store
 from tests.extraction import (
     KEY,
+    finish_load,
     raw_symbols,
     read_everything,
     read_raw,
@@ -310,6 +313,39 @@ def test_a_damaged_archive_file_is_named_and_the_rest_comes(tmp_path: Path) -> N
         path.write_bytes(path.read_bytes()[:-20])
         assert run_extract(settings, clock, replay=True) is None
         assert raw_symbols(settings) == {"B"}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip(path: Path) -> None:
+    body = path.read_bytes()
+    path.write_bytes(body[:30] + bytes([body[30] ^ 0xFF]) + body[31:])
+
+
+def put_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("spoil", [cut, flip, put_pipe])
+def test_an_answer_that_is_damaged_before_the_store_takes_it_is_asked_for_again(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    clock = FakeClock(friday_evening())
+    with open_vendor(clock=clock) as vendor:
+        settings = settings_for(tmp_path, vendor, SYMBOLS="A,B")
+        run_extract(settings, clock)
+        path = next(settings.archive_dir.glob("*/A/*.gz"))
+        spoil(path)
+        assert run_extract(settings, clock) is None
+        assert vendor.symbols == ["A", "B", "A"]
+        assert raw_symbols(settings) == {"A", "B"}
+        assert path.with_name(f"{path.name}.damaged").exists()
+        finish_load(settings)
+        assert run_extract(settings, clock) is None  # all up to date
+        assert len(vendor.requests) == 3
 
 
 def test_the_plan_shows_what_will_be_asked_and_why_and_asks_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The vendor's calls, counted across runs: none too many, whatever happens to clock or process."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from etl.base.errors import InvalidKey, NotAsked, PremiumOnly, QuotaSpent, UnknownSymbol
-from etl.calls.ledger import Ledger
+from etl.base.errors import InputError, InvalidKey, NotAsked, PremiumOnly, QuotaSpent, UnknownSymbol
+from etl.calls.ledger import REFUSALS, Ledger
 from etl.calls.ledger_lines import shorten
 from etl.calls.pace import Pace, Ticket
 from etl.calls.vendor import DAILY, Call, Limits
@@ -188,6 +189,24 @@ def test_a_damaged_line_in_the_middle_counts_as_a_call(tmp_path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"\x00\x00\xff{\n" + lines[2])
     assert open_ledger(tmp_path).count_today(NOON) == 3
+
+
+@pytest.mark.parametrize("odd", [None, 7, [], {}, [1, 2], [["A", "B"]], "9999-12-31", True])
+@pytest.mark.parametrize("name", ["what", "symbol", "dataset", "asked_at", "said", "calls"])
+def test_a_line_with_an_odd_value_stops_no_run(tmp_path: Path, name: str, odd: Any) -> None:
+    kinds = ("call", "answered", "failed", "vendor down", *REFUSALS, QuotaSpent.kind)
+    line = {"at": "2026-11-20T15:00:00+00:00", "symbol": "IBM", "dataset": DAILY}
+    lines = [json.dumps({**line, "what": kind, name: odd}) for kind in kinds]
+    (tmp_path / "calls.jsonl").write_text("\n".join(lines) + "\n")
+    ledger = open_ledger(tmp_path)
+    assert ledger.left(NOON) in (24, 25)
+    ledger.spend(call_for("B"), NOON)
+
+
+def test_a_pipe_in_place_of_the_ledger_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "calls.jsonl")
+    with pytest.raises(InputError, match="is no file"):
+        open_ledger(tmp_path)
 
 
 def test_the_ledger_tells_keys_apart_but_does_not_hold_them(tmp_path: Path) -> None:

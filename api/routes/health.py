@@ -65,7 +65,7 @@ def count_days_since(day: str | None) -> int | None:
 def read_last_run(folder: Path) -> dict[str, Any] | None:
     """run_id, status and end of the newest run record; None where there is none to read."""
     try:
-        record = orjson.loads(max(folder.glob("*.json"), key=lambda p: p.name).read_bytes())
+        record = orjson.loads(find_newest(folder).read_bytes())
         stages = list(record["stages"].values())
         states = [stage["status"] for stage in stages]
         worst = next((s for s in ("failed", "running") if s in states), "ok")
@@ -80,3 +80,8 @@ def read_last_run(folder: Path) -> dict[str, Any] | None:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def find_newest(folder: Path) -> Path:
+    """The newest record; ValueError without one. A pipe would be waited for without end."""
+    return max((p for p in folder.glob("*.json") if p.is_file()), key=lambda p: p.name)

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.base.errors import EtlError
-from etl.base.whole_files import write_whole
+from etl.base.whole_files import read_bytes, write_whole
 from etl.settings import Settings, SettingsError
 
+COUNTED = ("transform", "load")  # the stages that count the rows of each symbol
+TABLES = ("failures", "files", "sizes", "reasons")
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
@@ -73,12 +75,40 @@ def open_run(settings: Settings, data_path: Path | None = None) -> Run:
     run_id = read_run_id(data_path) if data_path else None
     run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     path = settings.runs_dir / f"{run_id}.json"
+    return Run(run_id, path, read_record(path) or {})
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A run's record; None where there is none, or none that can be read."""
     try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        record = {}
-    is_record = isinstance(record, dict) and isinstance(record.get("stages", {}), dict)
-    return Run(run_id, path, record if is_record else {})
+        record = json.loads(read_bytes(path))
+        check_form(record, path.stem)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return dict(record)
+
+
+def check_form(record: dict[str, Any], run_id: str) -> None:
+    """ValueError, KeyError or TypeError unless it has what those who read records rely on."""
+    if record["run_id"] != run_id:
+        raise ValueError(f"it is of the run {record['run_id']}")
+    for name, entry in record["stages"].items():
+        datetime.fromisoformat(entry["started_at"])
+        datetime.fromisoformat(entry.get("finished_at") or entry["started_at"])
+        symbols = entry.get("symbols", {}) if name in COUNTED else {}
+        check_types(dict, symbols, *(entry.get(table, {}) for table in TABLES))
+        check_types(str, entry["status"])
+        for counts in ({"calls": entry.get("calls", 0)}, *symbols.values()):
+            check_types(int, *(count for what, count in counts.items() if what != "digest"))
+            check_types(str, counts.get("digest") or "")
+
+
+def check_types(kind: type, *values: Any) -> None:
+    """TypeError unless all are of that type; a whole number has 64 bits."""
+    for value in values:
+        is_huge = isinstance(value, int) and abs(value) >= 2**63
+        if type(value) is not kind or is_huge:
+            raise TypeError(f"{value!r} is no {kind.__name__}")
 
 
 def read_run_id(path: Path) -> str | None:

@@ -5,7 +5,6 @@ rule it keeps: a stage reads the files of the data folder only as recorded. So n
 disk nor a run that was killed between two files becomes a wrong bar.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,8 +80,6 @@ def list_entries(runs_dir: Path, name: str) -> Iterator[Entry]:
 
 def read_entry(path: Path, name: str) -> Entry:
     """What a run's record says of one stage; empty where it says nothing, or cannot be read."""
-    try:
-        entry = json.loads(path.read_text())["stages"][name]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
+    record = run_records.read_record(path) or {"stages": {}}
+    entry: Entry = record["stages"].get(name, {})
+    return entry

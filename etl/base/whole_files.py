@@ -24,6 +24,13 @@ def check_is_file(path: Path) -> None:
         raise InputError(f"{path} is {what}: move it away")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; OSError for what is none, for a pipe would be waited for for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no file")
+    return path.read_bytes()
+
+
 def set_aside(path: Path, consequence: str) -> None:
     """Rename what is damaged and can be had again; one line says so. Nothing is deleted."""
     aside = find_free(path.with_name(path.name + ".damaged"))

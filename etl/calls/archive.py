@@ -10,6 +10,7 @@ import gzip
 import os
 import re
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from etl.base.errors import InputError
-from etl.base.whole_files import flush_to_disk, write_whole
+from etl.base.whole_files import flush_to_disk, read_bytes, write_whole
 
 STAMP = "%Y%m%dT%H%M%S%fZ"
 NAME = re.compile(r"(\d{9,})\.(\d{8}T\d{12}Z)\.(\w+)\.([\w-]+)\.json\.gz")
@@ -129,8 +130,8 @@ class Archive:
 
 def read_body(entry: Entry) -> bytes:
     try:
-        return gzip.decompress(entry.path.read_bytes())
-    except (OSError, EOFError, ValueError) as error:
+        return gzip.decompress(read_bytes(entry.path))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{entry.path}: damaged ({error}): put it back, or move it away") from None
 
 

@@ -28,6 +28,7 @@ from etl.base.errors import (
     Unavailable,
     UnknownSymbol,
 )
+from etl.base.whole_files import check_is_file
 from etl.calls.ledger_lines import CALL, hold_file, parse_instant, read_lines, repair_ledger
 from etl.calls.vendor import DAILY, Call, Limits, Vendor
 
@@ -69,6 +70,7 @@ class Ledger:
         self.made = 0
         self.is_mended = False
         self.forget()
+        check_is_file(path)
         try:
             with path.open("rb") as file:
                 self.catch_up(file)
@@ -106,7 +108,7 @@ class Ledger:
 
     def take(self, line: Line) -> None:
         """Count one line of the ledger."""
-        at, what = line["at"], line.get("what")
+        at, what = line["at"], str(line.get("what"))
         self.latest = max(self.latest, at)
         line = {**line, "dataset": self.name_dataset(line)}
         subject = (str(line.get("symbol")), line["dataset"])
@@ -160,8 +162,9 @@ class Ledger:
 
     def take_excuse(self, calls: Any) -> None:
         """These failures were the vendor's, whatever the symbol: it may be asked again at once."""
-        for symbol, said in calls if isinstance(calls, list) else ():
-            subject = (symbol, self.names.get(said, said))
+        pairs = calls if isinstance(calls, list) else []
+        for symbol, said in (pair for pair in pairs if isinstance(pair, list) and len(pair) == 2):
+            subject = (str(symbol), self.names.get(str(said), str(said)))
             if subject in self.failed:
                 self.failed[subject]["is_of_symbol"] = False
 

@@ -107,13 +107,10 @@ def read_last_run(folder: Path) -> LastRun | None:
     """The run whose record was written last; None where no record can be read."""
     paths = sorted(folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name))
     for path in reversed(paths):
-        try:
-            record: Row = json.loads(path.read_text())
+        if record := run_records.read_record(path):
             return build_run(
                 accounts.summarize(record), record["stages"], accounts.list_symbols(record)
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
     return None
 
 

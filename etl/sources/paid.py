@@ -19,6 +19,7 @@ from etl.base.errors import (
     PremiumOnly,
     SourceError,
 )
+from etl.base.whole_files import set_aside
 from etl.calls.archive import DATA, MALFORMED, Archive, Entry, read_body
 from etl.calls.dispatch import Dispatcher, Patience
 from etl.calls.download import Downloader
@@ -42,7 +43,7 @@ class PaidSource:
         vendor.check_key()
         self.settings, self.vendor, self.patience = settings, vendor, patience
         self.clock = order.clock
-        self.archive = open_archive(settings, vendor)
+        self.archive = open_sound_archive(settings, vendor)
         self.ledger = open_ledger(settings.data_dir, vendor, order.is_retry)
         self.pending = find_pending(settings, vendor, self.archive)
         now = self.clock.now()
@@ -174,6 +175,23 @@ def open_source(settings: Settings, order: Order, vendor: Vendor) -> PaidSource 
 
 def open_archive(settings: Settings, vendor: Vendor) -> Archive:
     return Archive(settings.archive_dir / vendor.name, vendor.datasets)
+
+
+def open_sound_archive(settings: Settings, vendor: Vendor) -> Archive:
+    """The archive, once what is damaged of the answers to be read is set aside: it is as if it had
+    never come, so that its symbol is asked for again."""
+    archive = open_archive(settings, vendor)
+    damaged = [e for e in find_pending(settings, vendor, archive) if not is_readable(e)]
+    for entry in damaged:
+        set_aside(entry.path, f"{entry.symbol} is asked for again")
+    return open_archive(settings, vendor) if damaged else archive
+
+
+def is_readable(entry: Entry) -> bool:
+    try:
+        return bool(read_body(entry))
+    except InputError:
+        return False
 
 
 def open_pace(vendor: Vendor, ledger: Ledger, clock: Clock) -> Pace:

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from etl.base import run_records, whole_files
 from etl.store import changes
 
 LOADED = ("inserted", "revised", "unchanged", "stale", "superseded")
@@ -99,15 +100,14 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Record]
 
 
 def read_unseen(folder: Path, seen: set[str]) -> Iterator[Record]:
-    """The records of other runs, oldest first. One that cannot be read is left for a human."""
+    """The records of other runs, oldest first. One that cannot be read is set aside."""
     for path in sorted(folder.glob("*.json")):
-        if path.stem not in seen:
-            try:
-                record = json.loads(path.read_text())
-                summarize(record)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                continue
+        if path.stem in seen:
+            continue
+        if record := run_records.read_record(path):
             yield record
+        else:
+            whole_files.set_aside(path, "the store has nothing of this run")
 
 
 def summarize(record: Record) -> Record:
