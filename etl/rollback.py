@@ -18,7 +18,7 @@ import duckdb
 from etl.base import command, parquet_sql, run_records
 from etl.base.errors import StoreError
 from etl.settings import Settings
-from etl.store import accounts, digests
+from etl.store import accounts, digests, versions
 from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
@@ -45,6 +45,7 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
     ):
         was = copy_previous(connection, path, previous)
         digests.renew(connection)
+        versions.write_versions(connection)
         generation = publish.make_generation(path)
         record.update(generation=generation, restored=was)
         unsorted = publish.read_one(connection, "SELECT unsorted_rows FROM next.generation")

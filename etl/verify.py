@@ -20,7 +20,7 @@ import duckdb
 from etl.base import command, parquet_sql, run_records, whole_files
 from etl.base.errors import StoreError
 from etl.settings import Settings
-from etl.store import digests
+from etl.store import digests, versions
 from etl.store.accounts import COUNTS, OUTCOMES
 from etl.store.duckdb_file import publish
 
@@ -95,6 +95,13 @@ CHECKS = (
         WHERE (SELECT max(schema_version) >= 3 FROM store.generation)
         AND (i.seen_at, splits_known_at, dividends_known_at)
             IS DISTINCT FROM (k.seen_at, a.splits, a.dividends)""",
+    ),
+    (
+        "each symbol has the version that is computed of its rows",
+        f"""SELECT symbol, i.version, v.version FROM store.instruments i
+        JOIN ({versions.select_versions("store")}) v USING (symbol)
+        WHERE (SELECT max(schema_version) >= 3 FROM store.generation)
+        AND i.version IS DISTINCT FROM v.version""",
     ),
     (
         "the values of each bar follow one another without a gap in time",

@@ -16,6 +16,7 @@ from etl.base import run_records
 from etl.load import load
 from etl.market.sessions import list_closes
 from etl.settings import Settings, read_settings
+from etl.store.versions import select_versions
 from tests.conftest import CLEAN_SCHEMA, make_row, query_store
 
 Answer = tuple[str, Sequence[tuple[Any, ...]]]  # when it was fetched; symbol, day, close, volume
@@ -78,6 +79,10 @@ def write_store(database: Path, *queries: str) -> None:
     database.chmod(0o444)
 
 
+# What a load does last, so that a test can change any table by itself.
+RENEW_VERSIONS = f"""UPDATE instruments i SET version = v.version
+FROM ({select_versions("main")}) v WHERE v.symbol = i.symbol"""
+
 # A file of schema 3 as schema 2 had it; the digests of bars are the same.
 OLDER = (
     """CREATE TABLE ohlcv_arrivals AS
@@ -89,7 +94,8 @@ OLDER = (
         f"""CREATE TABLE older AS SELECT * EXCLUDE ({new}) FROM {table}; DROP TABLE {table};
         ALTER TABLE older RENAME TO {table}"""
         for table, new in {
-            "instruments": "seen_at, splits_known_at, dividends_known_at, actions_known_at",
+            "instruments": "seen_at, splits_known_at, dividends_known_at, actions_known_at,"
+            " version",
             "corporate_actions": "known_from, known_at",
             "bar_notes": "known_from",
             "etl_runs": "superseded",

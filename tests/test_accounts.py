@@ -15,7 +15,7 @@ from etl import extract, report, rollback, transform, verify
 from etl.__main__ import main as run_all
 from etl.base import run_records
 from tests.conftest import call_stage, clean_environ, query_store, read_record
-from tests.stores import load_answer, store_of, write_store
+from tests.stores import RENEW_VERSIONS, load_answer, store_of, write_store
 
 HEADER = "Symbol,Date,Open,High,Low,Close,Volume"
 GOOD = "A,2024-01-02,5,6,4,5,7"
@@ -178,7 +178,7 @@ def test_verify_says_ok_line_by_line_and_changes_nothing(
     capsys.readouterr()
     assert call_stage(verify.main) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 23
+    assert len(lines) == 24
     assert all(line.startswith("ok    ") for line in lines)
     assert list_files() == before
 
@@ -318,7 +318,7 @@ DAMAGES = {
 def test_verify_names_each_line_that_does_not_hold(
     own_proven: Path, capsys: pytest.CaptureFixture[str], query: str, wanted: list[str]
 ) -> None:
-    write_store(store_of(own_proven), query)
+    write_store(store_of(own_proven), query, RENEW_VERSIONS)
     wrong = list_wrong(capsys)
     assert len(wrong) == len(wanted), wrong
     for line, start in zip(wrong, wanted, strict=True):

@@ -314,7 +314,9 @@ def read_derived(data_dir: Path) -> dict[str, list[tuple[Any, ...]]]:
     return {
         "notes": read_notes(data_dir),
         "gaps": read_gaps(data_dir),
-        "instruments": query_store(store_of(data_dir), "FROM instruments ORDER BY symbol"),
+        "instruments": query_store(
+            store_of(data_dir), "SELECT * EXCLUDE (version) FROM instruments ORDER BY symbol"
+        ),
     }
 
 

@@ -193,6 +193,8 @@ CLOCKS = {
     "2023-03-14T23:30:00Z": {"IBM": 14, "BHP.AX": 15, "GBPUSD": 14, "^FTSE": 14},
     "2023-03-15T01:30:00Z": {"IBM": 14, "BHP.AX": 15, "ETH-EUR": 15, "^FTSE": 15},
     "2023-03-15T16:00:00-04:00": {"IBM": 15, "BHP.AX": 16, "ETH-EUR": 15},
+    "2023-03-15T01:30:00 05:30": {"IBM": 14, "BHP.AX": 15},  # a plus that was not written as %2B
+    "20230315T013000Z": {"IBM": 14, "BHP.AX": 15},
     "2023-03-15T00:00:00Z": {"IBM": 15, "BHP.AX": 15, "^MOVES": 15},  # as programs write a day
     "2023-03-15T03:00:00": {"IBM": 15, "BHP.AX": 15},  # of no clock but the exchange's
 }
@@ -217,6 +219,15 @@ def test_an_instant_is_the_day_on_the_clock_of_the_exchange(
     bars = read_json(calendars, f"/ohlcv?symbols={names}&{timed}&interval=1d")["data"]
     ends = {bar["symbol"]: bar["timestamp"] for bar in (bars if side == "end" else bars[::-1])}
     assert {name: int(end[-2:]) for name, end in ends.items()} == CLOCKS[instant]
+
+
+@pytest.mark.parametrize("query", ["start=0001-01-01T10:00+12:00", "end=9999-12-31T23:30-12:00"])
+def test_an_instant_at_the_end_of_all_days_is_the_day_written(
+    calendars: httpx.Client, query: str
+) -> None:
+    whole = read_json(calendars, "/instruments/BHP.AX/ohlcv")
+    assert read_json(calendars, f"/instruments/BHP.AX/ohlcv?{query}") == whole
+    assert read_json(calendars, f"/screen?{query}") == read_json(calendars, "/screen")
 
 
 def test_an_instant_adjusts_for_what_the_clock_of_the_exchange_has_seen(

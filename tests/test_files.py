@@ -103,6 +103,61 @@ TEXTS: dict[str, tuple[str, list[Bar]]] = {
         "Data,Otwarcie,Najwyzszy,Najnizszy,Zamkniecie,Wolumen\n2023-02-06,65.1,66,64.5,65.5,900\n",
         [("PKN", "2023-02-06", 65.1, 66, 64.5, 65.5, 900)],
     ),
+    "yfinance/numbered.csv": (  # reset_index, saved with the numbers of its rows
+        "Price,Date,Close,High,Low,Open,Volume\nTicker,,PFE,PFE,PFE,PFE,PFE\n"
+        "0,2023-03-01,59.5,60.25,59.0,60.0,1200\n1,2023-03-02,60.5,61.0,59.5,59.75,1300\n",
+        [
+            ("PFE", "2023-03-01", 60.0, 60.25, 59.0, 59.5, 1200),
+            ("PFE", "2023-03-02", 59.75, 61.0, 59.5, 60.5, 1300),
+        ],
+    ),
+    "terminal/WMT.csv": (
+        "Date,PX_OPEN,PX_HIGH,PX_LOW,PX_LAST,PX_VOLUME\n2023-01-09,10,12,9,11,500\n",
+        [("WMT", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
+    "currency/TGT.csv": (
+        "Date,Open (EUR),High (EUR),Low (EUR),Close (EUR),Volume (EUR),Volume\n"
+        "2023-01-09,10,12,9,11,5500,500\n",
+        [("TGT", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
+    "indices.csv": (
+        "Index,Date,Open,High,Low,Close,Volume,CloseUSD\n"
+        "N225,2023-01-09,10,12,9,11,500,1\nGDAXI,2023-01-09,20,22,19,21,600,2\n",
+        [("GDAXI", "2023-01-09", 20, 22, 19, 21, 600), ("N225", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
+    "metastock/cdr.txt": (
+        "<TICKER>,<DTYYYYMMDD>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\nCDR,20230109,10,12,9,11,500\n",
+        [("CDR", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
+    "frankfurt/DTE.csv": (
+        "Datum;Schluss;Eröffnung;Hoch;Tief;Umsatz (€);Umsatz (Stück)\n"
+        "09.01.2023;11,5;10,5;12,5;9,5;5.500,75;500\n",
+        [("DTE", "2023-01-09", 10.5, 12.5, 9.5, 11.5, 500)],
+    ),
+    "RHM Historische Daten.csv": (
+        '"Datum","Zuletzt","Eröffn.","Hoch","Tief","Vol.","+/- %"\n'
+        '"09.01.2023","1.211,50","1.210,00","1.212,00","1.209,00","12,3M","0,1%"\n',
+        [("RHM", "2023-01-09", 1210, 1212, 1209, 1211.5, 12300000)],
+    ),
+    "LKOH - Прошлые данные.csv": (
+        '"Дата","Цена","Откр.","Макс.","Мин.","Объём","Изм. %"\n'
+        '"09.01.2023","11,5","10,5","12,5","9,5","1,5K","0,1%"\n',
+        [("LKOH", "2023-01-09", 10.5, 12.5, 9.5, 11.5, 1500)],
+    ),
+    "000660.csv": (
+        "날짜,종가,시가,고가,저가,거래량\n2023년 01월 09일,11,10,12,9,500\n",
+        [("000660", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
+    "Ethereum_1_9_2023-1_9_2023_historical_data_coinmarketcap.csv": (
+        "timeOpen;timeClose;name;open;high;low;close;volume;marketCap;timestamp\n"
+        '"2023-01-09T00:00:00.000Z";"2023-01-09T23:59:59.999Z";"2781";10;12;9;11;500;7;'
+        '"2023-01-09T23:59:59.999Z"\n',
+        [("ETHEREUM", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
+    "prices_AXP.json": (
+        '{"2023-01-09T00:00:00.000":{"Open":10,"High":12,"Low":9,"Close":11,"Volume":500}}',
+        [("AXP", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
     # No header
     "EURUSD1440.csv": (
         "2023.01.03,00:00,1.0667,1.0683,1.0519,1.0548,71234\n"
@@ -249,6 +304,8 @@ def write_binaries(inbox: Path) -> dict[str, list[Bar]]:
     (inbox / "WIDE.csv").write_bytes((H + "2023-01-03,10,12,9,11,500\n").encode("utf-16"))
     german = "Datum;Eröffnung;Höchst;Tiefst;Schluss;Stücke\n3. März 2023;10,0;12,0;9,0;11,0;500\n"
     (inbox / "LATIN.csv").write_bytes(german.encode("cp1252"))
+    chinese = "日期,开盘,收盘,最高,最低,成交量\n2023-01-03,10,11,12,9,500\n"
+    (inbox / "300750.csv").write_bytes(chinese.encode("gbk"))
     (inbox / "MARK.tsv").write_text(
         "\ufeff" + (H + "2023-01-03,10,12,9,11,500\n").replace(",", "\t")
     )
@@ -257,6 +314,7 @@ def write_binaries(inbox: Path) -> dict[str, list[Bar]]:
     )
     with zipfile.ZipFile(inbox / "two.zip", "w") as archive:
         archive.writestr("folder/ZA.csv", H + "2023-01-03,10,12,9,11,500\n")
+        archive.writestr("folder/.DS_Store", b"\0\0\0\1Bud1")
         archive.writestr("ZB.csv", H + "2023-01-03,10,12,9,11,500\n")
     PLAIN.to_parquet(inbox / "PARQ.parquet")
     tuples = PLAIN.copy()
@@ -276,6 +334,7 @@ def write_binaries(inbox: Path) -> dict[str, list[Bar]]:
     }
     for name in (
         "WIDE.csv",
+        "300750.csv",
         "MARK.tsv",
         "PACKED.csv.gz",
         "PARQ.parquet",

@@ -153,6 +153,35 @@ def test_what_looks_like_a_volume_and_is_not_taken_is_named(
     assert "KO.csv: not taken: Quote Volume, Adj Volume" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Date,Adj Open,Adj High,Adj Low,Adj Close,Volume",
+        "Date,Ask Open,Ask High,Ask Low,Ask Close,Volume",
+        "Date,Open,High,Low,Prev. Close,Volume",
+        "Päivä,Ylin,Ylin 52 vk,Alin,Alin 52 vk,Vaihto",
+    ],
+)
+def test_columns_of_another_meaning_or_language_are_never_read_by_their_order(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], head: str
+) -> None:
+    (inbox / "KO.csv").write_text(head + "\n2022-04-05" + ROW)
+    assert take() == []
+    assert "rename" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["Volume (000s)", "Vol. (in lots)", "Volume, mln", "Volumen (€)", "Volume $"]
+)
+def test_a_volume_in_another_unit_is_no_number_of_shares(
+    data_dir: Path, inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (inbox / "KO.csv").write_text(f'Date,Open,High,Low,Close,"{name}"\n2022-04-05{ROW}')
+    assert take() == [("KO", "2022-04-05")]
+    assert f"KO.csv: not taken: {name}" in capsys.readouterr().err
+    assert pq.read_table(data_dir / "raw_data.parquet")["volume"].to_pylist() == [None]
+
+
 def test_files_of_other_kinds_are_named_and_passed_over(
     inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,10 +234,17 @@ def test_files_of_events_alone_bring_splits_and_dividends(
     (inbox / "KO_dividends.csv").write_text(
         'date,declarationDate,paymentDate,period,value,currency\n2022-03-01,2022-02-01,2022-03-09,Q,"0,44",USD\n'
     )
+    (inbox / "saved.json").write_text(
+        '{"results": [{"execution_date": "2021-07-20", "split_from": 1, "split_to": 4,'
+        ' "ticker": "NVDA"}], "status": "OK"}'
+    )
+    (inbox / "PEP_div.csv").write_text("Ex-Date,Amount,Payment Date\n06/14/2022,$1.25,06/30/2022\n")
     take()
     assert sorted(read_actions(data_dir)) == [
         ("KO", "2022-03-01", "dividend", 0.44),
         ("KO", "2022-04-05", "split", 20),
+        ("NVDA", "2021-07-20", "split", 4),
+        ("PEP", "2022-06-14", "dividend", 1.25),
     ]
 
 
@@ -250,6 +286,10 @@ BAD: dict[str, tuple[bytes | dict[str, bytes], str]] = {
     "BOOK.xlsx": (b"no workbook", "damaged, or no .xlsx workbook"),
     "KO.parquet": (b"PAR1", "KO.parquet"),
     "KO.feather": (b"ARROW1", "KO.feather"),
+    "candles_KO.json": (  # low, high, open, close
+        b"[[1672704000, 9, 12, 10, 11, 500], [1672790400, 9, 12, 10, 11, 500]]",
+        "no list of bars",
+    ),
     "LACKS.csv": (
         b"Date,Open,High,Close\n2022-04-05,1,2,3\n",
         "no column for low among Date, Open, High, Close",

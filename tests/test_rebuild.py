@@ -42,7 +42,7 @@ TABLES = {
     "ohlcv_data": "*",
     "ohlcv_known": "* EXCLUDE (run_id)",
     "ohlcv_revisions": "* EXCLUDE (run_id)",
-    "instruments": "*",
+    "instruments": "* EXCLUDE (version)",
     "corporate_actions": "*",
     "corporate_action_revisions": "* EXCLUDE (run_id)",
     "action_lists": "*",

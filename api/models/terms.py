@@ -19,8 +19,11 @@ INTERVAL_NAMES = {
     **dict.fromkeys(("quarter", "quarterly", "1q"), "3mo"),
     **dict.fromkeys(("year", "yearly", "annual", "1year"), "1y"),
 }
-# A year, a month or a day as ISO 8601 writes them; a day may have a time behind it.
-PERIOD = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](.+))?)?)?", re.ASCII)
+# A year, a month or a day as ISO 8601 writes them.
+PERIOD = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
+# 2012-01-03T10:00+01:00 in a URL, where a plus is a blank unless it is written as %2B.
+LOST_PLUS = re.compile(r"(T\d\d|:\d\d(?:\.\d+)?) (\d\d(?::?\d\d)?)$", re.ASCII)
+LONGEST_DAY = len("2012-01-31")
 COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)  # 201201 is no day: which digits mean what?
 
 
@@ -85,11 +88,11 @@ def read_period(value: Any, is_end: bool) -> Any:
 
 def find_day(text: str, is_end: bool) -> date:
     """ValueError where no day is named."""
+    if len(text) > LONGEST_DAY:
+        return read_timed_day(text)
     found = PERIOD.fullmatch(COMPACT.sub(r"\1-\2-\3", text) if len(text) == 8 else text)
     if found is None:
         raise ValueError(text)
-    if found[4]:
-        return read_timed_day(text)
     year, month, day = (int(part) if part else None for part in found.group(1, 2, 3))
     assert year is not None
     if day is not None:
@@ -101,19 +104,24 @@ def find_day(text: str, is_end: bool) -> date:
 def read_timed_day(text: str) -> date:
     """Midnight names a day, as programs write the timestamp of a daily bar; so does a time without
     an offset, which is of no other clock than the exchange's."""
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None or instant.time() == time.min:
+    instant = read_time(text)
+    is_edge = not date.min.year < instant.year < date.max.year  # another zone's may be none
+    if instant.tzinfo is None or instant.time() == time.min or is_edge:
         return instant.date()
     return DayOfInstant.of(instant)
+
+
+def read_time(text: str) -> datetime:
+    return datetime.fromisoformat(LOST_PLUS.sub(r"\1+\2", text))
 
 
 def read_instant(value: Any) -> Any:
     """An instant with its offset as naive UTC; a day (a month, a year) is its last instant."""
     text = str(value).strip()
     try:
-        if len(text) <= len("2012-01-31"):
+        if len(text) <= LONGEST_DAY:
             return datetime.combine(find_day(text, is_end=True), time.max)
-        instant = datetime.fromisoformat(text)
+        instant = read_time(text)
         if instant.tzinfo is not None:
             return instant.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):

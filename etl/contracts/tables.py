@@ -18,7 +18,8 @@ CREATE TABLE ohlcv_data (
 # One row a symbol, kept in step by every load, so that no reader has to scan the bars for it.
 # digest is the XOR of the digests of the symbol's bars: it moves with each changed bar. seen_at:
 # the newest answer that held a bar of the symbol; …_known_at: the newest that told of its splits,
-# of its dividends (NULL: none ever did), actions_known_at of both: the earlier of the two.
+# of its dividends (NULL: none ever did), actions_known_at of both: the earlier of the two. version:
+# a digest of all that answers about the symbol depend on (see etl.store.versions).
 INSTRUMENTS_TABLE = """
 CREATE TABLE instruments (
     symbol VARCHAR PRIMARY KEY,
@@ -33,7 +34,8 @@ CREATE TABLE instruments (
     seen_at TIMESTAMP,
     splits_known_at TIMESTAMP,
     dividends_known_at TIMESTAMP,
-    actions_known_at TIMESTAMP
+    actions_known_at TIMESTAMP,
+    version UBIGINT
 )"""
 
 # Since when the present values of each bar are known (known_from), the newest answer that said so
@@ -233,7 +235,8 @@ OLDER_TABLES = {
     "ohlcv_known": OLDER_KNOWN,
     "instruments": f"""
         SELECT i.*, seen_at, NULL::TIMESTAMP AS splits_known_at,
-               NULL::TIMESTAMP AS dividends_known_at, NULL::TIMESTAMP AS actions_known_at
+               NULL::TIMESTAMP AS dividends_known_at, NULL::TIMESTAMP AS actions_known_at,
+               NULL::UBIGINT AS version
         FROM {{old}}.instruments i LEFT JOIN (
             SELECT symbol, max(known_at) AS seen_at FROM ({OLDER_KNOWN}) GROUP BY symbol)
         USING (symbol)""",

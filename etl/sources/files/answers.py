@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from etl.base.errors import Malformed
 from etl.contracts.files import PRICES
-from etl.sources.files.headers import IS_DATE, Row, match_names, normalize
+from etl.sources.files.headers import IS_DATE, Row, find_single, match_names, normalize
 
 DEEPEST = 6
 SYMBOL_KEYS = ("symbol", "ticker", "2. symbol", "2. digital currency code", "code", "name")
@@ -107,9 +107,9 @@ def as_rows(answer: Any) -> list[Row] | None:
 
 def from_records(records: list[dict[str, Any]]) -> list[Row] | None:
     header = list(dict.fromkeys(key for row in records[:50] for key in row))
-    if not has_fields(header):
-        return None
-    return [header, *([as_text(row.get(key)) for key in header] for row in records)]
+    rows = [[as_text(row.get(key)) for key in header] for row in records]
+    is_known = has_fields(header) or find_single(header, rows[:1])
+    return [header, *rows] if is_known else None
 
 
 def from_split(answer: Mapping[str, Any]) -> list[Row] | None:

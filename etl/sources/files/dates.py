@@ -61,12 +61,16 @@ class Order:
     plain: int = 0
 
 
+# 2024年2月26日, 2024년 2월 26일
+EAST = r"^\s*(\d{4})\s?[年년]\s?(\d{1,2})\s?[月월]\s?(\d{1,2})\s?[日일]"
 # How many dates there are, and how many of them are plain ISO.
 COUNT_PLAIN = ("count(date)", "count(*) FILTER (date LIKE '____-__-__')")
 
 
 def as_text(column: str) -> str:
     return f"""CASE WHEN starts_with({column}, '=') THEN regexp_replace(trim({column}), '^="?|"$', '', 'g')
+        WHEN {column} > '1' AND regexp_matches({column}, '{EAST}')
+        THEN regexp_replace(trim({column}), '{EAST}', '\\1-\\2-\\3')
         ELSE trim({column}) END"""
 
 

@@ -19,7 +19,7 @@ ENGLISH = {
     "timestamp": (
         "date tradedate tradingdate tradingday sessiondate pricedate quotedate businessdate traddt"
         " bizdt datetime timestamp gmttime localtime utctime opentime timeopen windowstart starttime"
-        " candlebegintime time day dt t snappedat unix unixtime unixtimestamp epoch"
+        " candlebegintime dtyyyymmdd time day dt t snappedat unix unixtime unixtimestamp epoch"
     ),
     "time": "time tradetime",
     "symbol": (
@@ -29,20 +29,21 @@ ENGLISH = {
     ),
     "series": "series sctysrs",
     "open": (
-        "open openprice openingprice opnpric priceopen openingpriceinr firstprice first o op openusd"
+        "open openprice openingprice opnpric priceopen openingpriceinr firstprice first o op pxopen"
+        " openprc"
     ),
-    "high": "high highprice hghpric pricehigh dayhigh highestprice h hi max highusd",
-    "low": "low lowprice lwpric pricelow daylow lowestprice l lo min lowusd",
+    "high": "high highprice hghpric pricehigh dayhigh highestprice h hi max pxhigh highprc",
+    "low": "low lowprice lwpric pricelow daylow lowestprice l lo min pxlow lowprc",
     "close": (
         "close closeprice closingprice clspric priceclose closelast closingpriceinr settle"
-        " settlementprice settleprice price last lastprice closevalue c cl closeusd"
+        " settlementprice settleprice price last lastprice closevalue c cl pxclose pxlast trdprc"
     ),
     "volume": (
         "volume vol v totalvolume tradedvolume tradingvolume volumetraded sharevolume dailyvolume"
         " tottrdqty ttltrdqnty ttltradgvol totaltradedquantity totaltradedqty tradedquantity"
         " tradedqty tradequantity noofshares noofshrs numberofshares nooftradedshares sharestraded"
         " noofsharestraded volumeinshares volumeshares quantity qty totalquantity basevolume"
-        " volumebase volumefrom tickvolume tickvol"
+        " volumebase volumefrom tickvolume tickvol pxvolume acvol acvoluns"
     ),
     "adj_close": "adjclose adjustedclose adjclosingprice closeadj closeadjusted adjcloseprice",
     "split": (
@@ -54,32 +55,35 @@ ENGLISH = {
 }
 # The big languages of Europe, whose dates begin with the day.
 EUROPEAN = {
-    "timestamp": "datum fecha data tarih dato paivays handelstag datumzeit handelsdatum dia jour",
+    "timestamp": (
+        "datum fecha data tarih dato paivays handelstag datumzeit handelsdatum dia jour дата"
+    ),
     "time": "zeit uhrzeit heure hora godzina czas ora tijd saat",
     "symbol": "symbole simbolo symbool wertpapier titel nazwa walor kurzel kuerzel valeur hisse",
     "open": (
         "eroffnung eroeffnung eroffnungskurs eroeffnungskurs erster eroffn eroffnet start anfang"
         " ouverture ouv premier coursouverture apertura aperturas abertura abert ap otwarcie"
-        " kursotwarcia otwar openen opening openingskoers oppning oppningskurs acilis abre"
+        " kursotwarcia otwar openen opening openingskoers oppning oppningskurs acilis abre открытие откр"
     ),
     "high": (
         "hoch tageshoch hochst hochstkurs hoechst hoechstkurs hochster hochstpreis haut plushaut"
         " coursplushaut maximo maxima maxi alto max massimo najwyzszy najwyzsza kursmax maks hoog"
-        " hoogste hogst hogstakurs yuksek"
+        " hoogste hogst hogstakurs yuksek максимум макс"
     ),
     "low": (
         "tief tagestief tiefst tiefstkurs tiefster niedrigst niedrig bas plusbas coursplusbas minimo"
         " minima mini bajo baixo min minimum najnizszy najnizsza kursmin laag laagste lagst"
-        " lagstakurs dusuk"
+        " lagstakurs dusuk минимум мин"
     ),
     "close": (
         "schluss schlusskurs schlus zuletzt letzter kurs cloture clot fermeture dernier coursdecloture"
         " cours cierre ultimo chiusura fechamento fech zamkniecie kurszamkniecia ostatnio zamkn slot"
-        " slotkoers laatste stangning senast kapanis simdi precio prezzo kurskoncowy preis"
+        " slotkoers laatste stangning senast kapanis simdi precio prezzo kurskoncowy preis закрытие цена"
     ),
     "volume": (
         "stuecke stucke stuck stueck volumen handelsvolumen volumenstuck volumenes titres quantite"
-        " volumi volumetitres wolumen wol obroty hacim hac omsatningantal antal"
+        " volumi volumetitres wolumen wol obroty hacim hac omsatningantal antal объем"
+        " umsatzstuck umsatzinstuck stuckumsatz gehandeltestuck gehandeltestucke"
     ),
     "adj_close": (
         "bereinigterschlusskurs schlussbereinigt clotureajustee cierreajustado adjschluss"
@@ -97,20 +101,30 @@ ASIAN = {
     "close": "收盘 收盘价 終値 종가",
     "volume": "成交量 出来高 거래량",
 }
+LETTERS = str.maketrans(
+    {"ł": "l", "ß": "ss", "ı": "i", "ø": "o", "$": "usd", "€": "eur", "£": "gbp", "₹": "inr"}
+)
+
+
+def fold(text: str) -> str:
+    """The letters alone, without accents; Korean syllables stay whole."""
+    parted = unicodedata.normalize("NFKD", text.lower().translate(LETTERS))
+    return unicodedata.normalize("NFC", "".join(c for c in parted if c.isalpha()))
+
+
 SPELLINGS = {
-    name: tuple(f"{words} {EUROPEAN.get(name, '')} {ASIAN.get(name, '')}".split())
+    name: tuple(map(fold, f"{words} {EUROPEAN.get(name, '')} {ASIAN.get(name, '')}".split()))
     for name, words in ENGLISH.items()
 }
 # Dates of events, in files of splits or dividends alone.
 EVENT_DATES = ["exdate", "exdividenddate", "exeffdate", "effectivedate", "executiondate", "exdatum"]
 EVENT_AMOUNTS = ("amount", "value", "cashamount", "dividendpershare")
-LETTERS = str.maketrans({"ł": "l", "ß": "ss", "ı": "i", "ø": "o"})
-LIKE_OURS = (
-    ("volume", r"vol(?!atil)|qty|trdqnty"),
-    ("split", "split"),
-    ("dividend", "divid|divcash"),
-    ("adjusted close", "adj.*clos|clos.*adj"),
-)
+LIKE_OURS = {
+    "volume": r"vol(?!atil)|qty|trdqnty|umsatz|stuck",
+    "split": "split",
+    "dividend": "divid|divcash",
+    "adjusted close": "adj.*clos|clos.*adj",
+}
 MONEY = [
     "usd",
     "usdt",
@@ -125,13 +139,29 @@ MONEY = [
     "brl",
     "krw",
     "cny",
+    "cad",
+    "aud",
+    "pln",
     "turnover",
     "value",
     "currency",
 ]
+CURRENCIES = MONEY[:-3]
+# Volumes in other units than the instrument's own: thousands, lots.
+SCALED = re.compile(
+    r"(?<!\d)'?000|thousand|million|\b(mio|mln|tsd|lakhs?|crores?|lots?|hundreds?)\b|\((k|m|mm|bn)\)"
+)
+# What stands before `Open` and is no instrument: a column of its own kind, never the bar's price.
+QUALIFIERS = frozenset(
+    [
+        *("adj", "adjusted", "unadj", "unadjusted", "split", "splitadjusted", "bid", "ask", "mid"),
+        *("prev", "previous", "avg", "average", "mean", "price", "session", "week", "month"),
+        *MONEY,
+    ]
+)
 PAIR = re.compile(r"\(\s*'([^']*)'\s*,\s*'([^']*)'\s*\)")
 IS_DATE = re.compile(
-    r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\b.*|(19|20)\d{6}([ T]?\d{4,6})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b.*"
+    r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?!\d).*|\d{4}[年년].*|(19|20)\d{6}([ T]?\d{4,6})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b.*"
     r"|\d{9,19}|\d{1,2}[-. ]?[A-Za-z]{3,9}\.?[-, ]+\d{2,4}.*|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}.*)\s*"
 )
 IS_NUMBER = re.compile(r"\s*[-+]?[$€£₹¥]?[\d.,' ]*\d[KMBT]?\s*", re.IGNORECASE)
@@ -169,8 +199,10 @@ class Heads:
 @lru_cache(4096)
 def normalize(header: str | None) -> str:
     """'1. open' → open, 'Adj Close**' → adjclose, '<VOL>' → vol, 'Höchst' → hochst."""
-    text = re.sub(r"^\s*\d+[a-z]?\s*[.:]", "", (header or "").lower()).translate(LETTERS)
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if c.isalpha())
+    text = re.sub(r"^\s*\d+[a-z]?\s*[.:]", "", (header or "").lower())
+    word = fold(text)
+    is_volume = word in SPELLINGS["volume"] or is_like("volume", word)
+    return word + "scaled" * (is_volume and bool(SCALED.search(text)))
 
 
 def find_heads(row: Row, below: Sequence[Row]) -> Heads | None:
@@ -183,8 +215,9 @@ def find_heads(row: Row, below: Sequence[Row]) -> Heads | None:
 def find_single(row: Row, below: Sequence[Row]) -> Heads | None:
     """One header line, one column a field."""
     first = below[0] if below else ()
-    names = [normalize(cell) for cell in row]
+    names = drop_currency([normalize(cell) for cell in row])
     columns = match_names(names)
+    find_index(names, first, columns)
     if "timestamp" not in columns and (place := find_unnamed(names, first)) is not None:
         columns["timestamp"] = place
     has_bars = all(price in columns for price in PRICES)
@@ -235,6 +268,24 @@ def find_unnamed(names: Sequence[str], first: Row) -> int | None:
     return None
 
 
+def find_index(names: Sequence[str], first: Row, columns: dict[str, int]) -> None:
+    """A column `Index` is that of a data frame, or names stock indices: ^N225."""
+    place = names.index("index") if "index" in names else None
+    if place is None or "timestamp" not in columns or "symbol" in columns:
+        return
+    if place < len(first) and re.match(r"\s*\^?[A-Za-z]", first[place] or ""):
+        columns["symbol"] = place
+
+
+def drop_currency(names: Sequence[str]) -> list[str]:
+    """`Open (EUR)` is the open; with prices in two currencies all stay as they are."""
+    fields = {s for name in (*PRICES, "dividend") for s in SPELLINGS[name]}
+    found = {name: name[-3:] for name in names if name[:-3] in fields and name[-3:] in CURRENCIES}
+    if len(found) < len(PRICES) or len(set(found.values())) > 1 or set(names) & fields:
+        return list(names)
+    return [name[:-3] if name in found else name for name in names]
+
+
 def match_events(names: Sequence[str], columns: dict[str, int]) -> None:
     """A file of splits or dividends: its own names of the day and of the amount."""
     for name in EVENT_DATES:
@@ -250,15 +301,15 @@ def match_events(names: Sequence[str], columns: dict[str, int]) -> None:
 def find_volumes(row: Row, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
     """`Volume BTC`, `Volume USDT`: (the unit in letters, place) of each."""
     return tuple(
-        (name.removeprefix("volume").removeprefix("vol"), place)
+        (re.sub("^vol(umen?|umes)?(in)?", "", name), place)
         for place, name in enumerate(names)
-        if name.startswith("vol") and not name.startswith("volat")
+        if name.startswith("vol") and not name.startswith("volat") and not name.endswith("scaled")
     )
 
 
 def choose_volume(heads: Heads, symbol: str) -> int | None:
     """Of several volumes the one in units of the instrument; None where none is sure to be."""
-    units = [(unit, place) for unit, place in heads.volumes if unit not in MONEY]
+    units = [(unit, place) for unit, place in heads.volumes if unit not in MONEY and unit != "ma"]
     own = [place for unit, place in heads.volumes if unit and symbol.lower().startswith(unit)]
     if len(own) == 1:
         return own[0]
@@ -269,12 +320,16 @@ def list_spare(row: Row, names: Sequence[str], taken: set[int]) -> tuple[str, ..
     return tuple(
         (row[place] or "").strip()
         for place, name in enumerate(names)
-        if place not in taken and any(re.search(like, name) for _, like in LIKE_OURS)
+        if place not in taken and any(is_like(kind, name) for kind in LIKE_OURS)
     )
 
 
+def is_like(kind: str, name: str) -> bool:
+    return bool(re.search(LIKE_OURS[kind], name))
+
+
 def is_european(names: Iterable[str]) -> bool:
-    words = {word for group in EUROPEAN.values() for word in group.split()}
+    words = {fold(word) for group in EUROPEAN.values() for word in group.split()}
     return any(name in words - {"data", "max", "min"} for name in names)
 
 
@@ -300,7 +355,7 @@ def find_levels(row: Row, below: Sequence[Row]) -> Heads | None:
     else:
         return None
     third = below[1] if len(below) > 1 else ()
-    has_third = bool(third) and not IS_DATE.fullmatch(third[0] or "")
+    has_third = bool(third) and not any((cell or "").strip() for cell in third[1:])
     return build_wide(wide, row, 3 if has_third else 2)
 
 
@@ -340,10 +395,10 @@ def split_name(header: str) -> tuple[str, str]:
         return (second, first) if to_field(first) else (first, second)
     for mark in (".", "_", " ", "|", ":", "-"):
         first, found, second = header.partition(mark)
-        if found and to_field(first) and not to_field(second):
+        if found and to_field(first) and not to_field(second) and fold(second) not in QUALIFIERS:
             return second, first
         first, found, second = header.rpartition(mark)
-        if found and to_field(second) and not to_field(first):
+        if found and to_field(second) and not to_field(first) and fold(first) not in QUALIFIERS:
             return first, second
     return "", ""
 
@@ -379,6 +434,12 @@ def has_bar_order(row: Row, rows: Sequence[Row]) -> Heads | None:
     if not bars or not is_ordered or all(b[1] == b[2] for b in bars):
         return None
     return Heads(columns, (), 0)
+
+
+def is_unread_header(row: Row, bars: Row) -> bool:
+    """Words above the columns of bars: they may say another order than the usual one."""
+    words = [c for c in row if fold(c or "") and not IS_DATE.fullmatch(c or "")]
+    return len(words) >= 5 and abs(len(row) - len(bars)) <= 2
 
 
 def to_number(text: str | None) -> float | None:

@@ -159,6 +159,7 @@ def find_symbol(
     if column:
         return column
     own = table.symbol or symbols.read_name(table.label)
+    is_named = table.symbol is None
     if table.heads.name is not None:
         own = read_names(connection, table, own)
         if own is None:
@@ -170,7 +171,7 @@ def find_symbol(
         )
     reading.symbol = own.strip().upper().replace("/", "-")
     plain = symbols.ENDING.sub("", Path(table.label).name)
-    if plain.upper() != reading.symbol:
+    if is_named and plain.upper() != reading.symbol:
         reading.told.append(f"symbol {reading.symbol} from the name")
     return quote(reading.symbol)
 
@@ -197,7 +198,8 @@ def read_names(connection: duckdb.DuckDBPyConnection, table: Table, own: str | N
             f"SELECT DISTINCT {column} FROM ({table.scan}) WHERE {column} <> '' LIMIT 3"
         ).fetchall()
     ]
-    are_symbols = all(symbols.SYMBOL.fullmatch(name) for name in names)
+    # numbers are ids: 2781 is CoinMarketCap's for US dollars, in the files of all coins
+    are_symbols = all(symbols.SYMBOL.fullmatch(n) and not n.isdigit() for n in names)
     if len(names) < 2:
         return own or (names[0] if names and are_symbols else None) or own
     if are_symbols:

@@ -14,23 +14,31 @@ SYMBOL = re.compile(r"[\^.\-]?[A-Z0-9][A-Z0-9.\-=&^+!]{0,23}")
 RENAME = "rename the file to the symbol, or name it: --symbol NVDA, or symbols.csv (file,symbol)"
 A_DATE = r"(19|20)\d{2}([-_.]?\d{2}){0,2}(\d{4,6})?"
 
+# `Historical data`, as Investing.com calls it in other languages.
+HISTORY = (
+    "Historische Daten|Historische Kurse|Donn.es Historiques|Datos hist.ricos|Dati storici"
+    "|Dane historyczne|Dados hist.ricos|Historische gegevens|Прошлые данные|Исторические данные"
+)
 # What stands around the symbol in the names that vendors and browsers give; tried in order, each
 # again as long as one fits.
 AROUND = (
     r"(?P<symbol>.+?)\s*\(\d+\)",  # a browser's second download
     r"(?P<symbol>.+?)\s*-\s*(Kopie|Copy|copie|copia|kopia)",
     r"(?P<symbol>.+?)[_ ]+Historical[_ ](Price[_ ])?(Data|Prices|Quotes)",  # Investing.com
+    rf"(?P<symbol>.+?)[-_ ]+({HISTORY})",
+    rf"({HISTORY})[-_ ]+(?P<symbol>.+)",
+    r"(?P<symbol>.+?)(_\d{1,2}_\d{1,2}_\d{4}-\d{1,2}_\d{1,2}_\d{4})?_historical_data_coinmarketcap",
     r"Download Data - [A-Z]+_[A-Z]{2}_[A-Z]{4}_(?P<symbol>.+)",  # MarketWatch
     r"(Quote-Equity-)?(?P<symbol>[A-Z0-9&\-]+?)-(EQ|BE)-.*\d{4}.*",  # NSE
     r"[A-Z0-9]{2,12}_(?P<symbol>[^,_ ]+), ?[0-9]*[DWMHS]?(_[0-9a-f]+)?",  # TradingView
     r"(?P<symbol>[^_ ]+)_Candlestick_1_[A-Z]+_(BID|ASK)_.*",  # Dukascopy
     r"(TIME_SERIES_)?daily(_adjusted)?_(?P<symbol>.+)",  # Alpha Vantage
-    r"(macrotrends_data_download|macrotrends|WIKI|EOD|CHRIS|LSE|FSE|XETR|Binance|Bitstamp|Coinbase|Kraken|Gemini|Bitfinex|wkn|stock"
+    r"(macrotrends_data_download|macrotrends|WIKI|EOD|CHRIS|HistoricalData|yahoo|tiingo|polygon|alpaca|finnhub|stooq|eodhd|LSE|FSE|XETR|Binance|Bitstamp|Coinbase|Kraken|Gemini|Bitfinex|wkn|stock"
     r"|stocks|prices|ohlcv|bars|eod|hist|history|historical|data)_(?P<symbol>.+)",
     r"(WIKI|EOD)-(?P<symbol>.+)",
     rf"(?P<symbol>.+?)[-_ ]+(from[-_])?{A_DATE}([-_ ]+(to[-_ ]*)?{A_DATE})?",
     r"(?P<symbol>.+?)[-_ ]+(daily|d1|1d|1day|day|eod|data|stock|stocks|prices?|hist|history|historic"
-    r"|historical|ohlc|ohlcv|bars|quotes?|raw|unadjusted|max|splits?|dividends?|actions?|full"
+    r"|historical|ohlc|ohlcv|bars|quotes?|raw|unadjusted|max|splits?|divs?|dividends?|actions?|full"
     r"|compact)",
     r"(?P<symbol>[A-Z]{6})_?1440",  # MetaTrader 4: minutes of a day
     r"(?P<symbol>\^?[a-z0-9.\-^_]+)_d",  # Stooq, CryptoDataDownload
@@ -47,6 +55,9 @@ WORDS = frozenset(
         "stocks",
         "stock",
         "daily",
+        "weekly",
+        "monthly",
+        "intraday",
         "history",
         "historicaldata",
         "historicalquotes",

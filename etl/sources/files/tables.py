@@ -18,7 +18,14 @@ from etl.base.errors import Malformed, SourceError
 from etl.base.parquet_sql import quote
 from etl.sources.files import answers
 from etl.sources.files.find import is_readable
-from etl.sources.files.headers import Heads, Row, describe_missing, find_heads, has_bar_order
+from etl.sources.files.headers import (
+    Heads,
+    Row,
+    describe_missing,
+    find_heads,
+    has_bar_order,
+    is_unread_header,
+)
 from etl.sources.files.text import LONGEST_LINE, Rows, Text, read_text, unpack
 
 MOST_SHEET_BYTES = 400 * 1024**2
@@ -72,12 +79,16 @@ def open_members(
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise Malformed(f"{label}: damaged, or no zip file: {error}") from None
     with archive:
-        members = [m for m in archive.infolist() if not m.is_dir()]
+        members = [m for m in archive.infolist() if not m.is_dir() and not is_junk(m.filename)]
         if len(members) > MOST_MEMBERS:
             raise Malformed(f"{label}: {len(members)} members, taken are {MOST_MEMBERS}: unpack it")
         for member in members:
-            if "__MACOSX" not in member.filename:
-                yield from open_member(connection, archive, member, label, scratch)
+            yield from open_member(connection, archive, member, label, scratch)
+
+
+def is_junk(name: str) -> bool:
+    """What macOS and editors leave beside the files: __MACOSX, .DS_Store, ._AAPL.csv."""
+    return "__MACOSX" in name or PurePosixPath(name).name.startswith((".", "~$"))
 
 
 def open_member(
@@ -245,12 +256,12 @@ def read_json_file(
         raise Malformed(
             f"{label}: JSON of over {MOST_JSON_BYTES // 1024**2} MiB: convert it to CSV or Parquet"
         )
-    found = list(answers.read_answer(path.read_bytes(), label))
-    for index, part in enumerate(found):
-        table = tabulate(connection, part.rows, label, f"json_{index}")
-        if table:
+    is_known = False
+    for index, part in enumerate(answers.read_answer(path.read_bytes(), label)):
+        if table := tabulate(connection, part.rows, label, f"json_{index}"):
+            is_known = True
             yield Table(**{**vars(table), "symbol": part.symbol, "notes": part.notes})
-    if not found:
+    if not is_known:
         raise Malformed(
             f"{label}: no list of bars with date, open, high, low, close in it:"
             " convert it to CSV with these columns"
@@ -267,6 +278,8 @@ def tabulate(
     for place, row in enumerate(rows[:SHEET_ROWS]):
         below = rows[place + 1 : place + 1 + SHEET_ROWS]
         heads = find_heads(row, below) if any(row) else None
+        if any(is_unread_header(above, row) for above in rows[:place]):
+            return None
         if not heads and place < 3 and any(row):
             heads = has_bar_order(row, rows[place : place + SHEET_ROWS])
         if heads:

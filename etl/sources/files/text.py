@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import IO
 
 from etl.base.errors import Malformed
-from etl.sources.files.headers import Heads, describe_missing, find_heads, has_bar_order
+from etl.sources.files.headers import (
+    ASIAN,
+    Heads,
+    describe_missing,
+    find_heads,
+    has_bar_order,
+    is_unread_header,
+)
 
 HEAD_BYTES = 128 * 1024
 HEAD_ROWS = 400
@@ -144,9 +151,24 @@ def find_foreign(head: bytes, file: IO[bytes]) -> bytes | None:
 def guess_encoding(block: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    lines = [line for line in block.split(b"\n") if not line.isascii()]
-    best = from_bytes(b"\n".join(lines[:50]), cp_isolation=["cp1252", "cp1250", "cp1251"]).best()
+    lines = b"\n".join([line for line in block.split(b"\n") if not line.isascii()][:50])
+    if asian := find_asian(lines):
+        return asian
+    best = from_bytes(lines, cp_isolation=["cp1252", "cp1250", "cp1251"]).best()
     return best.encoding if best else "cp1252"
+
+
+def find_asian(lines: bytes) -> str | None:
+    """The encoding in which words of a header stand there, where one byte is no letter."""
+    words = {word for group in ASIAN.values() for word in group.split() if len(word) > 1}
+    for encoding in ("gb18030", "shift_jis", "euc_kr", "big5"):
+        try:
+            text = lines.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if any(word in text for word in words):
+            return encoding
+    return None
 
 
 def rewrite(path: Path, target: Path, encoding: str, label: str) -> None:
@@ -206,6 +228,8 @@ def try_delimiter(
             small = rows[place + heads.lines :] if is_whole and len(rows) < HEAD_ROWS else None
             return Text(path, encoding, delimiter, skip, max(width, 2), heads, small)
     for place, (_, row) in enumerate(rows[:40]):
+        if any(is_unread_header(above, row) for _, above in rows[:place]):
+            break
         if heads := has_bar_order(row, [cells for _, cells in rows[place : place + 100]]):
             return Text(path, encoding, delimiter, rows[place - 1][0] if place else 0, width, heads)
     return None

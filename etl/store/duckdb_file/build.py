@@ -26,6 +26,7 @@ from etl.store import (
     provisional,
     reevaluation,
     rounds,
+    versions,
 )
 from etl.store.duckdb_file import publish
 
@@ -92,6 +93,7 @@ def publish_next(
     gaps.write_calendars(connection)
     if is_touched:
         instruments.drop_contradicted(connection)
+    versions.write_versions(connection)
     bars = store.bars + record["inserted"]
     publish.detach_store(connection, "store")
     allowed = 0 if bars < SMALL_STORE else bars * UNSORTED_SHARE

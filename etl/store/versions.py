@@ -1,0 +1,77 @@
+"""The version of a symbol: a digest of all that an answer about it can depend on.
+
+Two stores, or two publications of one store, that give a symbol the same version give the same
+answers about it. So what a reader keeps of a symbol outlives each load that does not touch it.
+
+It covers the instrument itself (with the digest of its bars), since when each bar is known, its
+revisions, corporate actions, notes and gaps with theirs, and how far its calendar reaches. It
+leaves out what no answer shows: when a bar or an action was last confirmed.
+"""
+
+import duckdb
+
+from etl.store.digests import BAR_DIGEST
+
+SEPARATOR = "chr(31)"  # in no text of these tables
+# Seconds times this stay below 2^63; unlike the seconds alone, their XOR tells sets of days apart.
+KEY_OF_SECOND = 0x2545F491
+
+INSTRUMENT = (
+    *("symbol", "first", "last", "bars", "last_close", "source", "basis", "exchange", "digest"),
+    *("splits_known_at", "dividends_known_at", "actions_known_at"),
+)
+ACTION = ("ex_date", "kind", "ratio", "amount", "source", "known_from")
+NOTE = ("timestamp", "reason", "detail", "run_id", "known_from")
+# Table → its columns that answers show, each row by itself.
+ROWS = {
+    "corporate_actions": ACTION,
+    "corporate_action_revisions": (*ACTION, "known_to"),
+    "bar_notes": NOTE,
+    "bar_note_revisions": (*NOTE, "known_to"),
+    "gaps": ("session", "cause"),
+}
+
+
+def join_text(values: tuple[str, ...]) -> str:
+    """SQL: the values as one text, in which a missing one has a place too."""
+    return f" || {SEPARATOR} || ".join(f"coalesce({value}::VARCHAR, 'NULL')" for value in values)
+
+
+def select_lines(store: str) -> str:
+    """SQL: (symbol, line), one or more lines for all but the instrument; in no order."""
+    second = "epoch_us(timestamp) // 1000000"
+    known = f"count(*)::VARCHAR, sum({second})::VARCHAR, bit_xor({second} * {KEY_OF_SECOND})"
+    revised = f"count(*)::VARCHAR, bit_xor({BAR_DIGEST})"
+    return " UNION ALL ".join(
+        [
+            f"""SELECT symbol, concat_ws('|', 'known', known_from, {known}) AS line
+            FROM {store}.ohlcv_known GROUP BY symbol, known_from""",
+            f"""SELECT symbol, concat_ws('|', 'revised', known_from, known_to, run_id, {revised})
+            FROM {store}.ohlcv_revisions GROUP BY symbol, known_from, known_to, run_id""",
+            *(
+                f"SELECT symbol, {join_text((repr(table), *columns))} FROM {store}.{table}"
+                for table, columns in ROWS.items()
+            ),
+        ]
+    )
+
+
+def select_versions(store: str) -> str:
+    """SQL: (symbol, version) of all instruments, computed anew.
+
+    Lines are added up: so that their order does not count, and none takes another back.
+    """
+    parts = (*(f"i.{name}" for name in INSTRUMENT), "lines", "c.first", "c.last")
+    return f"""
+        SELECT i.symbol, md5_number_lower({join_text(parts)}) AS version
+        FROM {store}.instruments i LEFT JOIN {store}.calendars c USING (exchange)
+        LEFT JOIN (SELECT symbol, sum(md5_number_lower(line)::HUGEINT) AS lines
+                   FROM ({select_lines(store)}) GROUP BY symbol) USING (symbol)"""
+
+
+def write_versions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the versions in `next` in step with all that is in it."""
+    connection.execute(
+        f"""UPDATE next.instruments i SET version = v.version FROM ({select_versions("next")}) v
+        WHERE v.symbol = i.symbol AND i.version IS DISTINCT FROM v.version"""
+    )
