@@ -158,6 +158,19 @@ TEXTS: dict[str, tuple[str, list[Bar]]] = {
         '{"2023-01-09T00:00:00.000":{"Open":10,"High":12,"Low":9,"Close":11,"Volume":500}}',
         [("AXP", "2023-01-09", 10, 12, 9, 11, 500)],
     ),
+    "ticker=SBUX/part-0.csv": (  # partitions of one table
+        H + "2023-01-09,10,12,9,11,500\n",
+        [("SBUX", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
+    "PETR4.csv": (  # of Volume and Quantidade the second one counts shares
+        "Data;Abertura;Máxima;Mínima;Fechamento;Volume;Quantidade\n"
+        "19/01/2023;10,5;12,5;9,5;11,5;5.500,75;500\n",
+        [("PETR4", "2023-01-19", 10.5, 12.5, 9.5, 11.5, 500)],
+    ),
+    "MMM_daily_adjusted.csv": (
+        "timestamp,open,high,low,close,volume,market\n2023-01-09,10,12,9,11,500,79120.5\n",
+        [("MMM", "2023-01-09", 10, 12, 9, 11, 500)],
+    ),
     # No header
     "EURUSD1440.csv": (
         "2023.01.03,00:00,1.0667,1.0683,1.0519,1.0548,71234\n"

@@ -114,7 +114,18 @@ def test_a_number_with_two_readings_is_refused_and_its_column_named(
 
 
 @pytest.mark.parametrize(
-    "name", ["S&P 500 Historical Data.csv", "HistoricalData_1672912345678.csv", "prices.csv"]
+    "name",
+    [
+        *("S&P 500 Historical Data.csv", "HistoricalData_1672912345678.csv", "prices.csv"),
+        *(
+            "2021.csv",
+            "prices_2023.csv",
+            "20220405.csv",
+            "part-7.parquet.csv",
+            "dataset.csv",
+            "3.csv",
+        ),
+    ],
 )
 def test_a_name_that_is_no_symbol_is_refused_with_the_remedy_and_an_option_names_it(
     inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], name: str
@@ -182,6 +193,53 @@ def test_a_volume_in_another_unit_is_no_number_of_shares(
     assert pq.read_table(data_dir / "raw_data.parquet")["volume"].to_pylist() == [None]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "2022-04-05,1,210.50,1,212.75,1,209.25,1,211.50,500",
+        "2022-04-05,10,12,9,11,1,500",
+        "Apr 5, 2022,10,12,9,11,500",
+    ],
+    ids=["prices", "volume", "date"],
+)
+@pytest.mark.parametrize("count", [1, 600], ids=["small", "long"])
+def test_rows_that_a_comma_without_quotes_has_shifted_are_refused(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], row: str, count: int
+) -> None:
+    good = "".join(
+        f"{1990 + n // 300}-{n // 25 % 12 + 1:02}-{n % 25 + 1:02}{ROW}" for n in range(count)
+    )
+    (inbox / "KO.csv").write_text(H + good + row + "\n")
+    assert len(take()) == count
+    assert "a comma without quotes" in capsys.readouterr().err
+
+
+def test_two_columns_of_one_name_are_refused_and_a_second_set_of_prices_is_named(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = "Date,Close,Close,High,High,Low,Low,Open,Open\n2022-04-05,11,21,12,22,9,19,10,20\n"
+    (inbox / "KO.csv").write_text(twice)
+    (inbox / "PEP.csv").write_text(
+        "Date,Open,High,Low,Close,Open_y,High_y,Low_y,Close_y\n2022-04-05,10,12,9,11,20,22,19,21\n"
+    )
+    assert take() == [("PEP", "2022-04-05")]
+    told = capsys.readouterr().err
+    assert "KO.csv: two columns for open, high, low, close" in told
+    assert "PEP.csv: not taken: Open_y, High_y, Low_y, Close_y" in told
+
+
+def test_one_row_a_week_is_told(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = ("04-01", "04-08", "04-15", "04-22", "04-29", "05-06", "05-13", "05-20")
+    (inbox / "KO.csv").write_text(H + "".join(f"2022-{day}{ROW}" for day in days))
+    (inbox / "PEP.csv").write_text(H + "".join(f"2022-04-0{n}{ROW}" for n in range(1, 9)))
+    assert len(take()) == 16
+    told = capsys.readouterr().err
+    assert "KO.csv: one row in 7 days" in told
+    assert "PEP.csv: one row" not in told
+
+
 def test_files_of_other_kinds_are_named_and_passed_over(
     inbox: Path, take: Take, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,6 +296,7 @@ def test_files_of_events_alone_bring_splits_and_dividends(
         '{"results": [{"execution_date": "2021-07-20", "split_from": 1, "split_to": 4,'
         ' "ticker": "NVDA"}], "status": "OK"}'
     )
+    (inbox / "T_splits.csv").write_text("date,ratio\n2022-04-11,1324:1000\n")
     (inbox / "PEP_div.csv").write_text("Ex-Date,Amount,Payment Date\n06/14/2022,$1.25,06/30/2022\n")
     take()
     assert sorted(read_actions(data_dir)) == [
@@ -245,6 +304,7 @@ def test_files_of_events_alone_bring_splits_and_dividends(
         ("KO", "2022-04-05", "split", 20),
         ("NVDA", "2021-07-20", "split", 4),
         ("PEP", "2022-06-14", "dividend", 1.25),
+        ("T", "2022-04-11", "split", 1.324),
     ]
 
 

@@ -102,6 +102,7 @@ class Files:
             self.symbols.update(entry.symbols)
             yield Delivery(reading.label, table.drop_columns(["split", "dividend"]), actions)
             actions = None
+        self.summary.warn_if_sparse(entry)
 
 
 def read_batches(connection: duckdb.DuckDBPyConnection, reading: Reading) -> Iterator[pa.Table]:

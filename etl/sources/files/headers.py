@@ -19,13 +19,13 @@ ENGLISH = {
     "timestamp": (
         "date tradedate tradingdate tradingday sessiondate pricedate quotedate businessdate traddt"
         " bizdt datetime timestamp gmttime localtime utctime opentime timeopen windowstart starttime"
-        " candlebegintime dtyyyymmdd time day dt t snappedat unix unixtime unixtimestamp epoch"
+        " candlebegintime dtyyyymmdd time day dt ts t snappedat unix unixtime unixtimestamp epoch"
     ),
     "time": "time tradetime",
     "symbol": (
         "symbol ticker tickers tickersymbol tckrsymb stocksymbol actsymbol tscode stock stockcode"
         " stockname sccode code instrument instrumentname security securityid securitycode scrip"
-        " scripcode ric mnemonic pair market currencypair asset contract identifier symbolcode"
+        " scripcode secid seccode ric mnemonic pair market currencypair asset contract identifier symbolcode"
     ),
     "series": "series sctysrs",
     "open": (
@@ -39,7 +39,7 @@ ENGLISH = {
         " settlementprice settleprice price last lastprice closevalue c cl pxclose pxlast trdprc"
     ),
     "volume": (
-        "volume vol v totalvolume tradedvolume tradingvolume volumetraded sharevolume dailyvolume"
+        "quantidade volume vol v totalvolume tradedvolume tradingvolume volumetraded sharevolume dailyvolume"
         " tottrdqty ttltrdqnty ttltradgvol totaltradedquantity totaltradedqty tradedquantity"
         " tradedqty tradequantity noofshares noofshrs numberofshares nooftradedshares sharestraded"
         " noofsharestraded volumeinshares volumeshares quantity qty totalquantity basevolume"
@@ -49,8 +49,8 @@ ENGLISH = {
     "split": (
         "stocksplits splitcoefficient splitfactor splitratio stocksplit splits split ratiosplit"
     ),
-    "split_to": "splitto",
-    "split_from": "splitfrom",
+    "split_to": "splitto numerator",
+    "split_from": "splitfrom denominator",
     "dividend": "dividends dividendamount divcash exdividend dividend cashdividend cashamount",
 }
 # The big languages of Europe, whose dates begin with the day.
@@ -120,7 +120,7 @@ SPELLINGS = {
 EVENT_DATES = ["exdate", "exdividenddate", "exeffdate", "effectivedate", "executiondate", "exdatum"]
 EVENT_AMOUNTS = ("amount", "value", "cashamount", "dividendpershare")
 LIKE_OURS = {
-    "volume": r"vol(?!atil)|qty|trdqnty|umsatz|stuck",
+    "volume": r"vol(?!atil)|qty|trdqnty|umsatz|stuck|quantit|shares",
     "split": "split",
     "dividend": "divid|divcash",
     "adjusted close": "adj.*clos|clos.*adj",
@@ -185,6 +185,7 @@ class Heads:
     volumes: tuple[tuple[str, int], ...] = ()
     name: int | None = None
     is_day_first: bool = False
+    doubled: tuple[str, ...] = ()  # prices of which there are two columns of one name
 
     @property
     def has_bars(self) -> bool:
@@ -218,6 +219,7 @@ def find_single(row: Row, below: Sequence[Row]) -> Heads | None:
     names = drop_currency([normalize(cell) for cell in row])
     columns = match_names(names)
     find_index(names, first, columns)
+    drop_amounts(first, columns)
     if "timestamp" not in columns and (place := find_unnamed(names, first)) is not None:
         columns["timestamp"] = place
     has_bars = all(price in columns for price in PRICES)
@@ -235,6 +237,7 @@ def find_single(row: Row, below: Sequence[Row]) -> Heads | None:
         columns,
         tuple((cell or "").strip() for cell in row),
         spare=list_spare(row, names, set(columns.values())),
+        doubled=tuple(p for p in PRICES if p in columns and names.count(names[columns[p]]) > 1),
         volumes=volumes,
         name=next((names.index(n) for n in ("name", "scname", "company") if n in names), None),
         is_day_first=is_european(names[place] for place in columns.values()),
@@ -277,6 +280,13 @@ def find_index(names: Sequence[str], first: Row, columns: dict[str, int]) -> Non
         columns["symbol"] = place
 
 
+def drop_amounts(first: Row, columns: dict[str, int]) -> None:
+    """A column `market` with 7912000.5 in it is no instrument."""
+    place = columns.get("symbol", len(first))
+    if place < len(first) and re.fullmatch(r"\s*\d+[.,]\d+\s*", first[place] or ""):
+        del columns["symbol"]
+
+
 def drop_currency(names: Sequence[str]) -> list[str]:
     """`Open (EUR)` is the open; with prices in two currencies all stay as they are."""
     fields = {s for name in (*PRICES, "dividend") for s in SPELLINGS[name]}
@@ -294,6 +304,8 @@ def match_events(names: Sequence[str], columns: dict[str, int]) -> None:
             break
     is_of_dividends = any("div" in name or "paymentdate" in name for name in names)
     amount = next((names.index(n) for n in EVENT_AMOUNTS if n in names), None)
+    if "split" not in columns and "ratio" in names:
+        columns["split"] = names.index("ratio")
     if "dividend" not in columns and is_of_dividends and amount is not None:
         columns["dividend"] = amount
 
@@ -317,10 +329,14 @@ def choose_volume(heads: Heads, symbol: str) -> int | None:
 
 
 def list_spare(row: Row, names: Sequence[str], taken: set[int]) -> tuple[str, ...]:
+    """Columns that look like a field of ours, or belong to a second set of prices."""
+    others = group_columns([split_name(cell or "") for cell in row], first=0)
+    second = {place for columns in others.values() for place in columns.values()}
     return tuple(
         (row[place] or "").strip()
         for place, name in enumerate(names)
-        if place not in taken and any(is_like(kind, name) for kind in LIKE_OURS)
+        if place not in taken
+        and (place in second or any(is_like(kind, name) for kind in LIKE_OURS))
     )
 
 

@@ -26,6 +26,7 @@ FIELDS = ("symbol", "date", *NUMBERS, "split")
 SAME_SYMBOL = ("EQ", "BE", "BZ", "SM", "ST", "IL", "A", "B", "")  # series of shares themselves
 DATE_ORDER = "set DATE_ORDER=MDY or DATE_ORDER=DMY"
 ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+SHIFTED = " (a comma without quotes: more cells than the header names)"
 SAME_NAME = re.compile(r"[^/=\s]+")
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 ROWS_SCHEMA = pa.schema(
@@ -59,10 +60,17 @@ def read_table(
     override: str | None,
 ) -> Reading:
     reading = Reading(table.label, told=list(table.notes), has_bars=table.heads.has_bars)
+    if table.heads.doubled:
+        raise Malformed(
+            f"{table.label}: two columns for {', '.join(table.heads.doubled)}: rename those of"
+            " the other instrument, as Close_NVDA"
+        )
     fields = name_fields(connection, table, override, reading)
     reading.table = take_plain(table, settings, path, reading)
     if reading.table is not None:
         return reading
+    if marked := mark_shifted(table):
+        fields["open"] = marked
     cells = select_cells(table, fields)
     present = [n for n in NUMBERS if n in fields or n in list_wide(table)]
     shapes, odd = look_at_columns(connection, cells, present)
@@ -92,6 +100,9 @@ def take_plain(table: Table, settings: Settings, path: Path, reading: Reading) -
         return [row[place] or None if place < len(row) else None for _, row in rows]
 
     rows = table.rows
+    named = len(table.heads.names) or table.width
+    if any(len(row) > named and any(row[named:]) for _, row in rows):
+        return None
     texts = {"timestamp": get(days), **{n: get(columns.get(n)) for n in (*PRICES, "volume")}}
     texts["adj_close"] = get(columns.get("adj_close"))
     texts["symbol"] = [reading.symbol] * len(rows) if reading.symbol else get(names)
@@ -235,6 +246,19 @@ def pick_volume(
         reading.warnings.append(f"not taken: {', '.join(spare)}")
     if heads.has_bars and "volume" not in fields and not heads.volumes:
         reading.told.append("no volume")
+
+
+def mark_shifted(table: Table) -> str | None:
+    """SQL of the open, unreadable in rows with more cells than names; None where none can have.
+
+    A comma within 1,234.50 or Mar 4, 2024 that no quotes enclose has shifted their cells.
+    """
+    named = len(table.heads.names)
+    if not named or table.width <= named or table.heads.wide or not table.heads.has_bars:
+        return None
+    beyond = " OR ".join(f"trim(c{i}) <> ''" for i in range(named, table.width))
+    place = f"c{table.heads.columns['open']}"
+    return f"CASE WHEN {beyond} THEN concat({place}, {quote(SHIFTED)}) ELSE {place} END"
 
 
 def select_cells(table: Table, fields: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ log = logging.getLogger("etl")
 
 FULL_LINES = 20  # so many files are told of one by one after a load; --check tells of all
 FEW = 3
+LEAST_ROWS = 8
+DAYS_APART = 4.5
+SPARSE = (
+    "one row in {:.0f} days is kept as daily bars: if they are weekly, export daily ones instead"
+)
 BASIS = "set SOURCE_ADJUSTMENT=split if the prices are adjusted for splits, as Yahoo's are"
 
 
@@ -51,6 +57,17 @@ class Entry:
             low, high = (as_day(bounds[name].as_py()) for name in ("min", "max"))
             self.first = min(filter(None, (self.first, low)))
             self.last = max(filter(None, (self.last, high)))
+
+    @property
+    def days_apart(self) -> float:
+        """How far apart the rows of one instrument are; 0 where there are too few to tell."""
+        if len(self.symbols) != 1 or self.rows < LEAST_ROWS:
+            return 0
+        try:
+            first, last = (date.fromisoformat(day or "") for day in (self.first, self.last))
+        except ValueError:
+            return 0
+        return (last - first).days / (self.rows - 1)
 
     def describe(self) -> str:
         """symbol, bars, first, last, how it was read, what was rejected."""
@@ -105,6 +122,12 @@ class Summary:
         for warning in reading.warnings:
             log.warning("%s: %s", reading.label, warning)
         return entry
+
+    def warn_if_sparse(self, entry: Entry) -> None:
+        """Weekly and monthly bars look like daily ones with holes."""
+        if entry.days_apart >= DAYS_APART:
+            entry.warnings.append(SPARSE.format(entry.days_apart))
+            log.warning("%s: %s", entry.file, entry.warnings[-1])
 
     def add_refused(self, label: str, why: str) -> None:
         self.entries.append(Entry(label, refused=why))

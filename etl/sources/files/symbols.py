@@ -8,10 +8,14 @@ from pathlib import Path
 from etl.base.errors import Malformed
 
 ENDING = re.compile(
-    r"\.(csv|tsv|txt|parquet|feather|arrow|xlsx|json|zip|gz)(\.(gz|zip))?$", re.IGNORECASE
+    r"((\.snappy)?\.(csv|tsv|txt|parquet|feather|arrow|xlsx|json|zip|gz))+$", re.IGNORECASE
 )
 SYMBOL = re.compile(r"[\^.\-]?[A-Z0-9][A-Z0-9.\-=&^+!]{0,23}")
 RENAME = "rename the file to the symbol, or name it: --symbol NVDA, or symbols.csv (file,symbol)"
+A_FOLDER = re.compile(r"(?:^|/)(?:symbol|ticker|stock|code)=([^/]+)/", re.IGNORECASE)
+NO_SYMBOL = re.compile(  # numbers of files, years and days, a byte count, parts of one table
+    r"\d{1,2}|(19[7-9]|20[0-3])\d([-_.]?\d{2}){0,2}|.*\d{10}.*|PART-\d.*"
+)
 A_DATE = r"(19|20)\d{2}([-_.]?\d{2}){0,2}(\d{4,6})?"
 
 # `Historical data`, as Investing.com calls it in other languages.
@@ -23,7 +27,7 @@ HISTORY = (
 # again as long as one fits.
 AROUND = (
     r"(?P<symbol>.+?)\s*\(\d+\)",  # a browser's second download
-    r"(?P<symbol>.+?)\s*-\s*(Kopie|Copy|copie|copia|kopia)",
+    r"(?P<symbol>.+?)(\s+|\s*-\s*)(Kopie|Copy|copie|copia|kopia)",
     r"(?P<symbol>.+?)[_ ]+Historical[_ ](Price[_ ])?(Data|Prices|Quotes)",  # Investing.com
     rf"(?P<symbol>.+?)[-_ ]+({HISTORY})",
     rf"({HISTORY})[-_ ]+(?P<symbol>.+)",
@@ -33,13 +37,13 @@ AROUND = (
     r"[A-Z0-9]{2,12}_(?P<symbol>[^,_ ]+), ?[0-9]*[DWMHS]?(_[0-9a-f]+)?",  # TradingView
     r"(?P<symbol>[^_ ]+)_Candlestick_1_[A-Z]+_(BID|ASK)_.*",  # Dukascopy
     r"(TIME_SERIES_)?daily(_adjusted)?_(?P<symbol>.+)",  # Alpha Vantage
-    r"(macrotrends_data_download|macrotrends|WIKI|EOD|CHRIS|HistoricalData|yahoo|tiingo|polygon|alpaca|finnhub|stooq|eodhd|LSE|FSE|XETR|Binance|Bitstamp|Coinbase|Kraken|Gemini|Bitfinex|wkn|stock"
+    r"(table|macrotrends_data_download|macrotrends|WIKI|EOD|CHRIS|HistoricalData|yahoo|tiingo|polygon|alpaca|finnhub|stooq|eodhd|LSE|FSE|XETR|Binance|Bitstamp|Coinbase|Kraken|Gemini|Bitfinex|wkn|stock"
     r"|stocks|prices|ohlcv|bars|eod|hist|history|historical|data)_(?P<symbol>.+)",
     r"(WIKI|EOD)-(?P<symbol>.+)",
     rf"(?P<symbol>.+?)[-_ ]+(from[-_])?{A_DATE}([-_ ]+(to[-_ ]*)?{A_DATE})?",
     r"(?P<symbol>.+?)[-_ ]+(daily|d1|1d|1day|day|eod|data|stock|stocks|prices?|hist|history|historic"
     r"|historical|ohlc|ohlcv|bars|quotes?|raw|unadjusted|max|splits?|divs?|dividends?|actions?|full"
-    r"|compact)",
+    r"|compact|adjusted|yahoo|\d{1,2}y)",
     r"(?P<symbol>[A-Z]{6})_?1440",  # MetaTrader 4: minutes of a day
     r"(?P<symbol>\^?[a-z0-9.\-^_]+)_d",  # Stooq, CryptoDataDownload
 )
@@ -91,6 +95,26 @@ WORDS = frozenset(
         "results",
         "values",
         "untitled",
+        "unnamed",
+        "part",
+        "chunk",
+        "page",
+        "result",
+        "response",
+        "dataset",
+        "df",
+        "final",
+        "merged",
+        "combined",
+        "backup",
+        "yahoo",
+        "nasdaq",
+        "nyse",
+        "kurse",
+        "kursdaten",
+        "cotations",
+        "historico",
+        "notowania",
         "mappe",
     ]
 )
@@ -98,6 +122,8 @@ WORDS = frozenset(
 
 def read_name(name: str) -> str | None:
     """The symbol in a file's name; None where it names none. AAPL of daily_AAPL (1).csv."""
+    if folder := A_FOLDER.search(name):  # symbol=NVDA/part-0.parquet
+        return urllib.parse.unquote(folder[1]).upper()
     stem = ENDING.sub("", Path(name).name)
     stem = urllib.parse.unquote(stem).strip()
     for _ in range(4):
@@ -107,7 +133,7 @@ def read_name(name: str) -> str | None:
         stem = shorter
     symbol = name_country(stem).upper()
     letters = re.sub(r"[^a-z]", "", symbol.lower())
-    if letters in WORDS or not SYMBOL.fullmatch(symbol) or re.search(r"\d{10}", symbol):
+    if letters in WORDS or not SYMBOL.fullmatch(symbol) or NO_SYMBOL.fullmatch(symbol):
         return None
     return symbol
 

@@ -50,6 +50,7 @@ class Table:
     symbol: str | None = None
     notes: tuple[str, ...] = field(default=())
     rows: Rows | None = None  # all of it, where it is small
+    width: int = 0  # of a text: its columns, with one more than the header names
 
 
 def open_tables(
@@ -119,7 +120,8 @@ def open_member(
 
 
 def scan_text(text: Text, label: str) -> Table:
-    columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(text.width))
+    width = max(text.width, len(text.heads.names) + 1)
+    columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(width))
     scan = (
         f"SELECT *, row_number() OVER () AS row FROM read_csv({quote(text.path)},"
         f" auto_detect = false, header = false, skip = {text.skip}, delim = {quote(text.delimiter)},"
@@ -129,7 +131,8 @@ def scan_text(text: Text, label: str) -> Table:
     )
     told = "" if text.encoding.startswith("utf-8") else f"text in {text.encoding}"
     notes = (told,) if told else ()
-    return Table(label, scan, text.heads, text.delimiter, text.skip, notes=notes, rows=text.rows)
+    heads, skip = text.heads, text.skip
+    return Table(label, scan, heads, text.delimiter, skip, None, notes, text.rows, width)
 
 
 def scan_parquet(connection: duckdb.DuckDBPyConnection, path: Path, label: str) -> Table:
