@@ -37,7 +37,8 @@ COUNTED = 15 / 16
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
-    *("X-Unknown", "X-Detail", "X-As-Of", "X-Left-Out"),
+    *("X-Unknown", "X-Detail", "X-As-Of", "X-Left-Out", "X-Actions-Known-At", "X-Never-Asked"),
+    "Retry-After",
 ]
 
 

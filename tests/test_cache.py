@@ -769,6 +769,7 @@ def test_cors_lets_the_set_origins_read_the_headers_too(sample_dir: Path) -> Non
             assert headers["access-control-allow-origin"] == "https://app.example.com"
             exposed = {n.strip() for n in headers["access-control-expose-headers"].split(",")}
             assert exposed >= {"ETag", "Link", "X-Cache", "X-Data-Generation", "X-Count"}
+            assert exposed >= {"X-Never-Asked", "X-Actions-Known-At", "Retry-After"}
             assert "origin" in headers["vary"].lower()
         assert "access-control-allow-origin" not in client.get(BARS, headers=other).headers
 

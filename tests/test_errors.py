@@ -101,12 +101,7 @@ REFUSALS = [
     (f"GET {BARS}?as_of=2020-05-08T20:00:00", 422, f"'2020-05-08T20:00:00' {NO_INSTANT}"),
     (f"GET {BARS}?as_of=2020-05-08T25:00:00Z", 422, f"'2020-05-08T25:00:00Z' {NO_INSTANT}"),
     (f"GET {BARS}?as_of=1588968000", 422, f"'1588968000' {NO_INSTANT}"),
-    # an unescaped + is a blank
-    (
-        f"GET {BARS}?as_of=2020-05-08T20:00:00+02:00",
-        422,
-        f"'2020-05-08T20:00:00 02:00' {NO_INSTANT}",
-    ),
+    (f"GET {BARS}?as_of=2020-05-08T20:00:00+2", 422, f"'2020-05-08T20:00:00 2' {NO_INSTANT}"),
     (f"GET {BARS}?as_of=9999-12-31T23:59:59-01:00", 422, NO_INSTANT),
     (f"GET {BARS}?as_of=0001-01-01T00:00:00%2B01:00", 422, NO_INSTANT),
     (f"GET {BARS}?{'x=&' * 999}", 422, "999 parameters are given: no page has 30"),

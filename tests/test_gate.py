@@ -47,7 +47,10 @@ def test_loopback_is_always_known(client: httpx.Client, host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example"],
+    [
+        *("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example"),
+        *("127.0.0.1:8000,evil.example", "localhost, localhost"),  # of several none is the name
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
 @pytest.mark.parametrize("path", ["/", "/health", BARS])

@@ -83,8 +83,10 @@ def build_hosts(api_host: str, allowed: Iterable[str]) -> Hosts:
 
 
 def read_name(host: bytes) -> str:
-    """The name of a Host header, without its port."""
+    """The name of a Host header, without its port; none of several."""
     text = host.decode("latin-1").strip().lower()
+    if "," in text:
+        return ""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0].rstrip(".")
