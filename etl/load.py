@@ -21,7 +21,7 @@ import duckdb
 from etl.base import command, parquet_sql, run_records, stage_files
 from etl.base.errors import StoreError
 from etl.settings import Settings
-from etl.store import accounts, actions, changes, digests, gaps, reevaluation, rounds
+from etl.store import accounts, actions, changes, digests, gaps, reevaluation, rounds, volumes
 from etl.store.clean_files import read_beside, read_input
 from etl.store.duckdb_file import build, publish
 from etl.store.duckdb_file.build import Store
@@ -56,6 +56,7 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
         read_beside(connection, settings, path)
         store = open_store(connection, database)
         leave_out_clashes(connection, record)
+        volumes.unify_units(connection)
         rounds.compare_bars(connection, store.is_fresh)
         is_needed = store.is_touched or has_news(connection) or has_moved(connection, settings)
         with build.begin(database, store, is_needed):

@@ -20,10 +20,10 @@ import duckdb
 
 from etl.base import command, parquet_sql, run_records, stage_files, whole_files
 from etl.base.errors import EtlError, InputError
-from etl.contracts.files import CLEAN_COLUMNS, PRICES, RAW_BARS
+from etl.contracts.files import CLEAN_COLUMNS, PRICES, RAW_BARS, VOLUME_TYPES
 from etl.rules.clean_actions import type_actions
 from etl.rules.doubled_keys import find_unproven
-from etl.rules.rejects import DUPLICATE, IS_ROUNDED, REASON, TWO_BARS, TYPED, bind
+from etl.rules.rejects import DUPLICATE, REASON, TWO_BARS, TYPED, VOLUMES, bind
 from etl.rules.remedies import read_examples, tell_remedy
 from etl.settings import Settings, SettingsError
 
@@ -31,7 +31,7 @@ log = logging.getLogger("etl")
 
 NEEDED = ("symbol", "timestamp", *PRICES)
 TEXTS = (*NEEDED, "volume")
-VALUES = (*PRICES, "volume")
+VALUES = (*PRICES, "volume", "volume_decimals")
 # What a raw file of another make may lack; fetched_at falls back to the file's own time.
 DEFAULTS = {
     **dict.fromkeys(("volume", "adj_close", "run_id", "file", "line"), "NULL"),
@@ -136,7 +136,9 @@ def view_raw(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Pa
 
 def validate(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
     """`typed`: each row as typed columns and `reason`, NULL where clean; kept in `scratch`."""
-    typed = ", ".join(f"{sql} AS {name}" for name, sql in TYPED.items())
+    typed, volumes = (
+        ", ".join(f"{sql} AS {name}" for name, sql in some.items()) for some in (TYPED, VOLUMES)
+    )
     bounds = [
         f"timestamp::DATE {sign} DATE '{day}'"
         for sign, day in (("<", settings.start_date), (">", settings.end_date))
@@ -150,10 +152,9 @@ def validate(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch:
     select = f"""
         SELECT place, timestamp, symbol, {", ".join(PRICES)},
                CASE WHEN reason IS NULL THEN volume END AS volume,
-               {", ".join(PROVENANCE)}, reason,
-               coalesce(reason IS NULL AND ({IS_ROUNDED}), false) AS is_rounded
-        FROM (SELECT *, {reason} AS reason FROM (
-            SELECT *, {typed} FROM (SELECT {kept}, {text} FROM raw)))"""
+               {", ".join(VOLUME_TYPES)}, {", ".join(PROVENANCE)}, reason
+        FROM (SELECT *, {volumes} FROM (SELECT *, {reason} AS reason FROM (
+            SELECT *, {typed} FROM (SELECT {kept}, {text} FROM raw))))"""
     # a scratch file, not a table: it keeps 5 million rows out of memory
     connection.execute(f"COPY ({select}) TO {parquet_sql.quote(scratch)} (FORMAT parquet)")
     connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {parquet_sql.scan(scratch)}")
@@ -190,20 +191,16 @@ def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def tell_rounded(connection: duckdb.DuckDBPyConnection) -> None:
-    """How many volumes were rounded to whole numbers, and one of them."""
-    count, place = connection.execute(
-        "SELECT count(*), min(place) FROM judged WHERE is_rounded AND reason IS NULL"
+    """How many volumes have more digits than are kept, and one of them."""
+    count, example = connection.execute(
+        """SELECT count(*), arg_min(format('{} of {} {}', volume_given, symbol, timestamp::DATE),
+               place) FROM judged WHERE volume_given IS NOT NULL AND reason IS NULL"""
     ).fetchall()[0]
     if count:
-        symbol, day, volume = connection.execute(
-            "SELECT symbol, timestamp, volume FROM raw WHERE place = ?", [place]
-        ).fetchall()[0]
         log.warning(
-            "transform: %s with a fraction kept rounded to whole numbers, as %s of %s %s",
-            "1 volume" if count == 1 else f"{count:,} volumes",
-            volume,
-            symbol,
-            day,
+            "transform: %s more digits than 63 bits hold: rounded, as %s",
+            "1 volume has" if count == 1 else f"{count:,} volumes have",
+            example,
         )
 
 
@@ -254,7 +251,7 @@ def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str
 def publish_bars(
     connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, run: run_records.Run
 ) -> None:
-    clean = ", ".join((*CLEAN_COLUMNS, *PROVENANCE))
+    clean = ", ".join((*CLEAN_COLUMNS, *VOLUME_TYPES, *PROVENANCE))
     copy_whole(
         connection,
         f"SELECT {clean} FROM judged WHERE reason IS NULL ORDER BY symbol, timestamp, fetched_at",

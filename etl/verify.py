@@ -52,6 +52,11 @@ CHECKS = (
               IS DISTINCT FROM (b.first, b.last, b.bars, b.last_close, b.digest)""",
     ),
     (
+        "volumes are in a unit of 0 to 18 decimals",
+        """SELECT symbol, volume_decimals FROM store.instruments
+        WHERE volume_decimals IS NULL OR volume_decimals NOT BETWEEN 0 AND 18""",
+    ),
+    (
         "each run's fates add up, symbol by symbol",
         f"""SELECT run_id, symbol, s.received, {SUM_OF_FATES} FROM store.etl_run_symbols s
         JOIN (SELECT run_id, status, stages FROM store.etl_runs) USING (run_id)

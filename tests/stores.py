@@ -95,7 +95,7 @@ OLDER = (
         ALTER TABLE older RENAME TO {table}"""
         for table, new in {
             "instruments": "seen_at, splits_known_at, dividends_known_at, actions_known_at,"
-            " version",
+            " volume_decimals, version",
             "corporate_actions": "known_from, known_at",
             "bar_notes": "known_from",
             "etl_runs": "superseded",

@@ -223,12 +223,39 @@ def judge_volumes(data_dir: Path, texts: Iterable[str | None]) -> list[int | Non
     return [row["volume"] for row in judge(data_dir, *rows)[0]]
 
 
-def test_a_volume_with_a_fraction_is_kept_rounded_and_told(
+def test_a_volume_with_a_fraction_is_kept_exactly(data_dir: Path) -> None:
+    volumes = {
+        "10.60": (106, 1),
+        "1e-8": (1, 8),
+        "0.000000000000000001": (1, 18),
+        "9007199254740993.5": (90071992547409935, 1),
+        "4294967295.0000001": (42949672950000001, 7),
+        "123456789012.000001": (123456789012000001, 6),
+        "1.5e3": (1500, 0),
+        "7": (7, 0),
+    }
+    rows = [{"volume": text, "symbol": f"S{i:02}"} for i, text in enumerate(volumes)]
+    clean, _ = judge(data_dir, *rows)
+    found = [(row["volume"], row["volume_decimals"]) for row in clean]
+    assert dict(zip(volumes, found, strict=True)) == volumes
+    assert {row["volume_given"] for row in clean} == {None}
+
+
+def test_a_volume_of_more_digits_than_fit_is_rounded_and_told(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    texts = ["10.6", "0.000000000001", "9007199254740993.5", "4294967295.000001", "7"]
-    assert judge_volumes(data_dir, texts) == [11, 0, 9007199254740994, 4294967295, 7]
-    assert "4 volumes with a fraction kept rounded" in capsys.readouterr().err
+    volumes = {
+        "99999999999.123456789": (999999999991234568, 7),
+        "922337203685477580.75": (922337203685477581, 0),
+        "1.2345678901234567e-05": (12345678901235, 18),
+    }
+    rows = [{"volume": text, "symbol": f"S{i:02}"} for i, text in enumerate(volumes)]
+    clean, _ = judge(data_dir, *rows)
+    found = [(row["volume"], row["volume_decimals"]) for row in clean]
+    assert dict(zip(volumes, found, strict=True)) == volumes
+    assert [row["volume_given"] for row in clean] == list(volumes)
+    told = "3 volumes have more digits than 63 bits hold: rounded, as 99999999999.123456789 of S00"
+    assert told in capsys.readouterr().err
 
 
 def test_two_different_bars_of_one_answer_and_day_are_both_rejected_and_shown(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from api.bars.series import ADJUSTMENTS, PRICES, TOO_BIG, Days, Dividend, Floats, Series, Split
+from api.bars.volumes import round_volumes
 
 # Adjustment.
 
@@ -54,12 +55,17 @@ def adjust(
 
 
 def scale(series: Series, divisors: Floats, factors: Floats) -> Series:
-    """Prices × factors / divisors, volumes the other way round, to whole shares.
+    """Prices × factors / divisors, volumes the other way round, to whole shares (or units).
 
     A volume beyond 64 bits is masked; one that nothing changes stays the same to the last digit.
     """
     prices = {name: getattr(series, name) * factors / divisors for name in PRICES}
     volumes = series.volume.filled(0)
+    if series.volume_decimals:
+        parts = round_volumes(volumes * divisors / factors, series.volume_decimals)
+        kept = np.where(divisors == factors, volumes, parts)
+        volume = np.ma.masked_array(kept, np.ma.getmask(series.volume))
+        return replace(series, volume=volume, **prices)
     scaled = np.rint(volumes * divisors / factors)
     is_too_big = np.abs(scaled) >= TOO_BIG
     whole = np.where(is_too_big, 0, scaled).astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api.bars.series import TOO_BIG, Days, Flags, Series, Volumes
+from api.bars.volumes import round_volumes
 
 INTERVALS = ("1d", "1wk", "1mo", "3mo", "1y")
 MONTHS = {"1mo": 1, "3mo": 3, "1y": 12}
@@ -43,7 +44,7 @@ def resample(series: Series, interval: str) -> Series:
         high=np.maximum.reduceat(series.high, firsts) if len(firsts) else series.high,
         low=np.minimum.reduceat(series.low, firsts) if len(firsts) else series.low,
         close=series.close[lasts],
-        volume=sum_volumes(series.volume, firsts),
+        volume=sum_volumes(series.volume, firsts, series.volume_decimals),
         complete=find_complete(series.days, interval, len(firsts)),
     )
 
@@ -62,12 +63,14 @@ def find_firsts(numbers: Integers) -> npt.NDArray[np.intp]:
     return np.flatnonzero(is_first)
 
 
-def sum_volumes(volume: Volumes, firsts: npt.NDArray[np.intp]) -> Volumes:
+def sum_volumes(volume: Volumes, firsts: npt.NDArray[np.intp], decimals: int) -> Volumes:
     if not len(firsts):
         return volume
     numbers = volume.filled(0)
     sums = np.add.reduceat(numbers, firsts)
     is_known = np.logical_or.reduceat(~np.ma.getmaskarray(volume), firsts)
+    if decimals:
+        return np.ma.masked_array(round_volumes(sums, decimals), ~is_known)
     # past 64 bits integers wrap round, floats do not
     is_wrapped = np.abs(sums - np.add.reduceat(numbers.astype(float), firsts)) > TOO_BIG / 2
     return np.ma.masked_array(sums, ~is_known | is_wrapped)

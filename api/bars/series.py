@@ -18,7 +18,7 @@ from api.models.terms import find_session_day
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 Flags = npt.NDArray[np.bool_]
-Volumes = np.ma.MaskedArray[Any, np.dtype[np.int64]]
+Volumes = np.ma.MaskedArray[Any, np.dtype[np.int64 | np.float64]]
 Split = tuple[date, float]
 Dividend = tuple[date, float]
 
@@ -33,7 +33,8 @@ class Series:
     """The bars of one symbol, sorted by day, no day twice; all columns have the same length.
 
     days: datetime64[D], the first session of each bar; open, high, low, close: float64; volume:
-    int64, masked where the vendor gave none. `adjustment` says which prices these are: raw (as
+    int64, masked where the vendor gave none; float64 where volume_decimals, the most that any has,
+    are not 0. `adjustment` says which prices these are: raw (as
     traded), split or all. `complete` is there for intervals longer than a day: False on a last
     bar whose period may still have sessions to come. `calendar` names the days it trades on (XNYS,
     24/7); empty: not known. actions_known_at: of adjusted prices, since when the splits and
@@ -53,6 +54,7 @@ class Series:
     calendar: str = ""
     actions_known_at: str = ""
     never_asked: tuple[str, ...] = ()
+    volume_decimals: int = 0
 
     def __len__(self) -> int:
         return len(self.days)

@@ -17,6 +17,7 @@ import numpy as np
 from api.bars.adjust import adjust
 from api.bars.resample import resample
 from api.bars.series import Days, Dividend, Series, Split, weigh_columns
+from api.bars.volumes import divide_units
 from api.cache.memory import Memory
 from api.cache.once import Once
 from api.encode.text import Prepared, index_rows, write_bars
@@ -246,7 +247,7 @@ def build_cached_series(
     series: Series, actions: queries.Actions, entry: queries.Entry, as_of: datetime | None
 ) -> CachedSeries:
     known_at = {"splits": entry.splits_known_at, "dividends": entry.dividends_known_at}
-    series = name_calendar(series, entry.exchange)
+    series = name_calendar(divide_units(series, entry.volume_decimals), entry.exchange)
     return CachedSeries(series, *actions, known_at={} if as_of else known_at)
 
 

@@ -1,7 +1,8 @@
 """Bars as bytes: FORMATS, what a request chooses of them, and what is told beside the bars.
 
-The same numbers in each: the shortest text that reads back as the same float, volumes whole, an
-absent one null (in CSV empty). Each write function is pure: Page → bytes, in pieces.
+The same numbers in each: the shortest text that reads back as the same float, volumes whole (but
+for those of a symbol that has some with decimals), an absent one null (in CSV empty). Each write
+function is pure: Page → bytes, in pieces.
 """
 
 import re

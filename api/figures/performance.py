@@ -204,6 +204,8 @@ def summarize_volume(series: Series) -> dict[str, Any]:
     """Over the bars that have a volume. A sum beyond 64 bits, unknown to JSON, is a float."""
     volumes = series.volume.compressed().tolist()
     total: float | None = sum(volumes) if volumes else None
+    if total is not None and series.volume_decimals:
+        total = round(math.fsum(volumes), series.volume_decimals)
     mean = total / len(volumes) if total is not None else None
     if total is not None and total > MOST_JSON_INTEGER:
         total = float(total)

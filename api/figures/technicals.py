@@ -7,6 +7,7 @@ agree. Callers see to numpy's warnings.
 import numpy as np
 
 from api.bars.series import Floats, Series
+from api.bars.volumes import round_volumes
 from api.figures.windows import roll_max, roll_mean, roll_min, roll_std, roll_sum
 
 ATR_WINDOW = 14
@@ -108,7 +109,10 @@ def compute_obv(series: Series) -> Columns:
     """
     volume, is_known = read_volume(series)
     signs = np.sign(np.diff(series.close, prepend=-np.inf))
-    return (np.where(np.maximum.accumulate(is_known), np.cumsum(signs * volume), np.nan),)
+    sums = np.cumsum(signs * volume)
+    if series.volume_decimals:
+        sums = round_volumes(sums, series.volume_decimals)
+    return (np.where(np.maximum.accumulate(is_known), sums, np.nan),)
 
 
 def compute_stoch(series: Series, window: int, smooth_k: int, smooth_d: int) -> Columns:

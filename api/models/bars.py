@@ -80,7 +80,9 @@ SOME_FIELDS = ConfigDict(json_schema_extra={"required": ["timestamp"]})  # `fiel
 
 
 class Bar(BaseModel):
-    """One day. Prices in the currency of the listing; volume in shares, null where unknown."""
+    """One day. Prices in the currency of the listing; volume in shares, null where unknown.
+
+    Volumes of an instrument that has had one with decimals (crypto) are floats."""
 
     model_config = SOME_FIELDS
 
@@ -89,7 +91,7 @@ class Bar(BaseModel):
     high: float
     low: float
     close: float
-    volume: int | None
+    volume: int | float | None
     complete: bool | None = Field(None, description="Only of intervals over a day.")
 
 
@@ -104,7 +106,7 @@ class BarColumns(BaseModel):
     high: list[float]
     low: list[float]
     close: list[float]
-    volume: list[int | None]
+    volume: list[int | float | None]
     complete: list[bool] = Field(description="Only of intervals over a day.")
 
 

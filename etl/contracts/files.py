@@ -33,10 +33,18 @@ CLEAN_TYPES = {
     "volume": ("BIGINT", "INTEGER"),
 }
 CLEAN_COLUMNS = tuple(CLEAN_TYPES)
+# What a clean file may have of its volumes. volume_decimals: the unit is 10^-volume_decimals (1.5
+# is 15 with 1); where the file has none, volumes are whole numbers. volume_given: the volume as it
+# came, where it was rounded.
+VOLUME_TYPES = {
+    "volume_decimals": ("INTEGER", "TINYINT", "SMALLINT", "BIGINT"),
+    "volume_given": ("VARCHAR",),
+}
 
 # What a clean file promises beyond its types and the rules of etl.quality: (what is wrong with a
 # row, condition).
 CLEAN_BREACHES = (
     ("a NULL key", "timestamp IS NULL OR symbol IS NULL"),
     ("a symbol that is padded or not upper case", "symbol <> upper(trim(symbol))"),
+    ("a volume_decimals outside 0 to 18", "volume_decimals NOT BETWEEN 0 AND 18"),
 )

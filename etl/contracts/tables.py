@@ -3,6 +3,18 @@
 # 2: digests of another arithmetic (etl.digests). 3: since when each bar, action and note is known.
 SCHEMA_VERSION = 3
 
+# Volumes are whole numbers of units of 10^-volume_decimals of the instrument: BIGINT holds no more
+# decimals than these.
+MOST_VOLUME = 2**63 - 1
+MOST_DECIMALS = 18
+
+
+def raise_ten(exponent: str) -> str:
+    """SQL: 10 to the power of a whole number from 0 to MOST_DECIMALS, as BIGINT."""
+    powers = ", ".join(str(10**power) for power in range(MOST_DECIMALS + 1))
+    return f"list_extract([{powers}]::BIGINT[], ({exponent}) + 1)"
+
+
 OHLCV_TABLE = """
 CREATE TABLE ohlcv_data (
     timestamp TIMESTAMP,
@@ -20,6 +32,7 @@ CREATE TABLE ohlcv_data (
 # the newest answer that held a bar of the symbol; …_known_at: the newest that told of its splits,
 # of its dividends (NULL: none ever did), actions_known_at of both: the earlier of the two. version:
 # a digest of all that answers about the symbol depend on (see etl.store.versions).
+# volume_decimals: the unit of its volumes is 10^-volume_decimals; 0 where all are whole numbers.
 INSTRUMENTS_TABLE = """
 CREATE TABLE instruments (
     symbol VARCHAR PRIMARY KEY,
@@ -35,6 +48,7 @@ CREATE TABLE instruments (
     splits_known_at TIMESTAMP,
     dividends_known_at TIMESTAMP,
     actions_known_at TIMESTAMP,
+    volume_decimals INTEGER DEFAULT 0,
     version UBIGINT
 )"""
 
@@ -216,6 +230,12 @@ TABLES = {
     "etl_run_symbols": RUN_SYMBOLS_TABLE,
 }
 
+# The bars with volumes as numbers, for those who read the file with SQL.
+BARS_VIEW = f"""
+CREATE VIEW bars AS
+SELECT b.* REPLACE (volume / {raise_ten("coalesce(volume_decimals, 0)")} AS volume)
+FROM ohlcv_data b LEFT JOIN instruments USING (symbol)"""
+
 # Files of schema 1 and 2 had blocks of arrivals in place of ohlcv_known, and nothing of when
 # actions and notes were known. Table of today → SQL that reads it out of such a file, {old}.
 # An action counts as known from its ex-date, as such files said when asked; a note from its bar.
@@ -236,6 +256,7 @@ OLDER_TABLES = {
     "instruments": f"""
         SELECT i.*, seen_at, NULL::TIMESTAMP AS splits_known_at,
                NULL::TIMESTAMP AS dividends_known_at, NULL::TIMESTAMP AS actions_known_at,
+               0 AS volume_decimals,
                NULL::UBIGINT AS version
         FROM {{old}}.instruments i LEFT JOIN (
             SELECT symbol, max(known_at) AS seen_at FROM ({OLDER_KNOWN}) GROUP BY symbol)

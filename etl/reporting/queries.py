@@ -212,17 +212,26 @@ def read_revisions(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[
         connection,
         f"""SELECT r.symbol, r.timestamp, r.known_from, r.known_to,
                r.close AS old_close, b.close, b.close / nullif(r.close, 0) - 1 AS change,
-               r.volume AS old_volume, b.volume, count(*) OVER () AS revised,
+               r.volume AS old_volume, b.volume, volume_decimals, count(*) OVER () AS revised,
                list_filter(['open', 'high', 'low', 'close', 'volume'], lambda name: CASE name
                    WHEN 'open' THEN r.open <> b.open WHEN 'high' THEN r.high <> b.high
                    WHEN 'low' THEN r.low <> b.low WHEN 'close' THEN r.close <> b.close
                    ELSE r.volume IS DISTINCT FROM b.volume END) AS changed
         FROM store.ohlcv_revisions r JOIN store.ohlcv_data b USING (symbol, timestamp)
+        JOIN store.instruments USING (symbol)
         WHERE r.run_id = ?
         ORDER BY abs(change) DESC NULLS LAST, symbol, timestamp LIMIT {REVISIONS}""",
         [run_id],
     )
+    for row in rows:
+        for name in ("old_volume", "volume"):
+            row[name] = divide_volume(row[name], row["volume_decimals"])
     return rows, rows[0]["revised"] if rows else 0
+
+
+def divide_volume(units: int | None, decimals: int) -> int | float | None:
+    """A stored volume as a number."""
+    return units if units is None or not decimals else units / 10**decimals
 
 
 def read_rows(

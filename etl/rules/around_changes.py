@@ -14,6 +14,9 @@ from etl.rules import notes
 from etl.rules.breaks import CONTEXT
 
 NOT_FINAL = "provisional"
+ROUNDED = "volume rounded"
+# What no rule over neighbours finds: notes that others write, and retire.
+OF_OTHERS = f"('{NOT_FINAL}', '{ROUNDED}')"
 # Calendar days that surely hold twice the bars that a note may depend on, where none is missing.
 CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 
@@ -146,7 +149,7 @@ def replace_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE old_notes AS
         SELECT o.rowid AS place, symbol, timestamp, reason, detail
-        FROM (SELECT rowid, * FROM next.bar_notes WHERE {days} AND reason <> '{NOT_FINAL}') o
+        FROM (SELECT rowid, * FROM next.bar_notes WHERE {days} AND reason NOT IN {OF_OTHERS}) o
         JOIN areas a USING (symbol) WHERE timestamp BETWEEN first AND last"""
     )
     connection.execute(

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 
 from etl.base.parquet_sql import quote
 from etl.contracts.files import PRICES
+from etl.contracts.tables import MOST_DECIMALS, MOST_VOLUME, raise_ten
 from etl.market.exchanges import SIGNED_FORMS
 from etl.settings import Settings
 
 # What vendors and spreadsheets write where there is no value.
 NO_VALUE = "('', 'null', 'none', 'nan', 'na', 'n/a', '-')"
-MOST_VOLUME = 2**63 - 1
 UNREADABLE_SYMBOL = r"[\s/\\?#%[:cntrl:]]"
 DAY_OR_MONTH_FIRST = r"\d{1,2}[/.\-]\d{1,2}[/.\-](\d{2}|\d{4})\b.*"
 
@@ -62,8 +62,21 @@ def is_absent(text: str) -> str:
     return f"({text} IS NULL OR lower(trim({text})) IN {NO_VALUE})"
 
 
+def first_if(condition: str, other: str) -> str:
+    """SQL: `other` where the condition holds, else NULL; AND could look at it first."""
+    return f"CASE WHEN {condition} THEN {other} END"
+
+
+# A text of up to 15 characters is a whole number where the DOUBLE nearest to it is one.
 IS_PLAIN = (
-    f"(volume_number >= 0 AND volume_number < {2**32} AND volume_number = trunc(volume_number))"
+    f"(volume_number >= 0 AND volume_number < {2**32} AND volume_number = trunc(volume_number)"
+    " AND length(raw_volume) <= 15)"
+)
+# Decimals that a text has beyond those that are kept: those after the point less the exponent.
+HAS_MORE_DECIMALS = (
+    "length(regexp_extract(raw_volume, '\\.([0-9]*[1-9])', 1))"
+    " - coalesce(try_cast(regexp_extract(raw_volume, '[eE]([+-]?[0-9]+)', 1) AS INTEGER), 0)"
+    f" > {MOST_DECIMALS}"
 )
 # Column of the typed row → SQL over the raw row, whose text is raw_<column> and stays beside it.
 TYPED = {
@@ -71,12 +84,30 @@ TYPED = {
     "timestamp": read_date("raw_timestamp"),
     **{name: read_number(f"raw_{name}") for name in PRICES},
     "volume_number": read_number("raw_volume"),
-    # DECIMAL keeps every digit of a 64-bit volume, which DOUBLE does not, but it is slow: NULL
-    # where DOUBLE says all, for below 2^32 it tells a whole number from one a millionth off
+    # DECIMAL keeps every digit of a volume, which DOUBLE does not, but it is slow: NULL where
+    # DOUBLE says all
     "exact_volume": f"CASE WHEN {IS_PLAIN} THEN NULL"
-    " ELSE try_cast(raw_volume AS DECIMAL(38, 6)) END",
-    "volume": f"CASE WHEN {IS_PLAIN} THEN volume_number::BIGINT"
-    f" WHEN exact_volume BETWEEN 0 AND {MOST_VOLUME} THEN exact_volume::BIGINT END",
+    f" ELSE try_cast(raw_volume AS DECIMAL(38, {MOST_DECIMALS})) END",
+}
+IS_EXACT = "exact_volume IS NOT NULL"
+# The same over the typed row: the volume as a whole number of units of 10^-volume_decimals.
+VOLUMES = {
+    "volume_units": f"CASE WHEN exact_volume BETWEEN 0 AND {MOST_VOLUME}"
+    " THEN replace(exact_volume::VARCHAR, '.', '')::HUGEINT END",
+    "decimals_given": first_if(
+        IS_EXACT, "length(rtrim(split_part(exact_volume::VARCHAR, '.', 2), '0'))"
+    ),
+    # digits that have to go: so many are over 19, and one more where 19 still are too many
+    "digits_over": first_if(IS_EXACT, "greatest(length(volume_units::VARCHAR) - 19, 0)"),
+    "volume_decimals": f"""CASE WHEN volume_units IS NULL THEN 0
+        ELSE least(decimals_given, {MOST_DECIMALS} - digits_over - CASE WHEN volume_units
+            > {MOST_VOLUME}::HUGEINT * {raise_ten("digits_over")} THEN 1 ELSE 0 END) END""",
+    "volume_unit": first_if(IS_EXACT, raise_ten(f"{MOST_DECIMALS} - volume_decimals")),
+    "volume": f"CASE WHEN {IS_PLAIN} THEN volume_number::BIGINT WHEN {IS_EXACT}"
+    " THEN ((volume_units + volume_unit // 2) // volume_unit)::BIGINT END",
+    # as it came, where it is rounded
+    "volume_given": f"""CASE WHEN volume_decimals < decimals_given OR {IS_EXACT}
+        AND {HAS_MORE_DECIMALS} THEN trim(raw_volume) END""",
 }
 
 
@@ -91,11 +122,6 @@ def bind(condition: str, settings: Settings) -> str:
 def translate_pattern(pattern: str) -> str:
     """The regular expression of a symbol in which * stands for anything."""
     return ".*".join(re.escape(part) for part in pattern.split("*"))
-
-
-def first_if(condition: str, other: str) -> str:
-    """SQL: both hold; `other` costs more, and AND would not be sure to look at it last."""
-    return f"CASE WHEN {condition} THEN {other} END"
 
 
 def over_prices(condition: str) -> str:
@@ -135,19 +161,16 @@ RULES = (
     # NaN stands for a missing volume; to DuckDB it is above every number
     Rule(
         "volume over 64 bits",
-        f"isfinite(volume_number) AND volume_number > 1e30 OR exact_volume > {MOST_VOLUME}",
+        f"isfinite(volume_number) AND volume_number > 1e19 OR exact_volume > {MOST_VOLUME}",
     ),
 )
-# A volume with a fraction (crypto) is kept, rounded, and told of; above 2^53 only the exact one
-# still has its fraction.
-IS_ROUNDED = "volume_number <> trunc(volume_number) OR exact_volume <> trunc(exact_volume)"
 DUPLICATE = "duplicate"
 TWO_BARS = "two different bars of one day"
 
 # Column of the typed row → SQL over a clean row, which has no text: absent where a value is NULL.
 REREAD = {
     "volume_number": "volume::DOUBLE",
-    "exact_volume": "NULL::DECIMAL(38, 6)",
+    "exact_volume": f"NULL::DECIMAL(38, {MOST_DECIMALS})",
     **{f"raw_{name}": "NULL::VARCHAR" for name in ("symbol", "timestamp", *PRICES, "volume")},
 }
 

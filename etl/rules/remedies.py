@@ -26,7 +26,6 @@ REMEDIES = {
     "high below low": "correct it where it comes from",
     "negative volume": "correct it where it comes from",
     "volume over 64 bits": "correct it where it comes from",
-    "fractional volume": "write volumes as whole numbers",
     TWO_BARS: "keep the right one of them in the file",
     DUPLICATE: "nothing is lost: the bar of this day that was fetched last is kept",
 }

@@ -31,17 +31,19 @@ NOTHING_STORED = ", ".join(
 )
 
 
-def compare(bars: str, base: str, days: str) -> str:
+def compare(bars: str, base: str, days: str, held: str | None = None) -> str:
     """SQL: those of the `bars` that are new, that differ from the stored ones of `base`, or that
     come from a newer answer; with is_new, differs, the old values, known_from and known_at.
 
-    days: what is true of the timestamps of all these bars, told in literals; see `bound`.
+    days: what is true of the timestamps of all these bars, told in literals; see `bound`. held:
+    where the stored bars are, if not in the table of `base`.
     """
     return f"""
         SELECT i.*, s.symbol IS NULL AS is_new, ({DIFFERS}) AS differs, {OLD_VALUES},
                known_from, known_at
         FROM {bars} i LEFT JOIN (
-            SELECT b.*, known_from, known_at FROM (FROM {base}.ohlcv_data WHERE {days}) b
+            SELECT b.*, known_from, known_at
+            FROM (FROM {held or f"{base}.ohlcv_data"} WHERE {days}) b
             LEFT JOIN (SELECT symbol, timestamp, known_from, known_at FROM {base}.ohlcv_known
                        WHERE {days}) k USING (symbol, timestamp)) s
         ON i.symbol = s.symbol AND i.timestamp = s.timestamp

@@ -12,7 +12,7 @@ import duckdb
 
 from etl.base import parquet_sql, run_records
 from etl.base.errors import InputError
-from etl.contracts.files import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES
+from etl.contracts.files import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES, VOLUME_TYPES
 from etl.rules.doubled_keys import find_unproven
 from etl.rules.rejects import IS_REJECTED, IS_UNREADABLE_SYMBOL, REASON, REREAD, bind
 from etl.settings import Settings
@@ -38,6 +38,8 @@ def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: 
         "source": ("VARCHAR", "'files'"),
         "basis": ("VARCHAR", parquet_sql.quote(settings.source_adjustment)),
         "fetched_at": ("TIMESTAMP", f"TIMESTAMP {parquet_sql.quote(str(modified))}"),
+        "volume_decimals": ("INTEGER", "0"),
+        "volume_given": ("VARCHAR", "NULL"),
     }
     provenance = [
         f"coalesce({f'CAST({name} AS {kind}), ' if name in columns else ''}{default}) AS {name}"
@@ -51,7 +53,8 @@ def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: 
 
 
 def check_types(columns: dict[str, str], path: Path) -> None:
-    for name, types in CLEAN_TYPES.items():
+    present = {name: types for name, types in VOLUME_TYPES.items() if name in columns}
+    for name, types in (CLEAN_TYPES | present).items():
         if name not in columns:
             raise InputError(f"{path} has no column {name}: it needs {', '.join(CLEAN_COLUMNS)}")
         if columns[name] not in types:

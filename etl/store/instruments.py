@@ -22,8 +22,10 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT symbol, min(timestamp) AS first, max(timestamp) AS last,
                count(*) FILTER (is_new) AS bars, arg_max(close, timestamp) AS last_close,
                any_value(source) AS source, any_value(basis) AS basis,
-               any_value(exchange) AS exchange, bit_xor(digest) AS digest
-        FROM moved LEFT JOIN symbol_exchanges USING (symbol) GROUP BY symbol ORDER BY symbol
+               any_value(exchange) AS exchange, bit_xor(digest) AS digest,
+               coalesce(any_value(decimals), 0) AS volume_decimals
+        FROM moved LEFT JOIN symbol_exchanges USING (symbol) LEFT JOIN volume_units USING (symbol)
+        GROUP BY symbol ORDER BY symbol
         ON CONFLICT (symbol) DO UPDATE SET
             first = least(first, excluded.first), last = greatest(last, excluded.last),
             bars = bars + excluded.bars, source = excluded.source, basis = excluded.basis,

@@ -33,7 +33,7 @@ def compare_bars(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
         return
     days = bound(connection, "SELECT min(timestamp), max(timestamp) FROM incoming")
     connection.execute(
-        f"CREATE TEMP TABLE compared AS {changes.compare('incoming', 'store', days)}"
+        f"CREATE TEMP TABLE compared AS {changes.compare('incoming', 'store', days, 'held_bars')}"
     )
     connection.execute(f"CREATE TEMP VIEW pending AS FROM compared WHERE {changes.counts()}")
 

@@ -18,7 +18,7 @@ KEY_OF_SECOND = 0x2545F491
 
 INSTRUMENT = (
     *("symbol", "first", "last", "bars", "last_close", "source", "basis", "exchange", "digest"),
-    *("splits_known_at", "dividends_known_at", "actions_known_at"),
+    *("splits_known_at", "dividends_known_at", "actions_known_at", "volume_decimals"),
 )
 ACTION = ("ex_date", "kind", "ratio", "amount", "source", "known_from")
 NOTE = ("timestamp", "reason", "detail", "run_id", "known_from")

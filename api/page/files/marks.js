@@ -1,7 +1,7 @@
 // What is marked on the chart, and why: splits, dividends, notes, gaps and revisions.
 
 import { findFirst, findPeriod } from "./figures.js";
-import { writeCount, writeInstant, writeNumber, writePrice } from "./texts.js";
+import { writeInstant, writeNumber, writePrice, writeVolume } from "./texts.js";
 
 export const TITLES = {
   split: "Splits",
@@ -49,7 +49,7 @@ function describeGap({ session, cause }) {
 
 function describeRevision(old) {
   const prices = ["open", "high", "low", "close"].map((name) => `${name} ${writePrice(old[name])}`);
-  const volume = old.volume === null ? "" : `, volume ${writeCount(old.volume)}`;
+  const volume = old.volume === null ? "" : `, volume ${writeVolume(old.volume)}`;
   const why = `from ${writeInstant(old.known_from)} to then: ${prices.join(", ")}${volume} (as traded)`;
   return { day: old.timestamp, kind: "revision", title: `changed ${writeInstant(old.known_to)}`, why };
 }

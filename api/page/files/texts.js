@@ -33,7 +33,13 @@ const SIZES = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]];
 export function writeShort(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return ABSENT;
   const [size, letter] = SIZES.find(([least]) => Math.abs(value) >= least) ?? [1, ""];
-  return letter ? `${writeNumber(value / size, value / size < 100 ? 2 : 1)} ${letter}` : writeNumber(value, 0);
+  return letter ? `${writeNumber(value / size, value / size < 100 ? 2 : 1)} ${letter}` : writeVolume(value);
+}
+
+/** What may have decimals, but mostly has none. */
+export function writeVolume(value) {
+  const isWhole = !Number.isFinite(value) || Number.isInteger(value) || Math.abs(value) >= 1000;
+  return isWhole ? writeCount(value) : String(Number(value.toPrecision(3)));
 }
 
 /** A day on the time axis: its year, its month, or day and month, as `kind` (TickMarkType) has it. */

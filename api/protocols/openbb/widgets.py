@@ -118,7 +118,7 @@ def build_widgets(symbol: str | None) -> dict[str, Row]:
             "data": build_table(
                 build_column("timestamp", "Session", "dateString", pinned="left"),
                 *(build_column(name, name.title(), formatterFn="none") for name in PRICES),
-                build_column("volume", "Volume", formatterFn="int"),
+                build_column("volume", "Volume", formatterFn="none"),
             ),
         },
         "advanced_chart": {

@@ -128,7 +128,7 @@ def build_symbol(listing: Row, series: Series) -> Row:
         "monthly_multipliers": ["1", "3", "12"],
         "supported_resolutions": SUPPORTED,
         "visible_plots_set": "ohlcv" if has_volume(series) else "ohlc",
-        "volume_precision": 0,
+        "volume_precision": series.volume_decimals,
         "data_status": "endofday",
     }
 

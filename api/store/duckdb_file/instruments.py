@@ -16,6 +16,7 @@ class Entry(NamedTuple):
     exchange: str | None
     splits_known_at: datetime | None = None
     dividends_known_at: datetime | None = None
+    volume_decimals: int = 0
 
 
 Catalog = dict[str, Entry]
@@ -70,7 +71,7 @@ def read_catalog(cursor: Cursor) -> Catalog:
         """SELECT symbol, basis, symbol IN (
             SELECT symbol FROM market.corporate_actions
             UNION SELECT symbol FROM market.corporate_action_revisions), bars, exchange,
-            splits_known_at, dividends_known_at
+            splits_known_at, dividends_known_at, volume_decimals
         FROM market.instruments"""
     )
     return {symbol: Entry(*values) for symbol, *values in cursor.fetchall()}

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
+from api.bars.volumes import divide_volume
 from api.store.duckdb_file.instruments import read_instrument
 from api.store.duckdb_file.rows import DAY, EXACT_INSTANT, Cursor, Rows, read_rows
 
@@ -29,7 +30,7 @@ def read_revisions(
 
     A bar can change twice at one instant, to ever greater values: they come last in the order.
     """
-    return read_rows(
+    rows = read_rows(
         cursor,
         f"""SELECT {DAY.format("timestamp")} AS timestamp, open, high, low, close, volume,
                {EXACT_INSTANT.format("known_from")} AS known_from,
@@ -40,6 +41,9 @@ def read_revisions(
                  open, high, low, close, volume NULLS FIRST LIMIT $limit OFFSET $after""",
         {"symbol": symbol, "start": start, "end": end, "after": after, "limit": limit},
     )
+    asked = "SELECT volume_decimals FROM market.instruments WHERE symbol = ?"
+    decimals = cursor.execute(asked, [symbol]).fetchall()[0][0] if rows else 0
+    return [{**row, "volume": divide_volume(row["volume"], decimals)} for row in rows]
 
 
 def read_actions(

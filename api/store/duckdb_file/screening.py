@@ -6,6 +6,7 @@ from typing import Any
 from api.models.terms import DayOfInstant, find_session_day
 from api.problems import Problem
 from api.store.duckdb_file.rows import DAY, Cursor, Rows, read_rows
+from etl.contracts.tables import raise_ten
 from etl.contracts.zones import ZONES
 
 
@@ -33,11 +34,13 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
             SELECT symbol, min(timestamp) AS from_bar, max(timestamp) AS to_bar, count(*) AS bars,
                    arg_min(close, timestamp) AS first_close,
                    arg_max(close, timestamp) AS last_close, min(close) AS lowest,
-                   avg(volume) AS mean_volume,
-                   avg(close * volume) AS dollar_volume
+                   avg(volume) AS mean_units,
+                   avg(close * volume) AS dollar_units
             FROM ({select_bars(cursor, as_of)})
             {JOINED if has_instant else ""} {f"WHERE {' AND '.join(days)}" if days else ""}
             GROUP BY symbol),
+        units AS (
+            SELECT symbol, {raise_ten("volume_decimals")} AS unit FROM market.instruments),
         factors AS (
             SELECT symbol, product(ratio) AS factor FROM ranges
             JOIN market.instruments USING (symbol)
@@ -49,9 +52,10 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
                    last_close,
                    CASE WHEN bars > 1 AND lowest > 0
                         THEN last_close / first_close * coalesce(factor, 1) - 1 END
-                       AS total_return, mean_volume,
-                   CASE WHEN lowest > 0 THEN dollar_volume END AS dollar_volume
-            FROM ranges LEFT JOIN factors USING (symbol)),
+                       AS total_return,
+                   mean_units / unit AS mean_volume,
+                   CASE WHEN lowest > 0 THEN dollar_units / unit END AS dollar_volume
+            FROM ranges JOIN units USING (symbol) LEFT JOIN factors USING (symbol)),
         finite AS (  -- what is beyond a float would be sorted above every number
             SELECT * REPLACE (
                 CASE WHEN isfinite(total_return) THEN total_return END AS total_return,

@@ -27,6 +27,7 @@ from etl.store import (
     reevaluation,
     rounds,
     versions,
+    volumes,
 )
 from etl.store.duckdb_file import publish
 
@@ -88,6 +89,7 @@ def publish_next(
         for symbol in touched:  # so that the record says what their bars are from now on
             record["symbols"].setdefault(symbol, {})
         changes.repair_known(connection, run.run_id)
+    volumes.rescale_stored(connection, run.run_id)
     reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
     gaps.write_calendars(connection)
@@ -174,6 +176,7 @@ def write_round(connection: duckdb.DuckDBPyConnection, run_id: str, is_first: bo
     gaps.write_gaps(connection)
     around_changes.write_notes(connection, run_id, is_first)
     provisional.write_provisional(connection, run_id)
+    volumes.note_rounded(connection, run_id)
 
 
 def rewrite_sorted(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

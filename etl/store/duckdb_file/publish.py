@@ -21,11 +21,16 @@ from etl.base.errors import StoreError
 from etl.base.parquet_sql import quote
 from etl.base.run_records import format_instant
 from etl.base.whole_files import find_free, flush_to_disk, set_aside, write_whole
-from etl.contracts.tables import OLDER_TABLES, SCHEMA_VERSION, TABLES, list_older_views
+from etl.contracts.tables import (
+    BARS_VIEW,
+    OLDER_TABLES,
+    SCHEMA_VERSION,
+    TABLES,
+    list_older_views,
+)
 
 # The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
 STORAGE_VERSION = "v1.2.0"
-VERSION_COLUMN = ("generation", "schema_version")
 VERSION_COLUMN = ("generation", "schema_version")
 HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
 
@@ -223,6 +228,7 @@ def attach_new(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> 
 def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     for table, ddl in TABLES.items():
         connection.execute(ddl.replace(f"TABLE {table}", f"TABLE {name}.{table}"))
+    connection.execute(BARS_VIEW.replace("VIEW bars", f"VIEW {name}.bars"))
 
 
 def copy_tables(connection: duckdb.DuckDBPyConnection, source: str, target: str) -> None:
