@@ -20,6 +20,7 @@ import duckdb
 
 from etl.base import command, parquet_sql, run_records, stage_files
 from etl.base.errors import StoreError
+from etl.contracts import runs
 from etl.settings import Settings
 from etl.store import accounts, actions, changes, digests, gaps, reevaluation, rounds, volumes
 from etl.store.clean_files import read_beside, read_input
@@ -181,7 +182,7 @@ def has_moved(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool
 
 
 def sum_outcomes(symbols: dict[str, dict[str, int]]) -> dict[str, int]:
-    return {name: sum(fates[name] for fates in symbols.values()) for name in accounts.LOADED}
+    return {name: sum(fates[name] for fates in symbols.values()) for name in runs.LOADED}
 
 
 def report(record: dict[str, Any]) -> None:

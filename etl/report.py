@@ -21,9 +21,9 @@ import jinja2
 
 from etl.base import command, parquet_sql, run_records, whole_files
 from etl.base.errors import StoreError
+from etl.contracts.runs import OUTCOMES
 from etl.reporting import heatmap, moves, queries
 from etl.settings import Settings
-from etl.store.accounts import OUTCOMES
 from etl.store.duckdb_file import publish
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"

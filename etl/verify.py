@@ -13,15 +13,14 @@ import argparse
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
-from etl.base import command, parquet_sql, run_records, whole_files
+from etl.base import command, parquet_sql, run_records, stage_files, whole_files
 from etl.base.errors import StoreError
+from etl.contracts.runs import COUNTS, OUTCOMES
 from etl.settings import Settings
 from etl.store import digests, versions
-from etl.store.accounts import COUNTS, OUTCOMES
 from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
@@ -235,7 +234,7 @@ def check_file(
     if run_id is None:  # of another make
         return
     record_path = settings.runs_dir / f"{run_id}.json"
-    entry = read_stage(record_path, name)
+    entry = stage_files.read_entry(record_path, name)
     recorded = entry.get("files", {}).get(path.name)
     if recorded is None:
         yield f"{path.name} has a record of run {run_id}", "there is none"
@@ -244,7 +243,7 @@ def check_file(
     yield f"{path.name} is as run {run_id} left it", "" if digest == recorded else "it differs"
     counts, fate = COUNTED[path.stem]
     yield f"{path.name} has the rows that were counted", compare(sum(rows.values()), entry[counts])
-    judged = read_stage(record_path, "transform").get("symbols", {})
+    judged = stage_files.read_entry(record_path, "transform").get("symbols", {})
     wanted = {symbol: fates[fate] for symbol, fates in judged.items() if fates[fate]}
     differing = [s for s in rows.keys() | wanted.keys() if rows.get(s) != wanted.get(s)]
     if judged:
@@ -263,12 +262,6 @@ def count_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, i
 
 def compare(found: int, counted: int) -> str:
     return "" if found == counted else f"{found} rows, {counted} counted"
-
-
-def read_stage(path: Path, name: str) -> dict[str, Any]:
-    record = run_records.read_record(path) or {"stages": {}}
-    entry: dict[str, Any] = record["stages"].get(name, {})
-    return entry
 
 
 if __name__ == "__main__":

@@ -401,6 +401,8 @@ def make_record(run_id: Any = "20240101T000000Z-aaaaaa", **load: Any) -> str:
     "text",
     [
         "[" * 100_000,
+        '{"run_id": "20240101T000000Z-aaaaaa", "stages": {}}',
+        '{"run_id": "20240101T000000Z-aaaaaa", "stages": []}',
         make_record(run_id=5),
         make_record(run_id="20240101T000000Z-bbbbbb"),  # a copy of another's record
         make_record(started_at="yesterday"),

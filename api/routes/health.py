@@ -17,6 +17,7 @@ from api.models import Health, NoQuery
 from api.problems import Damaged
 from api.routes import StoreOf, answer_json
 from api.store import queries
+from api.store.run_records import read_record
 from etl.settings import VERSION
 
 router = APIRouter(tags=["service"])
@@ -64,24 +65,17 @@ def count_days_since(day: str | None) -> int | None:
 
 def read_last_run(folder: Path) -> dict[str, Any] | None:
     """run_id, status and end of the newest run record; None where there is none to read."""
-    try:
-        record = orjson.loads(find_newest(folder).read_bytes())
-        stages = list(record["stages"].values())
-        states = [stage["status"] for stage in stages]
-        worst = next((s for s in ("failed", "running") if s in states), "ok")
-        finished = [stage["finished_at"] for stage in stages if "finished_at" in stage]
-        return {
-            "run_id": record["run_id"],
-            "status": worst,
-            "failed": len(record["stages"].get("extract", {}).get("failures", {})),
-            "source": record["stages"].get("extract", {}).get("source"),
-            "stages": {name: stage["status"] for name, stage in record["stages"].items()},
-            "finished_at": max(finished, default=None),
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    newest = max((path.stem for path in folder.glob("*.json") if path.is_file()), default="")
+    record = read_record(folder, newest, is_last=True)
+    if record is None:
         return None
-
-
-def find_newest(folder: Path) -> Path:
-    """The newest record; ValueError without one. A pipe would be waited for without end."""
-    return max((p for p in folder.glob("*.json") if p.is_file()), key=lambda p: p.name)
+    stages: dict[str, dict[str, Any]] = orjson.loads(record.stages)
+    finished = [stage["finished_at"] for stage in stages.values() if "finished_at" in stage]
+    return {
+        "run_id": newest,
+        "status": record.summary["status"],
+        "failed": len(stages.get("extract", {}).get("failures", {})),
+        "source": record.summary["source"],
+        "stages": {name: stage["status"] for name, stage in stages.items()},
+        "finished_at": max(finished, default=None),
+    }

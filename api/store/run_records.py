@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import orjson
 
+from etl.contracts import runs
+
 Rows = list[dict[str, Any]]
 
 FILE_NAME = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{6})\.json", re.ASCII)  # as the ETL makes them
-OUTCOMES = ("inserted", "revised", "unchanged", "stale", "superseded", "rejected", "out_of_range")
-COUNTS = ("received", *OUTCOMES)
-SYMBOL_COUNTS = (*COUNTS[:7], "duplicates", "out_of_range")
 KEPT = 256  # records that were read already
 
 
@@ -78,6 +78,8 @@ def read_record(folder: Path, run_id: str, is_last: bool) -> RunRecord | None:
     path = folder / f"{run_id}.json"
     try:
         found = path.stat()
+        if not S_ISREG(found.st_mode):  # a pipe would be waited for without end
+            return None
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
             return None
         return parse_record(path, is_last, (found.st_ino, found.st_mtime_ns, found.st_size))
@@ -88,56 +90,20 @@ def read_record(folder: Path, run_id: str, is_last: bool) -> RunRecord | None:
 @lru_cache(KEPT)
 def parse_record(path: Path, is_last: bool, identity: tuple[int, int, int]) -> RunRecord:
     """`identity` is that of the file, so that one that was replaced is read again."""
-    stages: dict[str, dict[str, Any]] = orjson.loads(path.read_bytes())["stages"]
-    extract = stages.get("extract", {})
-    symbols = list_symbols(stages)
-    ends = [stage["finished_at"] for stage in stages.values() if stage.get("finished_at")]
-    started = min(stage["started_at"] for stage in stages.values())
-    status = derive_status([stage["status"] for stage in stages.values()], is_last)
+    run = runs.describe_run(path.stem, orjson.loads(path.read_bytes())["stages"], is_last)
+    started, ended = run.summary["started_at"], run.summary["finished_at"]
     summary = {
-        "run_id": path.stem,
+        **run.summary,
         "started_at": cut_seconds(started),
-        "finished_at": cut_seconds(max(ends)) if ends and status != "running" else None,
-        "status": status,
-        "source": extract.get("source"),
-        "calls": extract.get("calls", 0),
-        **{name: sum(row[name] for row in symbols) for name in COUNTS},
+        "finished_at": cut_seconds(ended) if ended and run.summary["status"] != "running" else None,
     }
-    short = {name: drop_symbols(stage) for name, stage in stages.items()}
-    failures = orjson.dumps(
-        {**extract.get("failures", {}), **stages.get("load", {}).get("failures", {})}
-    ).decode()
-    started_us = int(datetime.fromisoformat(started).timestamp() * 1e6)
-    return RunRecord(summary, started_us, failures, orjson.dumps(short).decode(), symbols)
-
-
-def derive_status(states: list[str], is_last: bool) -> str:
-    """Runs follow one another: a stage that never ended, in another than the last, was killed."""
-    if "failed" in states:
-        return "failed"
-    if "running" in states:
-        return "running" if is_last else "killed"
-    return "ok"
-
-
-def list_symbols(stages: dict[str, dict[str, Any]]) -> Rows:
-    """What each symbol received, and what became of it as far as the run came."""
-    cleaned = stages.get("transform", {}).get("symbols", {})
-    loaded = stages.get("load", {}).get("symbols", {})
-    return [
-        describe_symbol(symbol, {**cleaned.get(symbol, {}), **loaded.get(symbol, {})})
-        for symbol in sorted({*cleaned, *loaded})
-    ]
-
-
-def describe_symbol(symbol: str, counts: dict[str, Any]) -> dict[str, Any]:
-    row = {name: counts.get(name, 0) for name in SYMBOL_COUNTS}
-    row["received"] = counts.get("received", sum(row[name] for name in OUTCOMES))
-    return {"symbol": symbol, **row, "digest": counts.get("digest")}
-
-
-def drop_symbols(stage: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in stage.items() if name != "symbols"}
+    return RunRecord(
+        summary,
+        int(datetime.fromisoformat(started).timestamp() * 1e6),
+        orjson.dumps(run.failures).decode(),
+        orjson.dumps(run.stages).decode(),
+        run.symbols,
+    )
 
 
 def cut_seconds(instant: str) -> str:

@@ -1,4 +1,7 @@
-"""etl.base.run_records"""
+"""The record of each run, data/runs/<run_id>.json: who writes it, and who reads it.
+
+What its counts mean is said in etl/contracts/runs.py.
+"""
 
 import json
 import re
@@ -83,15 +86,17 @@ def read_record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(read_bytes(path))
         check_form(record, path.stem)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return dict(record)
 
 
 def check_form(record: dict[str, Any], run_id: str) -> None:
-    """ValueError, KeyError or TypeError unless it has what those who read records rely on."""
+    """ValueError, KeyError, TypeError or AttributeError unless it has what its readers rely on."""
     if record["run_id"] != run_id:
         raise ValueError(f"it is of the run {record['run_id']}")
+    if not record["stages"]:
+        raise ValueError("it is of no stage")
     for name, entry in record["stages"].items():
         datetime.fromisoformat(entry["started_at"])
         datetime.fromisoformat(entry.get("finished_at") or entry["started_at"])
@@ -109,6 +114,11 @@ def check_types(kind: type, *values: Any) -> None:
         is_huge = isinstance(value, int) and abs(value) >= 2**63
         if type(value) is not kind or is_huge:
             raise TypeError(f"{value!r} is no {kind.__name__}")
+
+
+def list_records(folder: Path) -> list[Path]:
+    """The records, the last written first."""
+    return sorted(folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
 
 
 def read_run_id(path: Path) -> str | None:

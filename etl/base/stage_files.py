@@ -6,7 +6,6 @@ disk nor a run that was killed between two files becomes a wrong bar.
 """
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +65,11 @@ def tell_remedy(name: str, entry: Entry) -> str:
 def find_entry(runs_dir: Path, path: Path, name: str) -> Entry:
     """What the newest record says that names `path`, if it is of that size: a file whose own
     run_id cannot be read, or is no longer what it was, is recognised so. Empty: none of ours."""
-    for entry in list_entries(runs_dir, name):
+    for record in run_records.list_records(runs_dir):
+        entry = read_entry(record, name)
         if path.name in (entry.get("sizes") or {}):
             return entry if entry["sizes"][path.name] == path.stat().st_size else {}
     return {}
-
-
-def list_entries(runs_dir: Path, name: str) -> Iterator[Entry]:
-    """The records of a stage, the last written first."""
-    paths = sorted(runs_dir.glob("*.json"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
-    return (entry for path in paths if (entry := read_entry(path, name)))
 
 
 def read_entry(path: Path, name: str) -> Entry:

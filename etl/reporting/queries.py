@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from etl.base import parquet_sql, run_records
+from etl.contracts import runs
 from etl.contracts.files import PRICES
 from etl.store import accounts
 
@@ -105,12 +106,10 @@ class LastRun:
 
 def read_last_run(folder: Path) -> LastRun | None:
     """The run whose record was written last; None where no record can be read."""
-    paths = sorted(folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name))
-    for path in reversed(paths):
+    for path in run_records.list_records(folder):
         if record := run_records.read_record(path):
-            return build_run(
-                accounts.summarize(record), record["stages"], accounts.list_symbols(record)
-            )
+            run = runs.describe_run(path.stem, record["stages"])
+            return build_run(accounts.build_row(run), record["stages"], run.symbols)
     return None
 
 

@@ -14,12 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from etl.base import run_records, whole_files
+from etl.contracts import runs
 from etl.store import changes
-
-LOADED = ("inserted", "revised", "unchanged", "stale", "superseded")
-OUTCOMES = (*LOADED, "rejected", "out_of_range")
-COUNTS = ("received", *OUTCOMES)
-SYMBOL_COUNTS = ("received", *LOADED, "rejected", "duplicates", "out_of_range")
 
 Record = dict[str, Any]
 
@@ -37,7 +33,7 @@ def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str
                           count(*) FILTER (NOT is_new AND differs AND {changes.counts()}) AS revised
                    FROM newest GROUP BY symbol) USING (symbol) ORDER BY symbol"""
     ).fetchall()
-    return {row[0]: dict(zip(LOADED, row[1:], strict=True)) for row in rows}
+    return {row[0]: dict(zip(runs.LOADED, row[1:], strict=True)) for row in rows}
 
 
 def count_incoming(connection: duckdb.DuckDBPyConnection) -> str:
@@ -71,19 +67,20 @@ def add_digests(connection: duckdb.DuckDBPyConnection, symbols: dict[str, Record
 def write_runs(connection: duckdb.DuckDBPyConnection, folder: Path, current: Record) -> None:
     """Copy the records that `next` has not seen, and the current one, into its two tables."""
     seen = {r[0] for r in connection.execute("SELECT run_id FROM next.etl_runs").fetchall()}
-    seen.discard(current["run_id"])
     for table in ("etl_runs", "etl_run_symbols"):
         connection.execute(f"DELETE FROM next.{table} WHERE run_id = ?", [current["run_id"]])
-    records = [current, *read_unseen(folder, seen | {current["run_id"]})]
-    insert(connection, "etl_runs", [summarize(record) for record in records])
-    rows = [row for record in records for row in list_symbols(record)]
+    ours = runs.describe_run(current["run_id"], current["stages"])
+    found = [ours, *read_unseen(folder, seen | {current["run_id"]})]
+    insert(connection, "etl_runs", [build_row(run) for run in found])
+    rows = [{"run_id": r.summary["run_id"], **row} for r in found for row in r.symbols]
     insert(connection, "etl_run_symbols", rows)
 
 
 def write_rollback(connection: duckdb.DuckDBPyConnection, record: Record) -> None:
     """A rollback as a run that received nothing, and left each symbol's bars as they are."""
-    insert(connection, "etl_runs", [summarize(record)])
-    zeros = ", ".join(f"0 AS {name}" for name in SYMBOL_COUNTS)
+    run = runs.describe_run(record["run_id"], record["stages"])
+    insert(connection, "etl_runs", [build_row(run)])
+    zeros = ", ".join(f"0 AS {name}" for name in runs.SYMBOL_COUNTS)
     connection.execute(
         f"""INSERT INTO next.etl_run_symbols BY NAME
         SELECT ? AS run_id, symbol, {zeros}, format('{{:016x}}', digest) AS digest
@@ -99,57 +96,18 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Record]
         connection.unregister("inserting")
 
 
-def read_unseen(folder: Path, seen: set[str]) -> Iterator[Record]:
+def read_unseen(folder: Path, seen: set[str]) -> Iterator[runs.Run]:
     """The records of other runs, oldest first. One that cannot be read is set aside."""
     for path in sorted(folder.glob("*.json")):
         if path.stem in seen:
             continue
         if record := run_records.read_record(path):
-            yield record
+            yield runs.describe_run(path.stem, record["stages"])
         else:
             whole_files.set_aside(path, "the store has nothing of this run")
 
 
-def summarize(record: Record) -> Record:
-    """One row of etl_runs. A stage that never ended was killed, for its lock is free."""
-    stages: dict[str, Record] = record["stages"]
-    states = ["killed" if s["status"] == "running" else s["status"] for s in stages.values()]
-    symbols = list_symbols(record)
-    return {
-        "run_id": record["run_id"],
-        "started_at": min(s["started_at"] for s in stages.values()),
-        "finished_at": max(s.get("finished_at") or "" for s in stages.values()) or None,
-        "status": next((s for s in ("failed", "killed") if s in states), "ok"),
-        "source": stages.get("extract", {}).get("source"),
-        "calls": stages.get("extract", {}).get("calls", 0),
-        **{name: sum(row[name] for row in symbols) for name in COUNTS},
-        "failures": json.dumps(
-            {
-                **stages.get("extract", {}).get("failures", {}),
-                **stages.get("load", {}).get("failures", {}),
-            }
-        ),
-        "stages": json.dumps({n: drop_symbols(s) for n, s in stages.items()}, default=str),
-    }
-
-
-def drop_symbols(stage: Record) -> Record:
-    return {name: value for name, value in stage.items() if name != "symbols"}
-
-
-def list_symbols(record: Record) -> list[Record]:
-    """The rows of etl_run_symbols: what each symbol received, and what became of it.
-
-    A run whose load failed has rows that no stage has disposed of: they stay out of the sum.
-    """
-    judged = record["stages"].get("transform", {}).get("symbols", {})
-    loaded = record["stages"].get("load", {}).get("symbols", {})
-    rows = []
-    for symbol in sorted(judged.keys() | loaded.keys()):
-        fates = {**judged.get(symbol, {}), **loaded.get(symbol, {})}
-        row = {name: fates.get(name, 0) for name in SYMBOL_COUNTS}
-        row["received"] = fates.get("received", sum(row[name] for name in OUTCOMES))
-        rows.append(
-            {"run_id": record["run_id"], "symbol": symbol, **row, "digest": fates.get("digest")}
-        )
-    return rows
+def build_row(run: runs.Run) -> Record:
+    """A row of etl_runs."""
+    stages = json.dumps(run.stages, default=str)
+    return {**run.summary, "failures": json.dumps(run.failures), "stages": stages}
