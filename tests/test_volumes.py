@@ -186,6 +186,14 @@ def test_a_volume_beside_which_others_do_not_fit_makes_them_rounded_and_noted(
     assert held == [("2024-01-01",)]
 
 
+def test_an_older_bar_that_is_not_taken_makes_nothing_coarser(data_dir: Path) -> None:
+    load_texts(data_dir, "2024-02-02", ("X-USD", "2024-01-01", "1.12345678"))
+    stale = ("X-USD", "2024-01-01", "9000000000000000000")
+    load_texts(data_dir, "2024-02-01", stale, ("X-USD", "2024-01-02", "2.5"))
+    assert read_volumes(store_of(data_dir)) == [1.12345678, 2.5]
+    assert query_store(store_of(data_dir), "FROM bar_notes") == []
+
+
 def test_a_volume_too_long_by_itself_is_rounded_and_noted(data_dir: Path) -> None:
     load_texts(data_dir, "2024-02-01", ("X-USD", "2024-01-01", "9000000000000000000.5"))
     database = store_of(data_dir)

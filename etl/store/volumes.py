@@ -12,23 +12,31 @@ from etl.contracts.tables import MOST_DECIMALS, MOST_VOLUME, raise_ten
 from etl.rules.around_changes import ROUNDED, retire_notes
 from etl.store.digests import BAR_DIGEST
 
-# Of each symbol that comes, and whose volumes have decimals here or there: the decimals that are
-# stored, the most of both sides, and the largest volume in units of 10^-18.
-FRACTIONAL = f"""
-WITH fractional AS (
-    SELECT symbol FROM delivered WHERE volume_decimals > 0
-    UNION SELECT symbol FROM store.instruments WHERE volume_decimals > 0),
+# The symbols whose volumes have decimals, here or there.
+FRACTIONAL = """
+SELECT symbol FROM delivered WHERE volume_decimals > 0
+UNION SELECT symbol FROM store.instruments WHERE volume_decimals > 0"""
+# Of each of these that comes: the decimals that are stored, the most of both sides, and the largest
+# volume in units of 10^-18. Bars older than what is stored of their day are not taken, so they do
+# not count.
+EXTENTS = f"""
+WITH counting AS (
+    SELECT symbol, volume, volume_decimals, coalesce(d.fetched_at >= known_at, true) AS counts
+    FROM (FROM delivered SEMI JOIN fractional USING (symbol)) d
+    LEFT JOIN (FROM store.ohlcv_known SEMI JOIN fractional USING (symbol)) k
+    USING (symbol, timestamp)),
 came AS (
-    SELECT symbol, max(volume_decimals) AS decimals,
-           max(volume::HUGEINT * {raise_ten(f"{MOST_DECIMALS} - volume_decimals")}) AS most
-    FROM delivered SEMI JOIN fractional USING (symbol) GROUP BY symbol),
+    SELECT symbol, max(volume_decimals) FILTER (counts) AS decimals,
+           max(volume::HUGEINT * {raise_ten(f"{MOST_DECIMALS} - volume_decimals")})
+               FILTER (counts) AS most
+    FROM counting GROUP BY symbol),
 held AS (
     SELECT symbol, any_value(volume_decimals) AS decimals, max(volume)::HUGEINT
            * any_value({raise_ten(f"{MOST_DECIMALS} - volume_decimals")}) AS most
     FROM (SELECT symbol, volume FROM store.ohlcv_data
           UNION ALL SELECT symbol, volume FROM store.ohlcv_revisions)
     JOIN store.instruments USING (symbol) SEMI JOIN came USING (symbol) GROUP BY symbol)
-SELECT symbol, coalesce(held.decimals, 0), greatest(came.decimals, held.decimals),
+SELECT symbol, coalesce(held.decimals, 0), greatest(came.decimals, held.decimals, 0),
        coalesce(greatest(came.most, held.most), 0)
 FROM came LEFT JOIN held USING (symbol) ORDER BY symbol"""
 
@@ -43,7 +51,9 @@ def unify_units(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "CREATE TEMP TABLE volume_units (symbol VARCHAR, stored INTEGER, decimals INTEGER)"
     )
-    found = connection.execute(FRACTIONAL).fetchall()
+    connection.execute(f"CREATE TEMP TABLE fractional AS {FRACTIONAL}")
+    has_any = connection.execute("FROM fractional LIMIT 1").fetchall()
+    found = connection.execute(EXTENTS).fetchall() if has_any else []
     if found:
         fitting = [fit_decimals(wanted, most) for _, _, wanted, most in found]
         connection.execute(
@@ -87,9 +97,13 @@ def view_held(connection: duckdb.DuckDBPyConnection, is_fractional: bool) -> Non
 
 
 def rescale(volume: str, before: str, after: str) -> str:
-    """SQL: a volume of so many decimals as one of so many others, the last one rounded."""
+    """SQL: a volume of so many decimals as one of so many others, the last one rounded.
+
+    What is too large for that is not taken (see EXTENTS), and gets the largest number.
+    """
     finer, coarser = raise_ten(f"{after} - {before}"), raise_ten(f"{before} - {after}")
-    return f"""CASE WHEN {after} >= {before} THEN {volume} * {finer}
+    return f"""CASE WHEN {volume} IS NULL THEN NULL
+        WHEN {after} >= {before} THEN least({volume}::HUGEINT * {finer}, {MOST_VOLUME})::BIGINT
         ELSE (({volume}::HUGEINT + {coarser} // 2) // {coarser})::BIGINT END"""
 
 
