@@ -3,11 +3,10 @@
 import argparse
 import logging
 
-from etl.base import command, run_records
+from etl.base import command, run_records, whole_files
 from etl.extract import add_options as add_extract_options
 from etl.extract import extract
-from etl.load import load
-from etl.market.exchanges import find_exchange
+from etl.load import is_out_of_step, load, write_no_bars
 from etl.settings import Settings
 from etl.sources.files.summary import tell_read
 from etl.store.duckdb_file import publish
@@ -55,7 +54,7 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
     run = run_records.open_run(settings)
     source = extract(settings, args, run)
     if not has_raw_data(run):
-        follow_calendars(settings, args, run)
+        bring_in_step(settings, args, run)
         return
     try:
         transform(settings, args, run)
@@ -64,16 +63,14 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
         tell_read(source, settings, run.run_id, getattr(args, "json", False))
 
 
-def follow_calendars(settings: Settings, args: argparse.Namespace, run: run_records.Run) -> None:
-    """Where EXCHANGE was corrected and nothing came, load what came last once more: nothing of it
-    is new, and gaps and notes follow the calendars."""
-    stored = publish.read_exchanges(settings.database_path)
-    if all(find_exchange(name, settings.exchange) == known for name, known in stored.items()):
+def bring_in_step(settings: Settings, args: argparse.Namespace, run: run_records.Run) -> None:
+    """Nothing came. Where EXCHANGE was corrected, or another program wrote into the database, load
+    nothing: that brings gaps, notes and instruments in step with the bars."""
+    if not (settings.database_path.is_file() and is_out_of_step(settings)):
         return
-    if settings.clean_path.exists():
-        load(settings, args, run)
-    else:
-        log.warning("load: calendars changed: gaps and notes follow them when new bars are loaded")
+    with whole_files.scratch_file(settings, "no_bars.parquet") as path:
+        write_no_bars(path)
+        load(settings, argparse.Namespace(**{**vars(args), "input": path}), run)
 
 
 def has_raw_data(run: run_records.Run) -> bool:

@@ -21,6 +21,7 @@ import duckdb
 from etl.base import command, parquet_sql, run_records, stage_files
 from etl.base.errors import StoreError
 from etl.contracts import runs
+from etl.contracts.files import CLEAN_TYPES
 from etl.settings import Settings
 from etl.store import accounts, actions, changes, digests, gaps, reevaluation, rounds, volumes
 from etl.store.clean_files import read_beside, read_input
@@ -179,6 +180,23 @@ def has_news(connection: duckdb.DuckDBPyConnection) -> bool:
 def has_moved(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
     """Whether a stored symbol has another calendar now: its gaps and notes are of the old one."""
     return bool(reevaluation.find_moved(connection, "store", settings.exchange))
+
+
+def is_out_of_step(settings: Settings) -> bool:
+    """Whether the published file has to be written anew though nothing comes."""
+    with parquet_sql.connect(settings) as connection:
+        publish.attach_store(connection, settings.database_path, "store")
+        store = describe_store(connection, settings.database_path)
+        return store.is_touched or has_moved(connection, settings)
+
+
+def write_no_bars(path: Path) -> None:
+    """A clean file without a bar."""
+    columns = ", ".join(f"NULL::{types[0]} AS {name}" for name, types in CLEAN_TYPES.items())
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(
+            f"COPY (SELECT {columns} LIMIT 0) TO {parquet_sql.quote(path)} (FORMAT parquet)"
+        )
 
 
 def sum_outcomes(symbols: dict[str, dict[str, int]]) -> dict[str, int]:

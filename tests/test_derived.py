@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from etl import extract, load, transform, verify
-from etl.__main__ import follow_calendars
+from etl.__main__ import bring_in_step
 from etl.base import run_records
 from etl.base.errors import InputError
 from etl.market.sessions import last_closed_session
@@ -505,8 +505,27 @@ def test_a_run_to_which_nothing_comes_follows_a_corrected_exchange(
     assert read_gaps(data_dir) == []
     options = {"DATA_DIR": str(data_dir), "EXCHANGE": "XNYS"}
     settings = read_settings(Settings, options, {}, Path("no .env"))
-    follow_calendars(settings, argparse.Namespace(), run_records.open_run(settings))
+    bring_in_step(settings, argparse.Namespace(), run_records.open_run(settings))
     assert read_gaps(data_dir) == [("IBM", "2020-05-08", "not delivered")]
     store = store_of(data_dir).read_bytes()
-    follow_calendars(settings, argparse.Namespace(), run_records.open_run(settings))
+    bring_in_step(settings, argparse.Namespace(), run_records.open_run(settings))
     assert store_of(data_dir).read_bytes() == store
+
+
+def test_a_run_to_which_nothing_comes_follows_what_another_program_wrote(data_dir: Path) -> None:
+    load_answer(data_dir, "2024-01-09T22:00:00", *(("IBM", f"2024-01-0{d}", 5.0) for d in (4, 8)))
+    (data_dir / "clean_data.parquet").write_bytes(b"of a run that failed")
+    gone = "DELETE FROM ohlcv_data WHERE timestamp = '2024-01-04'"
+    write_store(
+        store_of(data_dir),
+        gone,
+        "INSERT INTO ohlcv_data VALUES ('2024-01-02', 'IBM', 5, 6, 4, 5, 7)",
+    )
+    assert call_stage(verify.main) == 1
+    settings = read_settings(Settings, {"DATA_DIR": str(data_dir)}, {}, Path("no .env"))
+    bring_in_step(settings, argparse.Namespace(), run_records.open_run(settings))
+    assert query_store(store_of(data_dir), "SELECT bars FROM instruments") == [(2,)]
+    missing = [("IBM", f"2024-01-0{day}", "not delivered") for day in (3, 4, 5)]
+    assert read_gaps(data_dir) == missing
+    (data_dir / "clean_data.parquet").unlink()
+    assert call_stage(verify.main) == 0

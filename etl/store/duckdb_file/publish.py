@@ -398,17 +398,6 @@ def keep_previous(path: Path) -> None:
         wal_of(path).replace(wal_of(previous))
 
 
-def read_exchanges(path: Path) -> dict[str, str | None]:
-    """The calendar of each instrument in a published file; empty where it cannot be read."""
-    try:
-        with duckdb.connect(":memory:") as connection:
-            attach(connection, path, "store")
-            query = "SELECT symbol, exchange FROM store.instruments"
-            return dict(connection.execute(query).fetchall())
-    except duckdb.Error:
-        return {}
-
-
 def read_sources(path: Path) -> set[str]:
     """The sources of the instruments in a published file; empty where it cannot be read."""
     try:
