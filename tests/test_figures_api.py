@@ -230,6 +230,17 @@ def test_an_instant_at_the_end_of_all_days_is_the_day_written(
     assert read_json(calendars, f"/screen?{query}") == read_json(calendars, "/screen")
 
 
+def test_two_instants_are_in_order_by_the_clock_and_not_as_written(
+    calendars: httpx.Client,
+) -> None:
+    early, late = quote("2023-03-15T00:30:00+11:00"), "2023-03-14T14:00:00Z"
+    url = "/instruments/IBM/ohlcv?start={}&end={}"
+    bars = read_json(calendars, url.format(early, late))["data"]
+    assert [bar["timestamp"] for bar in bars] == ["2023-03-14"]
+    answer = calendars.get(url.format(late, early))
+    assert (answer.status_code, "swap them" in answer.text) == (422, True)
+
+
 def test_an_instant_adjusts_for_what_the_clock_of_the_exchange_has_seen(
     client: httpx.Client,
 ) -> None:
