@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from api.bars.adjust import adjust
 from api.bars.resample import resample
 from api.bars.series import Series
 from api.bars.volumes import divide_units
+from api.figures.performance import summarize_volume
+from api.figures.technicals import compute_obv
 from etl import load, transform, verify
 from etl.contracts.files import RAW_BARS
 from tests.conftest import call_stage, clean_environ, query_store
@@ -224,12 +227,25 @@ def test_a_clean_file_says_the_unit_of_its_volumes(
     assert not other.exists() or read_volumes(other) == [9007199254740.993]
 
 
-def test_more_digits_than_a_float_has_are_the_nearest_float() -> None:
-    days = np.array(["2024-01-01"], "datetime64[D]")
-    prices = dict.fromkeys(("open", "high", "low", "close"), np.array([1.0]))
-    units = [123456789012000001, 2**53 + 1, 2**63 - 1, 1]
-    for unit in units:
-        volume = np.ma.masked_array(np.array([unit], np.int64))
-        series = divide_units(Series("X", "raw", days, **prices, volume=volume), 6)
-        assert series.volume.tolist() == [unit / 10**6]
-        assert resample(series, "1wk").volume.tolist() == [unit / 10**6]
+def make_series(units: list[int], decimals: int) -> Series:
+    days = np.datetime64("2024-01-01") + np.arange(len(units))
+    closes = np.arange(1.0, 1 + len(units))
+    prices = dict.fromkeys(("open", "high", "low", "close"), closes)
+    volume = np.ma.masked_array(np.array(units, np.int64))
+    return divide_units(Series("X", "raw", days, **prices, volume=volume), decimals)
+
+
+@pytest.mark.parametrize("unit", [123456789012000001, 2**53 + 1, 2**63 - 1, 1, 0])
+def test_more_digits_than_a_float_has_are_the_nearest_float(unit: int) -> None:
+    series = make_series([unit], 6)
+    assert series.volume.tolist() == [unit / 10**6]
+    assert resample(series, "1wk").volume.tolist() == [unit / 10**6]
+
+
+def test_sums_and_splits_have_no_more_decimals_than_the_volumes() -> None:
+    series = make_series([1, 2, 4], 1)  # 0.1, 0.2 and 0.4: as floats their sum is not 0.7
+    assert resample(series, "1mo").volume.tolist() == [0.7]
+    assert summarize_volume(series)["total_volume"] == 0.7
+    assert compute_obv(series)[0].tolist() == [0.1, 0.3, 0.7]
+    halves = adjust(series, [(date(2024, 1, 3), 3.0)], "split")
+    assert halves.volume.tolist() == [0.3, 0.6, 0.4]
