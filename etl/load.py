@@ -38,8 +38,23 @@ WRONG_BASIS = ("unrecorded split",)
 def main(argv: list[str] | None = None) -> int:
     parser = command.build_parser("etl.load", __doc__)
     parser.add_argument("--input", type=command.from_here, help="clean Parquet file or folder")
-    parser.add_argument("--database", type=command.from_here, help="DuckDB file to publish")
+    parser.add_argument("--database", type=choose_database, help="DuckDB file to publish")
     return command.main(parser, "load", load, argv)
+
+
+def choose_database(text: str) -> Path:
+    """A path to publish at, known to do before anything is made in its folder."""
+    path = command.from_here(text)
+    if path.exists() and not path.is_file():
+        raise argparse.ArgumentTypeError(f"{path} is no file: name the DuckDB file to publish")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist: make it first")
+    if path.stem.endswith((".next", ".previous")):
+        raise argparse.ArgumentTypeError(
+            f"{path.name} is how this service names the version in the making or the one before:"
+            " choose another name"
+        )
+    return path
 
 
 def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | None = None) -> None:

@@ -580,3 +580,22 @@ def test_a_load_that_fails_while_the_store_is_copied_leaves_no_copy(data_dir: Pa
     with pytest.raises(SettingsError, match="EXCHANGE=XLN: did you mean XLON"):
         load_answer(data_dir, "2024-01-09", ("A", "2024-01-03", 5.0), EXCHANGE="XLN")
     assert {path: identify(path) for path in data_dir.glob("market_data*")} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("no/such/x.duckdb", "the folder {}/no/such does not exist: make it first"),
+        ("", "{} is no file: name the DuckDB file to publish"),
+        ("market_data.next.duckdb", "choose another name"),
+        ("market_data.previous.duckdb", "choose another name"),
+    ],
+)
+def test_a_database_that_cannot_be_published_is_refused_before_anything_is_made(
+    data_dir: Path, name: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        load.main(["--database", str(data_dir / name)])
+    assert ended.value.code == 2
+    assert wanted.format(data_dir) in capsys.readouterr().err
+    assert list(data_dir.iterdir()) == []

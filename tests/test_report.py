@@ -308,7 +308,12 @@ def test_an_empty_data_folder_is_one_line_with_the_remedy(
     [
         ("2001-01-02", "2001-03-01", "month", ["1", "2", "3"]),
         ("1989-12-29", "2021-01-04", "year", ["89", "90", "21"]),
-        ("1919-12-31", "2019-01-02", "decade", ["1910s", "1920s", "2010s"]),
+        (
+            "1919-12-31",
+            "2019-01-02",
+            "decade",
+            ["1970s", "1980s", "2010s"],
+        ),  # from where the calendar is
     ],
 )
 def test_the_columns_of_the_heat_map_suit_the_span(
@@ -326,3 +331,14 @@ def test_a_store_of_one_saturday_has_a_page_without_a_heat_map(data_dir: Path) -
     bars = make_bars(data_dir.parent / "b.parquet", [("IBM", "2020-06-06", 5.0)])
     assert call_stage(load.main, "--input", bars) == 0
     assert "heatmap" not in write_page(data_dir).tables
+
+
+def test_bars_of_days_that_no_calendar_knows_are_not_counted_as_present(data_dir: Path) -> None:
+    days = ("2024-01-02", "2024-01-03", "2024-01-05")
+    index = [("^FTSE", "2024-01-02", 5.0), ("^FTSE", "2024-01-05", 5.0)]
+    bars = make_bars(data_dir.parent / "b.parquet", [*(("IBM", day, 5.0) for day in days), *index])
+    assert call_stage(load.main, "--input", bars) == 0
+    page = write_page(data_dir)
+    [row] = page.tables["heatmap"][-1:]
+    assert [row[0], *row[-2:]] == ["IBM", "75.0 %", "3 of 4"]
+    assert "Not shown: 1 symbol of which no calendar is known." in page.texts["gaps"]

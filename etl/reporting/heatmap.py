@@ -42,7 +42,7 @@ class Line:
 @dataclass(frozen=True)
 class Heatmap:
     """groups: (label, columns) over the columns' own labels. left_out: symbols not shown, whose
-    least share is least_left_out."""
+    least share is least_left_out. unknown: symbols of which no calendar is known."""
 
     unit: str
     groups: list[tuple[str, int]]
@@ -52,6 +52,7 @@ class Heatmap:
     symbols: int
     left_out: int
     least_left_out: float
+    unknown: int
 
 
 def build_heatmap(connection: duckdb.DuckDBPyConnection, most: int) -> Heatmap | None:
@@ -76,7 +77,13 @@ def build_heatmap(connection: duckdb.DuckDBPyConnection, most: int) -> Heatmap |
         symbols=len(ranked),
         left_out=len(ranked) - len(shown),
         least_left_out=min((compute_share(*r[1:]) for r in ranked[len(shown) :]), default=1.0),
+        unknown=count_unknown(connection),
     )
+
+
+def count_unknown(connection: duckdb.DuckDBPyConnection) -> int:
+    query = "SELECT count(*) FROM store.instruments WHERE exchange IS NULL"
+    return int(connection.execute(query).fetchall()[0][0])
 
 
 def choose_unit(connection: duckdb.DuckDBPyConnection) -> str | None:
@@ -87,12 +94,20 @@ def choose_unit(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 
 def count_sessions(connection: duckdb.DuckDBPyConnection, unit: str) -> None:
-    """`coverage` (symbol, period, present, missing), one row where either is not 0."""
+    """`coverage` (symbol, period, present, missing), one row where either is not 0.
+
+    A bar of a day of which its calendar knows nothing is neither present nor missing.
+    """
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE coverage AS
         SELECT symbol, date_trunc('{unit}', day)::DATE AS period,
                sum(bars)::BIGINT AS present, sum(gaps)::BIGINT AS missing FROM (
             SELECT symbol, timestamp AS day, 1 AS bars, 0 AS gaps FROM store.ohlcv_data
+            JOIN (SELECT symbol, exchange FROM store.instruments) USING (symbol)
+            LEFT JOIN (SELECT exchange, first AS begin, last AS stop FROM store.calendars)
+            USING (exchange)
+            WHERE exchange IS NOT NULL
+            AND coalesce(timestamp::DATE BETWEEN begin AND stop, true)
             UNION ALL SELECT symbol, timestamp, -1, 0 FROM store.bar_notes
             WHERE reason = 'outside sessions'
             UNION ALL SELECT symbol, session, 0, 1 FROM store.gaps)
