@@ -13,6 +13,7 @@ from api.cache.memory import Memory, MemoryBackend
 from api.cache.series_cache import SeriesCache
 from api.docs import openapi as docs
 from api.edge.answers import AnswerCache
+from api.edge.depends import Dependence
 from api.edge.fingerprint import build_fingerprint
 from api.edge.gate import Cors, Hosts, Proxies, build_hosts, check_head, read_head
 from api.edge.passing import Passing
@@ -104,6 +105,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         app.state.cache,
         app.state.database,
         Passing(app),
+        Dependence(app),
         build_shortcut(app.state.series_cache, settings.max_rows),
         build_fingerprint(settings),
         ("/etl/runs", partial(describe_folder, settings.runs_dir)),

@@ -198,7 +198,6 @@ def test_who_has_the_answer_gets_a_304_until_new_data_are_published(
     answer, again = client.get(url), client.get(url)
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["vary"] == "Accept, Accept-Encoding"
-    assert answer.headers["etag"].startswith(f'"{answer.headers["x-data-generation"]}-')
     assert (again.headers["x-cache"], again.content) == ("HIT", answer.content)
     unchanged = client.get(url, headers={"If-None-Match": answer.headers["etag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")

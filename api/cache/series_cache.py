@@ -1,4 +1,4 @@
-"""One symbol's columns, read once a generation and kept: the unit of reading.
+"""One symbol's columns, read once a version of it and kept: the unit of reading.
 
 What a request costs after the first is arithmetic on arrays; and once some times as many rows were
 encoded for a symbol as it has, all its rows are encoded once more and kept as text, so that a new
@@ -56,12 +56,12 @@ class CachedSeries:
     splits: list[Split]
     dividends: list[Dividend]
     encoded: int = 0
-    generation: str = ""
+    version: str = ""
     known_at: dict[str, datetime | None] = field(default_factory=dict)
 
 
 class SeriesCache:
-    """The series_cache of a worker, by generation and symbol, within the memory for all."""
+    """The series_cache of a worker, by version and symbol, within the memory for all."""
 
     def __init__(self, memory: Memory, database: Database) -> None:
         self.memory = memory
@@ -75,11 +75,13 @@ class SeriesCache:
 
     def find(self, snapshot: Snapshot, symbol: str) -> CachedSeries | None:
         """The series of a symbol (upper case) if it was read already."""
-        return self.memory.get((snapshot.generation, symbol))
+        return self.memory.get((snapshot.find_version(symbol), symbol))
 
     def knows(self, snapshot: Snapshot, symbol: str) -> bool:
-        """Whether a symbol (upper case) is known to be stored, as far as the catalog was read."""
+        """Whether a symbol (upper case) is known to be stored, as far as that was read."""
         catalog = self.catalog
+        if symbol in snapshot.versions:
+            return True
         return catalog is not None and catalog[0] == snapshot.generation and symbol in catalog[1]
 
     async def take(self, snapshot: Snapshot | None, symbol: str) -> CachedSeries:
@@ -92,7 +94,7 @@ class SeriesCache:
         held = self.find(snapshot, name)
         if held is not None:
             return held
-        key = (snapshot.generation, name)
+        key = (snapshot.find_version(name), name)
         return await self.once.get(key, lambda _: self.read(snapshot, name))
 
     async def read(self, snapshot: Snapshot, symbol: str) -> CachedSeries:
@@ -135,12 +137,14 @@ class SeriesCache:
 
         found = await self.database.ask(snapshot, question, is_wide=len(symbols) > 1)
         for held in found if as_of is None else ():
-            held.generation = snapshot.generation
+            held.version = snapshot.find_version(held.series.symbol)
             self.keep(held)
         return found
 
     def count_bars(self, snapshot: Snapshot, symbols: Sequence[str]) -> int:
-        """The bars of stored symbols, as far as the catalog was read."""
+        """The bars of stored symbols, as far as that was read."""
+        if snapshot.bars:
+            return sum(snapshot.bars.get(name, 0) for name in symbols)
         catalog = self.catalog
         if catalog is None or catalog[0] != snapshot.generation:
             return 0
@@ -164,7 +168,7 @@ class SeriesCache:
         is_shared = days is not series.days
         held.series = replace(series, days=days)
         size = weigh_columns(series) - (days.nbytes if is_shared else 0)
-        self.memory.put((held.generation, series.symbol), held, size, is_proven=True)
+        self.memory.put((held.version, series.symbol), held, size, is_proven=True)
 
     def share_days(self, days: Days) -> Days:
         """The same days as they are held for another symbol already; else these."""
@@ -178,7 +182,7 @@ class SeriesCache:
 
     def find_rows(self, held: CachedSeries) -> Prepared | None:
         """The JSON text of all bars as traded, if it was worth while so far."""
-        rows: Prepared | None = self.memory.get((held.generation, held.series.symbol, "rows"))
+        rows: Prepared | None = self.memory.get((held.version, held.series.symbol, "rows"))
         return rows
 
     def count_encoded(self, held: CachedSeries, rows: int) -> None:
@@ -196,7 +200,7 @@ class SeriesCache:
         """Thousands of rows: whoever asks meanwhile has theirs encoded singly."""
         rows = index_rows(await self.turns.join(write_bars(derive_series(held, "raw"))))
         size = len(rows.text) + rows.offsets.nbytes
-        self.memory.put((held.generation, held.series.symbol, "rows"), rows, size)
+        self.memory.put((held.version, held.series.symbol, "rows"), rows, size)
 
 
 def derive_series(

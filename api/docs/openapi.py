@@ -34,7 +34,7 @@ Daily price bars (open, high, low, close, volume) of a market data store of your
 * Days are sessions, written as `2012-01-31`; `start` and `end` are inclusive.
 * Every list has `count`, `next` (a relative URL, or null) and `data`; `next` stands in `Link` too.
 * Every answer has a strong `ETag`: send it back as `If-None-Match` and get a 304 until new data
-  are published. `X-Data-Generation` names the publication that an answer was made from.
+  are published. `X-Data-Generation` names the newest publication, of which each answer is.
 * `Range` gives a part of an answer (206), as readers want it that take a table from a URL.
 * Every error is `application/problem+json`: its `detail` says what is possible.
 """
@@ -49,7 +49,7 @@ WHAT = {
 # What stands in the head of answers: name → what it says.
 OF_EVERY_ANSWER = {
     "ETag": "Strong: names these bytes; send it back as If-None-Match, or as If-Range.",
-    "X-Data-Generation": "The publication of the store that the answer was made from.",
+    "X-Data-Generation": "The newest publication of the store: the answer is the one it gives.",
     "X-Cache": "hit where the answer was ready, else miss.",
 }
 WITHOUT_ETAG = ("/health",)  # it depends on the clock

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.cache.memory import Answer, AnswerBackend, RawHeaders
 from api.cache.once import Flight, Once
+from api.edge.depends import Dependence
 from api.edge.gate import SECURITY, Head, get_head, secure
 from api.edge.keys import build_etag, matches, may_match
 from api.edge.negotiate import choose_coding, choose_media, get_type
@@ -32,6 +33,7 @@ PIECE = 2**16  # bytes that are sent in one go
 X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
 COMMON: RawHeaders = [(b"cache-control", b"no-cache"), (b"vary", VARY.encode()), *SECURITY]
 GZIP_HEADER = (b"content-encoding", b"gzip")
+NO_CODING = "Accept-Encoding leaves nothing: gzip and identity can be had."
 OTHER_ANSWER = "If-Match names another answer than this one: ask again without it."
 FAULT_EVERY = 60.0  # seconds between two log lines about a backend that fails
 
@@ -42,8 +44,9 @@ class AnswerCache:
     """ASGI layer: answers from the store of bytes, or lets the app answer once and keeps that.
 
     It also gives each request its snapshot (scope["state"]["snapshot"]), and turns HEAD into GET.
-    `passing` tells the requests that go by it. `shortcut` may make the JSON answer to (snapshot,
-    path, query) at once, before routing; None: it cannot. `fingerprint` is what the bytes of an
+    `passing` tells the requests that go by it, `dependence` what the answer to one depends on.
+    `shortcut` may make the JSON answer to (snapshot, path, query) at once, before routing; None:
+    it cannot. `fingerprint` is what the bytes of an
     answer depend on beside snapshot and request. Paths that begin with `states[0]` depend on what
     `states[1]` describes too. `room` is for what is in the making.
     """
@@ -54,6 +57,7 @@ class AnswerCache:
         backend: AnswerBackend,
         database: Database,
         passing: Passing,
+        dependence: Dependence,
         shortcut: Shortcut,
         fingerprint: str,
         states: tuple[str, Callable[[], str]],
@@ -63,6 +67,7 @@ class AnswerCache:
         self.backend = backend
         self.database = database
         self.passing = passing
+        self.dependence = dependence
         self.shortcut = shortcut
         self.fingerprint = fingerprint
         self.states = states
@@ -89,13 +94,14 @@ class AnswerCache:
     async def answer(self, scope: Scope, receive: Receive, send: Send, media: str) -> None:
         head, snapshot = get_head(scope), scope["state"]["snapshot"]
         coding = choose_coding(head.get(b"accept-encoding", b""))
-        key = self.build_key(snapshot.generation, scope, media, coding)
+        key = self.build_key(snapshot, scope, media, coding)
+        send = name_generation(send, snapshot.generation)
         if coding == "":
-            return await send_answer(send, refuse_codings(snapshot.generation), X_MISS)
+            return await send_answer(send, refuse(406, NO_CODING), X_MISS)
         is_conditional = b"if-none-match" in head or b"if-match" in head
         # an ETag is given out with a 200 only, and whatever is under it never changes
-        if is_conditional and self.has_unchanged(head, snapshot.generation, key):
-            return await self.send_unchanged(send, snapshot.generation, key)
+        if is_conditional and self.has_unchanged(head, key):
+            return await self.send_unchanged(send, key)
         answer = await self.look_up(key)
         x_cache = X_MISS if answer is None else X_HIT
         if answer is None and (media, coding) == ("json", "identity"):
@@ -108,21 +114,20 @@ class AnswerCache:
         self, scope: Scope, send: Send, key: str, answer: Answer, x_cache: tuple[bytes, bytes]
     ) -> None:
         """Send the answer, or say that its precondition does not hold."""
-        head, generation = get_head(scope), scope["state"]["snapshot"].generation
-        is_found = answer.status == 200
-        if is_found and b"if-match" in head and not may_match(head, build_etag(generation, key)):
-            return await send_answer(send, refuse_match(generation), x_cache)
+        head, is_found = get_head(scope), answer.status == 200
+        if is_found and b"if-match" in head and not may_match(head, build_etag(key)):
+            return await send_answer(send, refuse(412, OTHER_ANSWER), x_cache)
         if is_found and head.get(b"if-none-match", b"").strip() == b"*":
-            return await self.send_unchanged(send, generation, key)
+            return await self.send_unchanged(send, key)
         return await send_answer(send, answer, x_cache)
 
-    def has_unchanged(self, head: Head, generation: str, key: str) -> bool:
+    def has_unchanged(self, head: Head, key: str) -> bool:
         """Whether a 304 can be given before it is known that there is an answer."""
-        etag = build_etag(generation, key)
+        etag = build_etag(key)
         return may_match(head, etag) and matches(head.get(b"if-none-match", b""), etag)
 
-    async def send_unchanged(self, send: Send, generation: str, key: str) -> None:
-        headers = build_headers(generation, build_etag(generation, key))
+    async def send_unchanged(self, send: Send, key: str) -> None:
+        headers = build_headers(build_etag(key))
         await send_answer(send, Answer(304, headers, b""), X_HIT)
 
     async def look_up(self, key: str) -> Answer | None:
@@ -161,7 +166,7 @@ class AnswerCache:
         if made is None:
             return None
         body, headers = made
-        return await self.keep(key, snapshot.generation, headers, body)
+        return await self.keep(key, headers, body)
 
     async def ask_shortcut(
         self, snapshot: Snapshot, scope: Scope
@@ -172,9 +177,8 @@ class AnswerCache:
             log.warning("the shortcut failed: %s", scope["path"], exc_info=True)
             return None
 
-    async def keep(self, key: str, generation: str, headers: RawHeaders, body: bytes) -> Answer:
-        etag = build_etag(generation, key)
-        common = [*headers, *build_headers(generation, etag)]
+    async def keep(self, key: str, headers: RawHeaders, body: bytes) -> Answer:
+        common = [*headers, *build_headers(build_etag(key))]
         answer = Answer(200, add_length(common, body), body)
         try:
             await self.backend.set_answer(key, answer)
@@ -195,23 +199,25 @@ class AnswerCache:
             answer = await collect(self.app, build_scope(scope, media, hold))
             headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
             if answer.status != 200:
-                common = [*headers, *build_headers(snapshot.generation)]
+                common = [*headers, *build_headers()]
                 return Answer(answer.status, add_length(common, answer.body), answer.body)
             made = answer.body, headers
         body, headers = made
         if coding == "gzip!" or (coding == "gzip" and len(body) >= LEAST_TO_COMPRESS):
             body = await anyio.to_thread.run_sync(compress, body)
             headers = [*headers, GZIP_HEADER]
-        return await self.keep(key, snapshot.generation, headers, body)
+        return await self.keep(key, headers, body)
 
-    def build_key(self, generation: str, scope: Scope, media: str, coding: str) -> str:
+    def build_key(self, snapshot: Snapshot, scope: Scope, media: str, coding: str) -> str:
         path = scope.get("raw_path") or scope["path"].encode()
         root, query = scope.get("root_path", ""), scope["query_string"]
         asked = f"{root} {path.decode('latin-1')}?{query.decode('latin-1')} {media} {coding}"
         beginning, describe = self.states
-        if get_route_path(scope).startswith(beginning):
+        route_path = get_route_path(scope)
+        if route_path.startswith(beginning):
             asked = f"{asked} {describe()}"
-        return f"{generation} {self.fingerprint} {asked}"
+        version = self.dependence.find_version(snapshot, route_path, query)
+        return f"{version} {self.fingerprint} {asked}"
 
 
 def build_scope(scope: Scope, media: str, hold: Hold) -> Scope:
@@ -258,22 +264,26 @@ def require_match(send: Send, head: Head) -> Send:
     return send_named if b"if-match" in head else send
 
 
-def refuse_match(generation: str) -> Answer:
-    return refuse(generation, 412, OTHER_ANSWER)
-
-
-def refuse_codings(generation: str) -> Answer:
-    return refuse(generation, 406, "Accept-Encoding leaves nothing: gzip and identity can be had.")
-
-
-def refuse(generation: str, status: int, detail: str) -> Answer:
+def refuse(status: int, detail: str) -> Answer:
     made = build_problem(status, detail)
-    return Answer(status, [*made.raw_headers, *build_headers(generation)], bytes(made.body))
+    return Answer(status, [*made.raw_headers, *build_headers()], bytes(made.body))
 
 
-def build_headers(generation: str, etag: str | None = None) -> RawHeaders:
-    headers = [*COMMON, (b"x-data-generation", generation.encode())]
-    return [(b"etag", etag.encode()), *headers] if etag else headers
+def build_headers(etag: str | None = None) -> RawHeaders:
+    return [(b"etag", etag.encode()), *COMMON] if etag else COMMON
+
+
+def name_generation(send: Send, generation: str) -> Send:
+    """Let an answer name the generation that it is of now, whichever it was made from: it is the
+    same in both."""
+    header = (b"x-data-generation", generation.encode())
+
+    async def send_named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"].append(header)
+        await send(message)
+
+    return send_named
 
 
 def add_length(headers: RawHeaders, body: bytes) -> RawHeaders:

@@ -1,7 +1,8 @@
 """Keys and ETags of answers: pure.
 
-The key holds the generation, so a publication makes old answers unreachable without anyone
-telling this process; there is no time to live. Only 200s are kept. Requests that share an answer
+The key begins with the version of what the answer depends on: of its symbols, or the generation. So
+a publication makes unreachable what it changed without anyone telling this process, and nothing
+else; there is no time to live. Only 200s are kept. Requests that share an answer
 share a scope that was built from its key, so that none gets what was meant for another client.
 """
 
@@ -10,9 +11,9 @@ import hashlib
 from api.edge.gate import Head
 
 
-def build_etag(generation: str, key: str) -> str:
-    """Strong and quoted; the same in every process."""
-    return f'"{generation}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"'
+def build_etag(key: str) -> str:
+    """Strong and quoted; the same in every process. It begins with the version, as the key does."""
+    return f'"{key.partition(" ")[0]}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"'
 
 
 def matches(if_none_match: bytes, etag: str) -> bool:

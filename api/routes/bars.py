@@ -13,6 +13,7 @@ from api.bars.adjust import tell_actions
 from api.bars.series import Series, cut_page, keep_bars, select_fields, slice_days, take_slice
 from api.cache.series_cache import CachedSeries, derive_series
 from api.docs import openapi as docs
+from api.edge.depends import depends_on_symbols
 from api.edge.negotiate import choose_format
 from api.edge.room import ROW_BYTES
 from api.encode.formats import JSON, Format, Page, build_headers, encode_header
@@ -36,6 +37,7 @@ NOTHING_KNOWN = (
     summary="Bars of one symbol",
     responses=docs.bar_answers(BarsPage, "ohlcv", 404, 406, 422, 503),
 )
+@depends_on_symbols()
 async def read_ohlcv(
     symbol: Symbol, request: Request, query: Annotated[BarsQuery, InQuery()], store: StoreOf
 ) -> Response:

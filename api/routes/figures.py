@@ -9,6 +9,7 @@ from fastapi import Query as InQuery
 from api.bars.series import Floats, Series, find_range, slice_days
 from api.cache.series_cache import derive_series
 from api.docs import openapi as docs
+from api.edge.depends import depends_on_symbols
 from api.edge.room import CELL_BYTES
 from api.encode.formats import JSON, wrap_rows
 from api.encode.text import write_rows
@@ -48,6 +49,7 @@ CELLS_A_ROW = 10  # figures of one answer: so many times MAX_ROWS
     summary="Statistics of a range",
     responses=docs.answers(Statistics, "statistics", 404, 422, 503),
 )
+@depends_on_symbols("benchmark")
 async def read_statistics(
     symbol: Symbol, query: Annotated[StatisticsQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -76,6 +78,7 @@ async def read_statistics(
     summary="A figure over a moving window",
     responses=docs.answers(FiguresPage, "rolling", 404, 422, 503),
 )
+@depends_on_symbols("benchmark")
 async def read_rolling(
     symbol: Symbol, query: Annotated[RollingQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -104,6 +107,7 @@ async def read_rolling(
     summary="Technical indicators",
     responses=docs.answers(FiguresPage, "indicators", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_indicators(
     symbol: Symbol, query: Annotated[IndicatorsQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -126,6 +130,7 @@ async def read_indicators(
     summary="Returns",
     responses=docs.answers(FiguresPage, "returns", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_returns(
     symbol: Symbol, query: Annotated[ReturnsQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -143,6 +148,7 @@ async def read_returns(
     summary="The deepest drawdowns",
     responses=docs.answers(DrawdownsAnswer, "drawdowns", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_drawdowns(
     symbol: Symbol, query: Annotated[DrawdownsQuery, InQuery()], store: StoreOf
 ) -> Response:

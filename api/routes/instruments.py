@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api.docs import openapi as docs
+from api.edge.depends import depends_on_symbols
 from api.models import Instrument, InstrumentsPage, InstrumentsQuery, NoQuery, Symbol
 from api.routes import StoreOf, answer_json, answer_list, name_last
 from api.store import queries
@@ -36,6 +37,7 @@ async def list_instruments(
     summary="One instrument",
     responses=docs.answers(Instrument, "instrument", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_instrument(
     symbol: Symbol, query: Annotated[NoQuery, InQuery()], store: StoreOf
 ) -> Response:

@@ -13,6 +13,7 @@ from api.bars.adjust import tell_actions
 from api.bars.series import FIELDS, Series, reverse_bars, slice_days, take_slice
 from api.cache.series_cache import CachedSeries, derive_series, show_instant
 from api.docs import openapi as docs
+from api.edge.depends import depends_on_symbols
 from api.encode.formats import Format, Page
 from api.figures.comparison import compute_matrices
 from api.models import (
@@ -63,6 +64,7 @@ FEWER = "ask for fewer symbols"
     summary="Bars of several symbols",
     responses=docs.bar_answers(ManyBarsPage, "many", 404, 406, 422, 503),
 )
+@depends_on_symbols("symbols")
 async def read_many(
     request: Request, query: Annotated[ManyQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -99,6 +101,7 @@ async def read_many(
     summary="The last bar of several symbols",
     responses=docs.bar_answers(ManyBarsPage, "latest", 404, 406, 422, 503),
 )
+@depends_on_symbols("symbols")
 async def read_latest(
     request: Request, query: Annotated[LatestQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -116,6 +119,7 @@ async def read_latest(
     summary="Correlation of returns",
     responses=docs.answers(MatrixAnswer, "correlation", 404, 422, 503),
 )
+@depends_on_symbols("symbols")
 async def read_correlation(query: Annotated[MatrixQuery, InQuery()], store: StoreOf) -> Response:
     """Of the returns on the days that all symbols have; rows and columns as in `symbols`."""
     return await answer_matrix(store, query, "covariance")
@@ -126,6 +130,7 @@ async def read_correlation(query: Annotated[MatrixQuery, InQuery()], store: Stor
     summary="Covariance of returns",
     responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
 )
+@depends_on_symbols("symbols")
 async def read_covariance(query: Annotated[CovarianceQuery, InQuery()], store: StoreOf) -> Response:
     """Of the returns of a bar (ddof 1), on the days that all symbols have; annual by `periods`."""
     return await answer_matrix(store, query, "correlation", query.periods)

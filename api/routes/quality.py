@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api.docs import openapi as docs
+from api.edge.depends import depends_on_symbols
 from api.models import (
     ActionsPage,
     ActionsQuery,
@@ -61,6 +62,7 @@ async def list_coverages(
     summary="Sessions, gaps and notes",
     responses=docs.answers(Coverage, "coverage", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_coverage(
     symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -82,6 +84,7 @@ async def read_coverage(
     summary="Notes on bars",
     responses=docs.answers(NotesPage, "notes", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_notes(
     symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -94,6 +97,7 @@ async def read_notes(
     summary="Bars that a vendor changed",
     responses=docs.answers(RevisionsPage, "revisions", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_revisions(
     symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
 ) -> Response:
@@ -106,6 +110,7 @@ async def read_revisions(
     summary="Splits and dividends",
     responses=docs.answers(ActionsPage, "corporate-actions", 404, 422, 503),
 )
+@depends_on_symbols()
 async def read_actions(
     symbol: Symbol, request: Request, query: Annotated[ActionsQuery, InQuery()], store: StoreOf
 ) -> Response:

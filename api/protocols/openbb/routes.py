@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.bars.series import FIELDS, Series, cut_page, reverse_bars, slice_days
 from api.cache.series_cache import derive_series
+from api.edge.depends import depends_on_symbols
 from api.encode.formats import JSON, Page, build_columns
 from api.encode.text import encode_json, encode_rows
 from api.figures.answers import build_statistics
@@ -68,6 +69,7 @@ async def list_symbols(store: StoreOf) -> Response:
 
 
 @router.get("/openbb/price_chart")
+@depends_on_symbols("symbol")
 async def draw_prices(query: Annotated[ChartQuery, InQuery()], store: StoreOf) -> Response:
     """A Plotly figure of the newest bars of a range; `raw` gives their rows."""
     series = await take_newest(store, query)
@@ -79,12 +81,14 @@ async def draw_prices(query: Annotated[ChartQuery, InQuery()], store: StoreOf) -
 
 
 @router.get("/openbb/bars")
+@depends_on_symbols("symbol")
 async def list_bars(query: Annotated[WidgetQuery, InQuery()], store: StoreOf) -> Response:
     """The newest bars of a range, newest first."""
     return answer_rows(reverse_bars(await take_newest(store, query)))
 
 
 @router.get("/openbb/statistics")
+@depends_on_symbols("symbol")
 async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], store: StoreOf) -> Response:
     """Figures of a range."""
     series = await take_bars(store, query)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.bars.resample import resample
 from api.bars.series import Series
 from api.cache.series_cache import CachedSeries, derive_series
+from api.edge.depends import depends_on_symbols
 from api.edge.passing import passes_cache
 from api.encode.formats import JSON
 from api.encode.text import encode_json
@@ -100,6 +101,7 @@ async def read_config(store: StoreOf) -> Response:
 
 
 @router.get("/symbols")
+@depends_on_symbols("symbol")
 async def read_symbol(query: Annotated[SymbolQuery, InQuery()], store: StoreOf) -> Response:
     """What a chart has to know of one symbol."""
     held = await store.take(await name_symbol(store, query.symbol))
@@ -124,6 +126,7 @@ async def search_symbols(query: Annotated[SearchQuery, InQuery()], store: StoreO
 
 
 @router.get("/history")
+@depends_on_symbols("symbol")
 async def read_history(query: Annotated[HistoryQuery, InQuery()], store: StoreOf) -> Response:
     """Bars from `from` to before `to`, or the last `countback` before `to`."""
     if not query.countback:
@@ -134,6 +137,7 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], store: StoreOf
 
 
 @router.get("/marks")
+@depends_on_symbols("symbol")
 async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
     """Notes on bars, each with its reason."""
     start = check_range(query)
@@ -144,6 +148,7 @@ async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) ->
 
 
 @router.get("/timescale_marks")
+@depends_on_symbols("symbol")
 async def read_timescale_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
     """Splits and dividends."""
     start = check_range(query)

@@ -7,8 +7,8 @@ the version before, as it lies beside it.
 
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,11 +40,21 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One opened generation."""
+    """One opened generation.
+
+    versions: symbol → what moves with each answer about it; bars: symbol → how many it has. Both
+    are empty for a file of an older schema.
+    """
 
     connection: duckdb.DuckDBPyConnection
     generation: str
     published_at: datetime
+    versions: Mapping[str, str] = field(default_factory=dict)
+    bars: Mapping[str, int] = field(default_factory=dict)
+
+    def find_version(self, symbol: str) -> str:
+        """Of a symbol (upper case); where it has none, that of the whole store."""
+        return self.versions.get(symbol, self.generation)
 
 
 class Database:
@@ -172,10 +182,12 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
     connection = duckdb.connect(":memory:", config=config)
     literal = "'" + str(path).replace("'", "''") + "'"
     connection.execute(f"ATTACH {literal} AS market (READ_ONLY)")
-    generation, version, published_at, blocks = connection.execute(
-        """SELECT generation, schema_version, published_at,
-            (SELECT total_blocks * block_size FROM pragma_database_size()
-             WHERE database_name = 'market') FROM market.generation"""
+    generation, version, published_at = connection.execute(
+        "SELECT generation, schema_version, published_at FROM market.generation"
+    ).fetchall()[0]
+    blocks = connection.execute(
+        """SELECT block_size, total_blocks, used_blocks FROM pragma_database_size()
+        WHERE database_name = 'market'"""
     ).fetchall()[0]
     if version not in SCHEMA_VERSIONS:
         raise ValueError(f"its schema is {version}, this service reads {SCHEMA_VERSIONS}")
@@ -185,9 +197,29 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
     connection.execute("SET lock_configuration = true")
     # DuckDB opens a file that is cut short, and fails where it meets a missing block; the larger of
     # two sizes, for the file may have been replaced meanwhile
-    if HEADER_BYTES + blocks > max(size, path.stat().st_size):
+    if is_cut_short(max(size, path.stat().st_size), *blocks):
         raise ValueError("it is cut short: a copy that was not finished?")
-    return Snapshot(connection, generation, published_at)
+    rows = read_versions(connection) if version >= 3 else []
+    versions = {symbol: f"{digest:016x}" for symbol, digest, _ in rows}
+    bars = {symbol: count for symbol, _, count in rows}
+    return Snapshot(connection, generation, published_at, versions, bars)
+
+
+def read_versions(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int]]:
+    """symbol, version, bars; nothing where they cannot be read: questions meet the damage."""
+    try:
+        return connection.execute(
+            "SELECT symbol, version, bars FROM market.instruments WHERE version IS NOT NULL"
+        ).fetchall()
+    except duckdb.Error:
+        return []
+
+
+def is_cut_short(size: int, block: int, total: int, used: int) -> bool:
+    """Whether blocks are missing at the end of a file. DuckDB itself cuts free ones off there,
+    which it goes on to count; it leaves whole blocks, and never fewer than are in use."""
+    is_whole = (size - HEADER_BYTES) % block == 0
+    return size < HEADER_BYTES + block * (used if is_whole else total)
 
 
 def show_as_of_today(connection: duckdb.DuckDBPyConnection, literal: str) -> None:
