@@ -19,14 +19,12 @@ from typing import Any
 import duckdb
 
 from etl.base import command, parquet_sql, run_records, stage_files
-from etl.base.errors import StoreError
 from etl.contracts import runs
 from etl.contracts.files import CLEAN_TYPES
 from etl.settings import Settings
-from etl.store import accounts, actions, changes, digests, gaps, reevaluation, rounds, volumes
+from etl.store import accounts, changes, gaps, incoming, rounds, volumes
 from etl.store.clean_files import read_beside, read_input
-from etl.store.duckdb_file import build, publish
-from etl.store.duckdb_file.build import Store
+from etl.store.duckdb_file import build, publish, published
 
 log = logging.getLogger("etl")
 
@@ -71,11 +69,11 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
         with parquet_sql.reading(path):
             read_input(connection, settings, path)
         read_beside(connection, settings, path)
-        store = open_store(connection, database)
-        leave_out_clashes(connection, record)
+        store = published.open_store(connection, database)
+        incoming.leave_out_clashes(connection, record)
         volumes.unify_units(connection)
         rounds.compare_bars(connection, store.is_fresh)
-        is_needed = store.is_touched or has_news(connection) or has_moved(connection, settings)
+        is_needed = store.is_touched or incoming.changes_store(connection, settings)
         with build.begin(database, store, is_needed):
             gaps.view_sessions(connection, settings.exchange)
             record["symbols"] = accounts.count_by_symbol(connection)
@@ -87,92 +85,6 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
         report(record)
 
 
-def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
-    """`store`: the published file, or an empty one in its place.
-
-    Raises StoreError when the sample would join real bars.
-    """
-    publish.restore_wal(path)
-    if path.exists():
-        publish.attach_store(connection, path, "store")
-        if not is_replaced(connection):
-            return describe_store(connection, path)
-        publish.detach_store(connection, "store")
-    connection.execute("ATTACH ':memory:' AS store")
-    publish.create_tables(connection, "store")
-    return Store(is_fresh=True)
-
-
-def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
-    bars, unsorted, version = connection.execute(
-        """SELECT (SELECT count(*) FROM store.ohlcv_data), unsorted_rows, schema_version
-        FROM store.generation"""
-    ).fetchall()[0]
-    is_touched = publish.may_be_touched(connection, path) and bool(
-        connection.execute(f"{digests.find_touched(version)} LIMIT 1").fetchall()
-    )
-    if version < 3:
-        changes.read_confirmed(connection, path)
-    return Store(False, bars, unsorted, is_touched, version < 3, publish.identify(path))
-
-
-def is_replaced(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the store holds the sample and real bars come."""
-    is_sample = "SELECT bool_and(source = 'sample') FROM "
-    all_stored = publish.read_one(connection, is_sample + "store.instruments")
-    all_coming = publish.read_one(connection, is_sample + "incoming")  # None: nothing comes
-    if all_coming and all_stored is False:
-        raise StoreError(
-            "the store holds real bars, and the sample does not mix with them: set AV_API_KEY or"
-            " SOURCE, or try the sample in a folder of its own (DATA_DIR)"
-        )
-    if all_stored and all_coming is False:
-        bars = publish.read_one(connection, "SELECT count(*) FROM store.ohlcv_data")
-        log.warning("load: real bars come, so the sample's %s bars are dropped", f"{bars:,}")
-        return True
-    return False
-
-
-def leave_out_clashes(connection: duckdb.DuckDBPyConnection, record: dict[str, Any]) -> None:
-    """Bars as traded and bars adjusted for splits never mix within a symbol: `incoming` without
-    the symbols that come on another basis than is stored, which are failures of the run.
-
-    Raises StoreError where nothing else came.
-    """
-    clashes = connection.execute(
-        """SELECT symbol, s.basis, i.basis, i.source, rows
-        FROM (SELECT symbol, any_value(basis) AS basis, any_value(source) AS source,
-                     count(*) AS rows FROM incoming GROUP BY symbol) i
-        JOIN store.instruments s USING (symbol) WHERE s.basis <> i.basis ORDER BY symbol"""
-    ).fetchall()
-    record["failures"] = {clash[0]: f"basis: {explain_clash(*clash[:4])}" for clash in clashes}
-    record["left_out"] = {clash[0]: clash[4] for clash in clashes}
-    if not clashes:
-        return
-    connection.execute("ALTER VIEW incoming RENAME TO offered")
-    symbols = ", ".join(parquet_sql.quote(symbol) for symbol in record["left_out"])
-    connection.execute(f"CREATE TEMP VIEW incoming AS FROM offered WHERE symbol NOT IN ({symbols})")
-    told = [explain_clash(*clash[:4]) for clash in clashes[:5]]
-    more = f"; and {len(clashes) - 5} more" if clashes[5:] else ""
-    if not connection.execute("FROM incoming LIMIT 1").fetchall():
-        raise StoreError("; ".join(told) + more)
-    log.warning("load: left out, the rest is loaded: %s%s", "; ".join(told), more)
-
-
-def explain_clash(symbol: str, stored: str, came: str, source: str) -> str:
-    """What clashes, with a remedy that does something: a vendor's basis cannot be set."""
-    remedy = (
-        f"set SOURCE_ADJUSTMENT={stored} if that is what the prices are"
-        if source == "files"
-        else f"take {symbol} out of SYMBOLS, or load its file anew in an empty DATA_DIR with"
-        f" SOURCE_ADJUSTMENT={came} if that is what its prices are"
-    )
-    return (
-        f"{symbol} is stored with basis {stored} and comes with basis {came}: {remedy},"
-        " or load them into a store of their own (DATA_DIR)"
-    )
-
-
 def add_left_out(record: dict[str, Any], run: run_records.Run) -> None:
     """Count the rows that were left out among the rejected, with those that transform rejected."""
     judged = run.record["stages"].get("transform", {}).get("symbols", {})
@@ -181,28 +93,12 @@ def add_left_out(record: dict[str, Any], run: run_records.Run) -> None:
         record["symbols"][symbol] = {"rejected": rejected + rows}
 
 
-def has_news(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether anything comes that the store does not know yet, be it that an answer was taken."""
-    news = (
-        "FROM pending",
-        actions.compare("incoming_actions", "store"),
-        actions.find_newer_lists("incoming_lists", "store"),
-        "FROM incoming_answers EXCEPT FROM store.answers",
-    )
-    return any(connection.execute(f"FROM ({query}) LIMIT 1").fetchall() for query in news)
-
-
-def has_moved(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
-    """Whether a stored symbol has another calendar now: its gaps and notes are of the old one."""
-    return bool(reevaluation.find_moved(connection, "store", settings.exchange))
-
-
 def is_out_of_step(settings: Settings) -> bool:
     """Whether the published file has to be written anew though nothing comes."""
     with parquet_sql.connect(settings) as connection:
         publish.attach_store(connection, settings.database_path, "store")
-        store = describe_store(connection, settings.database_path)
-        return store.is_touched or has_moved(connection, settings)
+        store = published.describe_store(connection, settings.database_path)
+        return store.is_touched or incoming.has_moved(connection, settings)
 
 
 def write_no_bars(path: Path) -> None:

@@ -5,12 +5,14 @@ API; the API knows of the ETL its settings and its contracts.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from etl.contracts.tables import TABLES
 from etl.settings import PROJECT_ROOT
 
 # Top down. Each name is a module or a folder right below its package.
@@ -74,6 +76,23 @@ def list_targets(node: ast.AST) -> Iterator[str]:
 
 
 ARROWS = list_arrows()
+
+
+def test_only_the_store_has_sql_that_names_the_tables_it_writes() -> None:
+    """Rules get relations by name; a command calls the store. `next` is what will be published."""
+    writers = list_modules_with(rf"\bnext\.({'|'.join(TABLES)})\b")
+    assert writers
+    assert [name for name in writers if not name.startswith("etl.store.")] == []
+
+
+def test_no_rule_and_no_stage_knows_of_a_stored_table() -> None:
+    knowing = list_modules_with(rf"\b(next|store)\.({'|'.join(TABLES)})\b")
+    readers = ("etl.store", "etl.reporting", "etl.verify", "etl.check")
+    assert [name for name in knowing if not name.startswith(readers)] == []
+
+
+def list_modules_with(pattern: str) -> list[str]:
+    return [n for n, path in MODULES.items() if re.search(pattern, path.read_text())]
 
 
 def find_floor(module: str) -> int:

@@ -2,7 +2,7 @@
 
 import duckdb
 
-from etl.rules.around_changes import NOT_FINAL, retire_notes
+from etl.store.bar_notes import NOT_FINAL, retire_notes
 
 
 def write_provisional(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

@@ -13,8 +13,8 @@ from etl.base.run_records import format_instant
 from etl.calendar_names import resolve_name
 from etl.market import sessions
 from etl.market.exchanges import find_exchange
-from etl.rules import around_changes
-from etl.rules.around_changes import NOT_FINAL, retire_notes
+from etl.store import bar_notes
+from etl.store.bar_notes import NOT_FINAL, retire_notes
 from etl.store.gaps import PUBLICATION_LAG
 
 log = logging.getLogger("etl")
@@ -64,7 +64,7 @@ def reevaluate(
     )
     rewrite_gaps(connection)
     rewrite_provisional(connection, run_id)
-    around_changes.rewrite_notes(connection, run_id)
+    bar_notes.rewrite_notes(connection, run_id)
     connection.execute("DROP TABLE sessions")
     connection.execute("ALTER TABLE sessions_of_load RENAME TO sessions")
     return symbols

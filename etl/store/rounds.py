@@ -13,8 +13,8 @@ from when on what follows from this answer is known) and `before` (the instrumen
 
 import duckdb
 
-from etl.rules.around_changes import bound
 from etl.store import changes
+from etl.store.bar_notes import bound
 
 ANSWERS = """
 SELECT symbol, fetched_at FROM pending UNION SELECT symbol, fetched_at FROM incoming_actions

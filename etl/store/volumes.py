@@ -9,7 +9,7 @@ numbers, nothing is computed.
 import duckdb
 
 from etl.contracts.tables import MOST_DECIMALS, MOST_VOLUME, raise_ten
-from etl.rules.around_changes import ROUNDED, retire_notes
+from etl.store.bar_notes import ROUNDED, retire_notes
 from etl.store.digests import BAR_DIGEST
 
 # The symbols whose volumes have decimals, here or there.

@@ -14,11 +14,11 @@ import duckdb
 from etl.base import parquet_sql, run_records
 from etl.base.errors import StoreError
 from etl.contracts.files import CLEAN_COLUMNS
-from etl.rules import around_changes
 from etl.settings import Settings
 from etl.store import (
     accounts,
     actions,
+    bar_notes,
     changes,
     digests,
     gaps,
@@ -174,7 +174,7 @@ def write_round(connection: duckdb.DuckDBPyConnection, run_id: str, is_first: bo
     if not is_first:
         changes.write_revisions(connection, run_id)
     gaps.write_gaps(connection)
-    around_changes.write_notes(connection, run_id, is_first)
+    bar_notes.write_notes(connection, run_id, is_first)
     provisional.write_provisional(connection, run_id)
     volumes.note_rounded(connection, run_id)
 

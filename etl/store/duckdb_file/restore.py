@@ -1,0 +1,62 @@
+"""The version before the published one, made ready to be published again."""
+
+import logging
+from pathlib import Path
+
+import duckdb
+
+from etl.base import parquet_sql
+from etl.base.errors import StoreError
+from etl.store.duckdb_file import publish
+
+log = logging.getLogger("etl")
+
+
+def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: Path) -> str:
+    """`next`: a copy of the version before, with all run records; returns its generation."""
+    next_path = publish.next_of(path)
+    publish.discard(next_path)
+    publish.attach_store(connection, previous, "previous")
+    was, version = connection.execute(
+        "SELECT generation, schema_version FROM previous.generation"
+    ).fetchall()[0]
+    if version < 3:
+        publish.attach_new(connection, next_path, "next")
+        publish.copy_tables(connection, "previous", "next")
+    publish.detach_store(connection, "previous")
+    if version >= 3:
+        publish.copy_store(previous, next_path)
+        connection.execute(f"ATTACH {parquet_sql.quote(next_path)} AS next")
+    if is_readable(connection, path):
+        copy_runs(connection)
+        publish.detach_store(connection, "store")
+    return str(was)
+
+
+def copy_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """The run records of the present version; none where they are what is damaged in it."""
+    connection.execute("BEGIN")
+    try:
+        for table in ("etl_run_symbols", "etl_runs"):
+            connection.execute(
+                f"INSERT INTO next.{table} BY NAME FROM store.{table}"
+                " WHERE run_id NOT IN (SELECT run_id FROM next.etl_runs) ORDER BY ALL"
+            )
+        connection.execute("COMMIT")
+    except duckdb.Error as error:
+        connection.execute("ROLLBACK")
+        log.warning("rollback: later runs are not in it: %s", str(error).splitlines()[0])
+
+
+def name_anew(connection: duckdb.DuckDBPyConnection, generation: str, run_id: str) -> None:
+    unsorted = publish.read_one(connection, "SELECT unsorted_rows FROM next.generation")
+    publish.write_generation(connection, generation, run_id, unsorted)
+
+
+def is_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Attach the present version as `store`; False if it is damaged: a reason to roll back."""
+    try:
+        publish.attach_store(connection, path, "store")
+    except (StoreError, duckdb.Error):
+        return False
+    return True
