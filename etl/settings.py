@@ -307,7 +307,7 @@ class Settings(Shared):
     etl_memory_mb: int | None = declare(
         "ETL_MEMORY_MB",
         "",
-        "memory of the ETL's DuckDB; empty = its own limit",
+        "memory of the ETL's DuckDB; empty = its own limit, 64 a core in transform",
         to_optional_integer(64),
     )
 

@@ -38,6 +38,7 @@ DEFAULTS = {
     "source": "'files'",
 }
 TYPES = {"fetched_at": "TIMESTAMP", "line": "BIGINT"}
+CORE_MB = 64  # memory for each core's share of a sort
 TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"
 OUT_OF_RANGE = "out of range"  # of the dates asked for: neither clean nor rejected
 PROVENANCE = ("source", "fetched_at", "run_id", "basis")
@@ -68,6 +69,7 @@ def transform(
         whole_files.scratch_file(settings, "judged.parquet") as scratch,
     ):
         stage_files.check_files(settings, path, "extract")
+        bound_memory(connection, settings)
         with parquet_sql.reading(path):
             view_raw(connection, settings, path)
             validate(connection, settings, scratch)
@@ -94,6 +96,13 @@ def transform(
                 "transform: no clean row; the reasons are above, the rows in"
                 f" {settings.rejected_path}"
             )
+
+
+def bound_memory(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """All that transform does can spill to the disk; its sort would keep every row in memory."""
+    if not settings.etl_memory_mb:
+        cores = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+        connection.execute(f"SET memory_limit = '{max(2, cores) * CORE_MB}MiB'")
 
 
 def check_dates(settings: Settings) -> None:

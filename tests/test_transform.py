@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -463,3 +464,24 @@ def test_any_order_of_the_input_gives_one_table(
     clean, _ = judge(data_dir, *rows)
     again, _ = judge(data_dir, *dice.sample(rows, len(rows)))
     assert again == clean
+
+
+def test_transform_sorts_within_64_mib_a_core_and_the_rest_on_the_disk(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+    publish = transform.publish_bars
+
+    def note_limit(connection: duckdb.DuckDBPyConnection, *rest: Any) -> None:
+        asked = "SELECT current_setting('memory_limit'), current_setting('threads')"
+        limits.extend(connection.execute(asked).fetchall())
+        publish(connection, *rest)
+
+    monkeypatch.setattr(transform, "publish_bars", note_limit)
+    judge(data_dir, {})
+    monkeypatch.setenv("ETL_MEMORY_MB", "100")
+    judge(data_dir, {})
+    [(given, threads), (declared, _)] = limits
+    with duckdb.connect(config={"memory_limit": f"{max(2, threads) * 64}MiB"}) as alike:
+        assert alike.execute("SELECT current_setting('memory_limit')").fetchall() == [(given,)]
+    assert declared == "100.0 MiB"
