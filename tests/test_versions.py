@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from etl import rollback, verify
+from etl.store.versions import INSTRUMENT, ROWS
 from tests.conftest import call_stage, query_store
 from tests.stores import RENEW_VERSIONS, load_answer, store_of, write_store
 
@@ -54,6 +55,7 @@ def read_versions(data: Path) -> dict[str, int]:
     [
         "UPDATE instruments SET exchange = NULL WHERE symbol = 'IBM'",
         "UPDATE instruments SET basis = 'split' WHERE symbol = 'IBM'",
+        "UPDATE instruments SET volume_decimals = 3 WHERE symbol = 'IBM'",
         "UPDATE instruments SET dividends_known_at = '2012-03-01' WHERE symbol = 'IBM'",
         "UPDATE ohlcv_known SET known_from = '2012-01-31' WHERE symbol = 'IBM'"
         " AND timestamp = '2012-01-05'",
@@ -124,3 +126,20 @@ def test_verify_finds_a_version_that_is_not_that_of_the_rows(
         write_store(store_of(data), change)
         call_stage(verify.main)
         assert f"{line:5} {said}" in capsys.readouterr().out
+
+
+LEFT_OUT = {
+    "instruments": {"seen_at", "version"},
+    "corporate_actions": {"symbol", "known_at"},
+    "corporate_action_revisions": {"symbol", "run_id"},
+    "bar_notes": {"symbol"},
+    "bar_note_revisions": {"symbol"},
+    "gaps": {"symbol"},
+}
+
+
+@pytest.mark.parametrize("table", LEFT_OUT)
+def test_a_new_column_is_a_part_of_the_version_or_left_out_here(template: Path, table: str) -> None:
+    columns = {row[0] for row in query_store(store_of(template), f"DESCRIBE {table}")}
+    covered = INSTRUMENT if table == "instruments" else ROWS[table]
+    assert columns == {*covered} | LEFT_OUT[table]
