@@ -1,11 +1,13 @@
 """What make bench runs: requests a second (speed), transform and load (loads), what reads cost as
-the store grows (reads)."""
+the store grows (reads), and what publications leave of the kept answers (kept)."""
 
 import argparse
 import shutil
 import sys
 
-from tests.bench import loads, reads, speed
+from tests.bench import kept, loads, reads, speed
+
+PARTS = (("speed", speed), ("loads", loads), ("reads", reads), ("kept", kept))
 
 
 def main() -> int:
@@ -13,12 +15,13 @@ def main() -> int:
     speed.add_options(parser)
     loads.add_options(parser)
     reads.add_options(parser)
-    parser.add_argument("--only", choices=("speed", "loads", "reads"), help="one of the three")
+    kept.add_options(parser)
+    parser.add_argument("--only", choices=[name for name, _ in PARTS], help="one of them")
     args = parser.parse_args()
     if not shutil.which("wrk"):
         print("wrk is missing (Debian, Ubuntu: apt install wrk)", file=sys.stderr)
         return 1
-    for name, part in (("speed", speed), ("loads", loads), ("reads", reads)):
+    for name, part in PARTS:
         if args.only in (None, name):
             part.run(args)
     return 0
