@@ -335,12 +335,14 @@ def write_binaries(inbox: Path) -> dict[str, list[Bar]]:
     tuples.columns = [str(pair) for pair in tuples.columns]
     tuples.to_parquet(inbox / "tuples.parquet")
     feather.write_feather(PLAIN.reset_index(), str(inbox / "FEAT.feather"))
-    write_workbook(inbox / "DESK.xlsx")
+    write_workbook(inbox / "DESK.xlsx", "Kurse", "Adjusted")
+    write_workbook(inbox / "desk of all.xlsx", "XA", "XB")
     bars = {
         "chart.json": [
             ("ADBE", "2023-01-03", 10, 12, 9, 11, 500),
             ("ADBE", "2023-07-03", 20, 22, 19, 21, 600),
         ],
+        "desk of all.xlsx": [("XA", *row), ("XB", *row)],
         "two.zip": [("ZA", *row), ("ZB", *row)],
         "tuples.parquet": [("TUP", *row)],
         "LATIN.csv": [("LATIN", "2023-03-03", *row[1:])],
@@ -358,8 +360,8 @@ def write_binaries(inbox: Path) -> dict[str, list[Bar]]:
     return bars
 
 
-def write_workbook(path: Path) -> None:
-    """The least that a workbook is: one sheet, texts inline, a date as a number with a style."""
+def write_workbook(path: Path, *sheets: str) -> None:
+    """The least that a workbook is: texts inline, a date as a number with a style."""
     cells = "".join(f'<c t="inlineStr"><is><t>{name}</t></is></c>' for name in H.strip().split(","))
     values = "".join(f"<c><v>{value}</v></c>" for value in (10, 12, 9, 11, 500))
     sheet = f'<row><c t="inlineStr"><is><t>Prices</t></is></c></row><row>{cells}</row><row><c s="1"><v>44929</v></c>{values}</row>'
@@ -371,13 +373,28 @@ def write_workbook(path: Path) -> None:
         "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
         '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
         f'<Override PartName="/xl/workbook.xml" ContentType="{types}.sheet.main+xml"/>'
-        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{types}.worksheet+xml"/>'
-        f'<Override PartName="/xl/styles.xml" ContentType="{types}.styles+xml"/></Types>',
+        + "".join(
+            f'<Override PartName="/xl/worksheets/{name}.xml" ContentType="{types}.worksheet+xml"/>'
+            for name in sheets
+        )
+        + f'<Override PartName="/xl/styles.xml" ContentType="{types}.styles+xml"/></Types>',
         "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="r1" Type="{doc}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook {main} xmlns:r="{doc}"><sheets><sheet name="Kurse" sheetId="1" r:id="r1"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}"><Relationship Id="r1" Type="{doc}/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="{doc}/styles" Target="styles.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook {main} xmlns:r="{doc}"><sheets>'
+        + "".join(
+            f'<sheet name="{name}" sheetId="{n}" r:id="s{n}"/>' for n, name in enumerate(sheets, 1)
+        )
+        + "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}">'
+        + "".join(
+            f'<Relationship Id="s{n}" Type="{doc}/worksheet" Target="worksheets/{name}.xml"/>'
+            for n, name in enumerate(sheets, 1)
+        )
+        + f'<Relationship Id="r2" Type="{doc}/styles" Target="styles.xml"/></Relationships>',
         "xl/styles.xml": f'<styleSheet {main}><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>',
-        "xl/worksheets/sheet1.xml": f"<worksheet {main}><sheetData>{sheet}</sheetData></worksheet>",
+        **dict.fromkeys(
+            (f"xl/worksheets/{name}.xml" for name in sheets),
+            f"<worksheet {main}><sheetData>{sheet}</sheetData></worksheet>",
+        ),
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in parts.items():

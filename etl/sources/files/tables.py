@@ -5,8 +5,8 @@ they stream, spreadsheets and JSON as a whole and so only up to a size.
 """
 
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +26,7 @@ from etl.sources.files.headers import (
     has_bar_order,
     is_unread_header,
 )
+from etl.sources.files.symbols import read_name
 from etl.sources.files.text import LONGEST_LINE, Rows, Text, read_text, unpack
 
 MOST_SHEET_BYTES = 400 * 1024**2
@@ -65,7 +66,7 @@ def open_tables(
     elif name.endswith((".feather", ".arrow")):
         yield scan_feather(connection, path, label)
     elif name.endswith(".xlsx"):
-        yield read_workbook(connection, path, label)
+        yield from read_workbook(connection, path, label)
     elif name.endswith((".json", ".json.gz")):
         yield from read_json_file(connection, path, label, scratch)
     else:
@@ -198,30 +199,48 @@ def read_zones(schema: pa.Schema) -> dict[str, str]:
     return {f.name: f.type.tz for f in schema if pa.types.is_timestamp(f.type) and f.type.tz}
 
 
-def read_workbook(connection: duckdb.DuckDBPyConnection, path: Path, label: str) -> Table:
-    """The first sheet with a header; numbers and dates as text, formulas as last reckoned."""
+def read_workbook(connection: duckdb.DuckDBPyConnection, path: Path, label: str) -> Iterator[Table]:
+    """The first sheet with a header, or each of several that are named by their symbols.
+
+    Numbers and dates come as text, formulas as last reckoned.
+    """
     from python_calamine import CalamineError, CalamineWorkbook
 
     check_workbook(path, label)
-    passed = []
+    tables = {}
     try:
         workbook = CalamineWorkbook.from_path(str(path))
-        for name in workbook.sheet_names:
+        for index, name in enumerate(workbook.sheet_names):
             rows = workbook.get_sheet_by_name(name).to_python(skip_empty_area=False)
-            table = tabulate(connection, [[as_cell(c) for c in r] for r in rows], label)
-            if table:
-                left = [n for n in workbook.sheet_names if n != name]
-                told = f"sheet {name}" + (f"; not read: {', '.join(left)}" if left else "")
-                return Table(**{**vars(table), "notes": (told,)})
-            passed.append(name)
+            cells = [[as_cell(c) for c in r] for r in rows]
+            if table := tabulate(connection, cells, label, f"sheet_{index}"):
+                tables[name] = table
     except (CalamineError, OSError, ValueError) as error:
         raise Malformed(
             f"{label}: no workbook that can be read: save it as CSV ({error})"
         ) from None
-    raise Malformed(
-        f"{label}: no sheet ({', '.join(passed)}) has a header with a date and prices:"
-        " rename its columns to Date,Open,High,Low,Close,Volume"
-    )
+    if not tables:
+        raise Malformed(
+            f"{label}: no sheet ({', '.join(workbook.sheet_names)}) has a header with a date and"
+            " prices: rename its columns to Date,Open,High,Low,Close,Volume"
+        )
+    taken = choose_sheets(tables, label)
+    left = [name for name in workbook.sheet_names if name not in taken]
+    for name, symbol in taken.items():
+        told = f"sheet {name}" + (f"; not read: {', '.join(left)}" if left else "")
+        yield replace(tables[name], symbol=symbol, notes=(told,))
+
+
+def choose_sheets(tables: Mapping[str, Table], label: str) -> dict[str, str | None]:
+    """Sheets to take, with their symbols where they name them and the workbook names none."""
+    named = {
+        name: symbol
+        for name, table in tables.items()
+        if "symbol" not in table.heads.columns and (symbol := read_name(name))
+    }
+    if len(tables) > 1 and len(named) == len(tables) and not read_name(label):
+        return dict(named)
+    return {next(iter(tables)): None}
 
 
 def check_workbook(path: Path, label: str) -> None:
