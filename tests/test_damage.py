@@ -334,3 +334,18 @@ def test_corporate_actions_that_cannot_be_read_are_one_line_and_nan_is_none(
     line = read_line(capsys)
     assert line.startswith("transform: left out 20 corporate actions that cannot be read: A 2024-")
     assert line.count("free") == 3
+
+
+def test_a_pipe_in_place_of_a_log_of_the_database_is_named(
+    own_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(publish.wal_of(store_of(own_store)), "pipe")
+    assert load_next(own_store) == 1
+    assert "market_data.duckdb.wal is no file (a pipe" in read_line(capsys)
+
+
+def test_a_pipe_where_a_stage_writes_is_taken_away(own_store: Path) -> None:
+    put(own_store / "clean_data.parquet.next", "pipe")
+    put(publish.next_of(store_of(own_store)), "pipe")
+    assert load_next(own_store) == 0
+    assert list(own_store.glob("*.next*")) == []

@@ -54,7 +54,7 @@ LEFTOVERS = (
 def sweep(folder: Path) -> None:
     """Take away what a killed run left in the data folder. Only for who holds the lock alone."""
     for path in itertools.chain.from_iterable(map(folder.glob, LEFTOVERS)):
-        if path.is_file():
+        if not path.is_dir():
             path.unlink()
     scratch = folder / "tmp"
     for path in scratch.iterdir() if scratch.is_dir() else ():

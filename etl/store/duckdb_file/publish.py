@@ -20,7 +20,7 @@ import duckdb
 from etl.base.errors import StoreError
 from etl.base.parquet_sql import quote
 from etl.base.run_records import format_instant
-from etl.base.whole_files import find_free, flush_to_disk, set_aside, write_whole
+from etl.base.whole_files import check_is_file, find_free, flush_to_disk, set_aside, write_whole
 from etl.contracts.tables import (
     BARS_VIEW,
     OLDER_TABLES,
@@ -57,6 +57,7 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
 
     StoreError if it is damaged, foreign or open elsewhere.
     """
+    check_is_file(wal_of(path))
     if is_wal_older(path):
         set_wal_aside(path)
     try:
