@@ -22,7 +22,7 @@ from etl.base import command, parquet_sql, run_records, stage_files
 from etl.contracts import runs
 from etl.contracts.files import CLEAN_TYPES
 from etl.settings import Settings
-from etl.store import accounts, changes, gaps, incoming, rounds, volumes
+from etl.store import accounts, gaps, incoming, rounds, volumes
 from etl.store.clean_files import read_beside, read_input
 from etl.store.duckdb_file import build, publish, published
 
@@ -81,7 +81,6 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
             add_left_out(record, run)
         if is_needed:
             build.publish_next(connection, settings, database, run, store)
-            changes.drop_confirmed(database)
         report(record)
 
 

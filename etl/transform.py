@@ -77,25 +77,12 @@ def transform(
         record.update(count_rows(connection))
         record["symbols"] = count_by_symbol(connection)
         publish_bars(connection, settings, path, run)
-        # actions belong to the bars that they came with, and to no other file
-        has_actions = run_records.read_run_id(settings.raw_actions_path) == run.run_id
-        actions_path = settings.raw_actions_path if has_actions else None
-        record["actions"] = type_actions(connection, actions_path)
-        copy_whole(connection, "FROM good_actions", settings.clean_actions_path, run)
+        record["actions"] = publish_actions(connection, settings, run)
         stage_files.record_files(
             record, settings.clean_path, settings.rejected_path, settings.clean_actions_path
         )
-        has_rejects = bool(record["reasons"])
-        report(record, read_examples(connection, settings.rejected_path) if has_rejects else {})
-        tell_rounded(connection)
-        if TWO_BARS in record["reasons"]:
-            tell_two_bars(connection)
-        # splits, dividends, or the word that there are none, may come alone
-        if record["rows"] and not record["clean"]:
-            raise EtlError(
-                "transform: no clean row; the reasons are above, the rows in"
-                f" {settings.rejected_path}"
-            )
+        tell_outcome(connection, settings, record)
+        check_clean(settings, record)
 
 
 def bound_memory(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
@@ -103,6 +90,34 @@ def bound_memory(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     if not settings.etl_memory_mb:
         cores = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
         connection.execute(f"SET memory_limit = '{max(2, cores) * CORE_MB}MiB'")
+
+
+def publish_actions(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, run: run_records.Run
+) -> int:
+    """Actions belong to the bars that they came with, and to no other file. Returns their count."""
+    has_actions = run_records.read_run_id(settings.raw_actions_path) == run.run_id
+    count = type_actions(connection, settings.raw_actions_path if has_actions else None)
+    copy_whole(connection, "FROM good_actions", settings.clean_actions_path, run)
+    return count
+
+
+def tell_outcome(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, record: dict[str, Any]
+) -> None:
+    has_rejects = bool(record["reasons"])
+    report(record, read_examples(connection, settings.rejected_path) if has_rejects else {})
+    tell_rounded(connection)
+    if TWO_BARS in record["reasons"]:
+        tell_two_bars(connection)
+
+
+def check_clean(settings: Settings, record: dict[str, Any]) -> None:
+    """EtlError where all rows were rejected; splits and dividends may come alone."""
+    if record["rows"] and not record["clean"]:
+        raise EtlError(
+            f"transform: no clean row; the reasons are above, the rows in {settings.rejected_path}"
+        )
 
 
 def check_dates(settings: Settings) -> None:

@@ -91,6 +91,49 @@ def test_no_rule_and_no_stage_knows_of_a_stored_table() -> None:
     assert [name for name in knowing if not name.startswith(readers)] == []
 
 
+# Longer than LONGEST lines: plain data, or a list of steps that reads better in one piece.
+LONGEST = 25
+LONG = {
+    "etl.sources.files.headers.find_single",
+    "etl.sources.files.reading.take_plain",
+    "api.edge.shortcut.build_shortcut",
+    "api.main.create_app",
+    "api.main.main",
+    "api.protocols.openbb.shapes.build_figure",
+    "api.protocols.openbb.widgets.build_widgets",
+    "api.protocols.openbb.widgets.build_apps",
+    "api.store.duckdb_file.quality.read_coverage",
+    "api.store.duckdb_file.snapshots.open_snapshot",
+}
+
+
+def test_no_function_is_longer_than_a_screen_but_those_that_are_named() -> None:
+    long = {
+        f"{module}.{node.name}"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, FUNCTIONS) and count_lines(node) > LONGEST
+    }
+    assert sorted(long - LONG) == []
+    assert len(long) > 1, "the count finds those that are named"
+
+
+def count_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of its body, without docstring and without its longest text (one SQL statement)."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    whole = {line for step in body for line in list_lines(step)}
+    texts = [list_lines(t) for step in body for t in ast.walk(step) if isinstance(t, TEXTS)]
+    return len(whole) - max((len(text) for text in texts if len(text) > 1), default=0)
+
+
+def list_lines(node: ast.stmt | ast.expr) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+TEXTS = (ast.Constant, ast.JoinedStr)
+
+
 def list_modules_with(pattern: str) -> list[str]:
     return [n for n, path in MODULES.items() if re.search(pattern, path.read_text())]
 

@@ -92,6 +92,15 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
         EXISTS (FROM changes c WHERE c.symbol = g.symbol AND c.timestamp = g.session)
         OR (cause = 'not yet published' AND symbol IN (SELECT symbol FROM reached))"""
     )
+    add_missing(connection)
+    connection.execute(
+        """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (
+            FROM round_rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
+    )
+
+
+def add_missing(connection: duckdb.DuckDBPyConnection) -> None:
+    """The sessions without a bar that `next` does not have as gaps yet."""
     find_short(connection)
     connection.execute(
         """INSERT INTO next.gaps
@@ -111,10 +120,6 @@ def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:
             ON s.exchange = r.exchange AND s.session > r.last AND s.close <= r.seen_at)
         WHERE late <= {PUBLICATION_LAG} AND (symbol, session) NOT IN (
             SELECT (symbol, session) FROM next.gaps) ORDER BY symbol, session"""
-    )
-    connection.execute(
-        """UPDATE next.gaps g SET cause = 'rejected' WHERE EXISTS (
-            FROM round_rejected r WHERE r.symbol = g.symbol AND r.timestamp = g.session)"""
     )
 
 

@@ -39,16 +39,8 @@ def reevaluate(
     symbols = sorted({*moved, *touched})
     if not symbols:
         return []
-    connection.execute(
-        """UPDATE next.instruments i SET exchange = nullif(m.exchange, '')
-        FROM (SELECT unnest($symbols) AS symbol, unnest($exchanges) AS exchange) m
-        WHERE m.symbol = i.symbol""",
-        {"symbols": [*moved], "exchanges": [*moved.values()]},
-    )
     if moved:
-        some = ", ".join(f"{name} ({moved[name] or 'not known'})" for name in [*moved][:5])
-        more = f" and {len(moved) - 5} more" if len(moved) > 5 else ""
-        log.info("load: calendars changed, gaps and notes are found anew: %s%s", some, more)
+        set_exchanges(connection, moved)
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE again AS
         SELECT symbol, exchange, first, last, seen_at FROM next.instruments
@@ -68,6 +60,18 @@ def reevaluate(
     connection.execute("DROP TABLE sessions")
     connection.execute("ALTER TABLE sessions_of_load RENAME TO sessions")
     return symbols
+
+
+def set_exchanges(connection: duckdb.DuckDBPyConnection, moved: dict[str, str]) -> None:
+    connection.execute(
+        """UPDATE next.instruments i SET exchange = nullif(m.exchange, '')
+        FROM (SELECT unnest($symbols) AS symbol, unnest($exchanges) AS exchange) m
+        WHERE m.symbol = i.symbol""",
+        {"symbols": [*moved], "exchanges": [*moved.values()]},
+    )
+    some = ", ".join(f"{name} ({moved[name] or 'not known'})" for name in [*moved][:5])
+    more = f" and {len(moved) - 5} more" if len(moved) > 5 else ""
+    log.info("load: calendars changed, gaps and notes are found anew: %s%s", some, more)
 
 
 def list_sessions(connection: duckdb.DuckDBPyConnection) -> None:

@@ -82,13 +82,7 @@ def publish_next(
     next_path = attach_next(connection, path, store)
     digests.renew(connection)
     is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
-    touched: list[str] = []
-    if is_touched:
-        log.warning("load: another program changed the database; its changes are kept")
-        touched += instruments.repair_instruments(connection, settings.exchange)
-        for symbol in touched:  # so that the record says what their bars are from now on
-            record["symbols"].setdefault(symbol, {})
-        changes.repair_known(connection, run.run_id)
+    touched = take_foreign_changes(connection, settings, run) if is_touched else []
     volumes.rescale_stored(connection, run.run_id)
     reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
@@ -98,10 +92,7 @@ def publish_next(
     versions.write_versions(connection)
     bars = store.bars + record["inserted"]
     publish.detach_store(connection, "store")
-    allowed = 0 if bars < SMALL_STORE else bars * UNSORTED_SHARE
-    if unsorted > allowed or not is_readable_by_all(connection):
-        rewrite_sorted(connection, path)
-        unsorted = 0
+    unsorted = put_in_order(connection, path, bars, unsorted)
     record.update(generation=generation, notes=count_new_notes(connection, run.run_id))
     accounts.add_digests(connection, record["symbols"])
     accounts.write_runs(connection, settings.runs_dir, run.as_finished())
@@ -111,6 +102,30 @@ def publish_next(
     if not store.is_fresh and publish.identify(path) != store.identity:
         raise StoreError(f"{path} was changed by another program meanwhile: run load again")
     publish.finish_next(connection, next_path, path)
+    changes.drop_confirmed(path)
+
+
+def take_foreign_changes(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, run: run_records.Run
+) -> list[str]:
+    """What another program wrote is kept, and described; returns the symbols it is of."""
+    log.warning("load: another program changed the database; its changes are kept")
+    touched = instruments.repair_instruments(connection, settings.exchange)
+    for symbol in touched:  # so that the record says what their bars are from now on
+        run.record["stages"]["load"]["symbols"].setdefault(symbol, {})
+    changes.repair_known(connection, run.run_id)
+    return touched
+
+
+def put_in_order(
+    connection: duckdb.DuckDBPyConnection, path: Path, bars: int, unsorted: int
+) -> int:
+    """Write `next` out sorted where too many rows are not; returns how many are not, then."""
+    allowed = 0 if bars < SMALL_STORE else bars * UNSORTED_SHARE
+    if unsorted <= allowed and is_readable_by_all(connection):
+        return unsorted
+    rewrite_sorted(connection, path)
+    return 0
 
 
 def count_new_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, int]:
