@@ -113,6 +113,19 @@ def test_a_number_with_two_readings_is_refused_and_its_column_named(
     )
 
 
+@pytest.mark.parametrize("day", ["05.04.2022", "2022-04-05"])
+def test_prices_that_may_be_thousands_with_a_point_are_not_guessed(
+    inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], day: str
+) -> None:
+    head = "Datum;Eröffnung;Hoch;Tief;Schluss;Volumen\n"
+    (inbox / "DAX.csv").write_text(head + f"{day};14.860;14.875;14.662;14.729;900\n")
+    (inbox / "SAP.csv").write_text(
+        head + f"{day};14.86;14.875;14.662;14.729;900\n".replace("05", "25")
+    )
+    assert [symbol for symbol, _ in take()] == ["SAP"]
+    assert "DAX.csv: all prices are like 14.860" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "name",
     [

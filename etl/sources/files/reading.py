@@ -89,6 +89,8 @@ def take_plain(table: Table, settings: Settings, path: Path, reading: Reading) -
     """
     columns = dict(table.heads.columns)
     days, names = columns.pop("timestamp"), columns.pop("symbol", None)
+    if table.delimiter == ";" and table.heads.is_day_first:
+        return None
     if table.rows is None or table.heads.wide or table.heads.volumes or settings.symbols:
         return None
     if columns.keys() - {*PRICES, "volume", "adj_close"} or not table.rows:
@@ -339,6 +341,18 @@ def decide_dates(
     reading.days = f"{reading.days} {clock.zone or ''}".strip() if clock else reading.days
 
 
+def may_be_thousands(connection: duckdb.DuckDBPyConnection, cells: str, table: Table) -> bool:
+    """Three digits behind the point of every price, where commas are what decimals have."""
+    if table.delimiter != ";" or not table.heads.is_day_first or not table.heads.has_bars:
+        return False
+    prices = "[open, high, low, close]"
+    is_group = (
+        f"list_bool_and([regexp_full_match(trim(x), '{amounts.ONE_GROUP}') FOR x IN {prices}])"
+    )
+    rows = connection.execute(f"SELECT bool_and({is_group}) FROM ({cells})").fetchall()
+    return bool(rows[0][0])
+
+
 def decide_numbers(
     connection: duckdb.DuckDBPyConnection,
     cells: str,
@@ -348,6 +362,11 @@ def decide_numbers(
 ) -> None:
     if not any(odd.values()):
         reading.manners = dict.fromkeys(NUMBERS, "plain")
+        if may_be_thousands(connection, cells, table):
+            reading.manners.update(dict.fromkeys(PRICES, "comma"))
+            reading.warnings.append(
+                "all prices are like 14.860, which may be thousands: write them as 14860 or 14.86"
+            )
         return
     counts = ", ".join(amounts.count_signs(NUMBERS))
     bodies = amounts.add_bodies(cells, NUMBERS)
