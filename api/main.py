@@ -3,7 +3,6 @@
 import logging
 import socket
 import sys
-from functools import partial
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -12,15 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.cache.memory import Memory, MemoryBackend
 from api.cache.series_cache import SeriesCache
 from api.docs import openapi as docs
-from api.edge.answers import AnswerCache
-from api.edge.depends import Dependence
-from api.edge.fingerprint import build_fingerprint
-from api.edge.gate import Cors, Hosts, Proxies, build_hosts, check_head, read_head
-from api.edge.passing import Passing
+from api.edge.front import Gate, build_front
 from api.edge.protocol import Protocol, build_connections, raise_descriptors
-from api.edge.ranges import cut_range
-from api.edge.room import Room
-from api.edge.shortcut import build_shortcut
 from api.page import routes as dashboard
 from api.problems import install_handlers
 from api.protocols.openbb import routes as openbb
@@ -28,46 +20,29 @@ from api.protocols.udf import routes as udf
 from api.routes import bars, figures, health, instruments, many, quality, refuse_repeated, runs
 from api.settings import ApiSettings, SettingsError, find_oddities, read_settings
 from api.store.duckdb_file.snapshots import Database
-from api.store.run_records import describe_folder
 from etl.settings import VERSION
 
 # Seconds that a thread may hold the interpreter against the event loop; Python's own is 0.005.
 SWITCH_INTERVAL = 0.001
 # Of CACHE_MAX_MB; the rest lies between the bytes that are counted and those of the process.
 COUNTED = 15 / 16
-EXPOSED = [
-    *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
-    *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
-    *("X-Unknown", "X-Detail", "X-As-Of", "X-Left-Out", "X-Actions-Known-At", "X-Never-Asked"),
-    "Retry-After",
-]
 
 
 class Service(FastAPI):
-    """FastAPI behind `front`, the layers that a request meets first: CORS, then the answer cache.
+    """FastAPI behind the layers that a request meets first: see api.edge.front."""
 
-    They stand before FastAPI's own layers too, not among its middleware: those cost as much as
-    the look-up of a ready answer.
-    """
-
-    front: ASGIApp
-    hosts: Hosts
-    proxies: Proxies
+    gate: Gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            head, size = read_head(scope["headers"])
-            refusal = check_head(head, size, self.hosts)
-            if refusal is not None:
-                return await refusal(scope, receive, send)
-            scope.setdefault("state", {})["head"] = head
-            if root := self.proxies.find_root(scope.get("client"), head):
-                scope["root_path"] = root
-            send = cut_range(scope, send, head)
-        return await self.front(scope, receive, send)
+        await self.gate(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)
+
+    @property
+    def front(self) -> ASGIApp:
+        """What lies right behind the gate."""
+        return self.gate.app
 
 
 def create_app(settings: ApiSettings | None = None) -> Service:
@@ -86,8 +61,6 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         generate_unique_id_function=lambda route: route.name,  # what a generated client calls it
         dependencies=[Depends(refuse_repeated)],
     )
-    app.hosts = build_hosts(settings.api_host, settings.allowed_hosts)
-    app.proxies = Proxies(settings.root_path, settings.trusted_proxies)
     app.state.settings = settings
     app.state.connections = build_connections(settings.client_connections)
     app.state.database = Database(
@@ -100,28 +73,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         app.include_router(module.router)
     docs.install_docs(app, settings.max_rows)
     install_handlers(app)
-    app.front = AnswerCache(
-        app.answer,
-        app.state.cache,
-        app.state.database,
-        Passing(app),
-        Dependence(app),
-        build_shortcut(app.state.series_cache, settings.max_rows),
-        build_fingerprint(settings),
-        ("/etl/runs", partial(describe_folder, settings.runs_dir)),
-        Room(settings.work_max_mb * 2**20),
-    )
-    if settings.cors_origins:
-        app.front = Cors(
-            app.front,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "HEAD"],
-            allow_headers=["*"],  # whatever a tool was told to send
-            # an origin that is named may ask this machine from the web, and send its cookies
-            allow_credentials="*" not in settings.cors_origins,
-            allow_private_network="*" not in settings.cors_origins,
-            expose_headers=EXPOSED,
-        )
+    app.gate = build_front(app, app.answer, settings)
     return app
 
 

@@ -1,4 +1,4 @@
 """What a request meets before a route: protocol, gate, ranges, answer cache, shortcut.
 
-Knows no resource.
+`front` is the one list of them. Knows no resource.
 """
