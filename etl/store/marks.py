@@ -6,8 +6,6 @@ So a store that goes back, begins anew or is another one is handed what it has n
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-
 from etl.calls.archive import Entry
 from etl.store.duckdb_file import publish
 
@@ -16,13 +14,8 @@ Marks = set[tuple[int, datetime]]
 
 def read_marks(database: Path, source: str) -> Marks:
     """Number and instant (naive UTC) of each answer taken; none where no store can be read."""
-    try:
-        with duckdb.connect(":memory:") as connection:
-            publish.attach(connection, database, "store")
-            query = "SELECT number, fetched_at FROM store.answers WHERE source = ?"
-            return set(connection.execute(query, [source]).fetchall())
-    except duckdb.Error:
-        return set()
+    query = "SELECT number, fetched_at FROM store.answers WHERE source = ?"
+    return set(publish.ask_published(database, query, [source]))
 
 
 def mark(entry: Entry) -> tuple[int, datetime]:

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -401,11 +401,14 @@ def keep_previous(path: Path) -> None:
 
 def read_sources(path: Path) -> set[str]:
     """The sources of the instruments in a published file; empty where it cannot be read."""
+    return {row[0] for row in ask_published(path, "SELECT source FROM store.instruments")}
+
+
+def ask_published(path: Path, query: str, values: Sequence[object] = ()) -> list[Any]:
+    """The rows of a question to a published file, as `store`; none where it cannot be read."""
     try:
         with duckdb.connect(":memory:") as connection:
             attach(connection, path, "store")
-            return {
-                r[0] for r in connection.execute("SELECT source FROM store.instruments").fetchall()
-            }
+            return connection.execute(query, list(values)).fetchall()
     except duckdb.Error:
-        return set()
+        return []
