@@ -1,7 +1,7 @@
 """Fetch bars from a source into data/raw_data.parquet, as received.
 
 Loads nothing but settings; asks the source for each symbol; saves what came as text with its
-provenance. It renames columns and never judges a value.
+provenance. It renames columns and never validates a value.
 """
 
 if not __package__:

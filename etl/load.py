@@ -1,7 +1,7 @@
 """Upsert the clean bars into data/market_data.duckdb and publish it as one new version.
 
 Loads data/clean_data.parquet; finds the bars that are new or different; writes them into a copy
-of the published file and puts the copy in its place. It stores and never judges: an input that
+of the published file and puts the copy in its place. It stores and never validates: an input that
 does not keep the contract is refused whole.
 """
 

@@ -27,7 +27,7 @@ from etl.settings import Settings
 from etl.store.duckdb_file import publish
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
-# Most symbols of the fates and of the heat map; the page says how many were left out.
+# Most symbols of the outcomes and of the heat map; the page says how many were left out.
 OUTCOMES_SHOWN = 25
 SYMBOLS_SHOWN = 40
 OUTCOME_NAMES = {
@@ -83,7 +83,7 @@ def gather(connection: duckdb.DuckDBPyConnection, settings: Settings, has_store:
 
 
 def describe_run(run: queries.LastRun) -> Facts:
-    """The fates of its rows in all and by symbol; the symbols with the least usual fates first."""
+    """The outcomes of its rows in all and by symbol; the least usual symbols first."""
     symbols = [{**row, "undecided": row["received"] - sum_outcomes(row)} for row in run.symbols]
     totals = {
         name: sum(row[name] for row in symbols) for name in ("received", *OUTCOMES, "undecided")

@@ -1,4 +1,4 @@
-"""Judge the raw bars: data/clean_data.parquet, and data/rejected_data.parquet with reasons.
+"""Validate the raw bars: data/clean_data.parquet, and data/rejected_data.parquet with reasons.
 
 Loads data/raw_data.parquet; reads each text as its type, applies the rules of etl.quality and
 keeps one row a key; saves both files. Every row is clean, rejected or outside the dates asked.
@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def transform(
     settings: Settings, args: argparse.Namespace, run: run_records.Run | None = None
 ) -> None:
-    """Act 1: view the raw file. Act 2: judge every row. Act 3: publish clean and rejected."""
+    """Act 1: view the raw file. Act 2: validate every row. Act 3: publish clean and rejected."""
     check_dates(settings)
     path: Path = getattr(args, "input", None) or settings.raw_path
     run = run or run_records.open_run(settings, path)
@@ -248,7 +248,7 @@ def tell_two_bars(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Rows in, and their fates: clean, out_of_range, rejected and rejected by reason."""
+    """Rows in, and their outcomes: clean, out_of_range, rejected and rejected by reason."""
     rows = connection.execute("SELECT reason, count(*) FROM judged GROUP BY ALL ORDER BY ALL")
     reasons = dict(rows.fetchall())
     counts = {"clean": reasons.pop(None, 0), "out_of_range": reasons.pop(OUT_OF_RANGE, 0)}

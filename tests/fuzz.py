@@ -27,7 +27,7 @@ MOST_SYMBOLS = 100
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: Any) -> None:
-    """Mend what no schema can forbid in a request that should be accepted."""
+    """Repair what no schema can forbid in a request that should be accepted."""
     if case.meta and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE:
         mended = mend(dict(case.query), case.operation.path)
         if mended != dict(case.query):

@@ -1,4 +1,4 @@
-"""The fate of every row, and the command that recomputes it from the files and the database."""
+"""The outcome of every row, and the command that recomputes it from the files and the database."""
 
 import json
 import os

@@ -264,7 +264,7 @@ def test_without_a_database_it_is_503_with_the_remedy(data_dir: Path, url: str) 
 
 @pytest.mark.parametrize("url", PATHS)
 def test_without_a_database_a_bad_request_is_refused_as_ever(data_dir: Path, url: str) -> None:
-    """A client learns of its own mistake first: to wait for a database would not mend it."""
+    """A client learns of its own mistake first: to wait for a database would not repair it."""
     with serve(data_dir) as client:
         body = check_problem(client.get(f"{url}?x=1"), 422)
         assert body["detail"].startswith("unknown parameter x")

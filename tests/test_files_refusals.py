@@ -28,7 +28,7 @@ def inbox(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(data_dir: Path, inbox: Path) -> Take:
-    """Extract and judge what lies in the inbox: (symbol, day) of the clean bars."""
+    """Extract and validate what lies in the inbox: (symbol, day) of the clean bars."""
 
     def work(*options: str) -> list[tuple[str, str]]:
         if call_stage(extract.main, "--source", "files", "--path", inbox, *options):

@@ -529,7 +529,7 @@ def rename(table: pa.Table, symbol: str) -> pa.Table:
 def test_windows_with_their_context_are_judged_like_the_whole(
     seed: int, basis: str, length: int
 ) -> None:
-    """The series is cut into windows, each judged with its context as a symbol of its own."""
+    """The series is cut into windows, each validated with its context as a symbol of its own."""
     random = np.random.default_rng(seed)
     series = Series(300, basis=basis, seed=seed, swing=float(random.choice([0.005, 0.02, 0.06])))
     spoil(series, random)

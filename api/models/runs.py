@@ -1,4 +1,4 @@
-"""/etl/runs: each run, and the fate of each symbol's rows in it."""
+"""/etl/runs: each run, and the outcome of each symbol's rows in it."""
 
 from typing import Any, Literal
 

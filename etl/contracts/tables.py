@@ -176,7 +176,7 @@ CREATE TABLE ohlcv_revisions (
     run_id VARCHAR
 )"""
 
-# The record of each run (data/runs/), and the fate of every row it received.
+# The record of each run (data/runs/), and the outcome of every row it received.
 RUNS_TABLE = """
 CREATE TABLE etl_runs (
     run_id VARCHAR PRIMARY KEY,

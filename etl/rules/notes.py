@@ -7,8 +7,8 @@ A rule is a reason, a condition and a detail, all SQL. Three groups, by what a r
     breaks.RULES   the bars around, on both sides
 
 The rule it keeps: what is said of a bar depends on no bar further away than CONTEXT bars of its
-symbol, so a load may judge only the neighbourhood of what it changed. A bar that changed can
-change the notes of the CONTEXT bars on either side; to judge those, hand in twice as many.
+symbol, so a load may examine only the neighbourhood of what it changed. A bar that changed can
+change the notes of the CONTEXT bars on either side; to examine those, hand in twice as many.
 """
 
 import duckdb
@@ -25,7 +25,7 @@ STIR = 1.28  # a step, or a bar's range, that makes its neighbourhood worth a lo
 WIDE = 2.5
 SAME = 4  # equal bars with a range that are stale; without a range (no trade) ten
 SAME_FLAT = 10
-BATCH = 500_000  # bars around those that stir that are judged at a time
+BATCH = 500_000  # bars around those that stir that are examined at a time
 
 
 def is_outside(price: str) -> str:
@@ -76,7 +76,7 @@ def find_notes(
     timestamps at midnight, volume may be NULL, basis 'raw' or 'split'.
     splits (symbol, ex_date, ratio): new shares for one old.
     sessions (exchange, session, close): see sessions.create_sessions; a day outside the sessions
-    given for an exchange is not judged.
+    given for an exchange is not examined.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE notes"

@@ -1,6 +1,6 @@
 """Where bars come from. One vendor, one module: `fetch` does the I/O, `parse` is pure.
 
-A source renames columns and says where each row comes from; it never judges a value.
+A source renames columns and says where each row comes from; it never validates a value.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The fate of every row: run records (data/runs/) as tables etl_runs and etl_run_symbols.
+"""The outcome of every row: run records (data/runs/) as tables etl_runs and etl_run_symbols.
 
 Per run and symbol: received = inserted + revised + unchanged + stale + superseded + rejected + out
 of range, duplicates being among the rejected. Superseded is a row that comes together with a newer

@@ -1,7 +1,7 @@
-"""The notes of the bars around each change, judged anew in `next`.
+"""The notes of the bars around each change, examined anew in `next`.
 
 What is said of a bar depends on no bar further than CONTEXT bars away. So the notes of CONTEXT bars
-on either side of a change may differ, and twice as many bars are read to judge them; the work grows
+on either side of a change may differ, and twice as many are read to examine them; the work grows
 with the changes and not with the store. The table is sorted by symbol, so days of all symbols lie
 all over it: each scan is told in literals between which days it has anything to find, since a
 condition of a join does not keep it from reading the rest.
@@ -22,7 +22,7 @@ CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 
 
 def write_notes(connection: duckdb.DuckDBPyConnection, run_id: str, is_whole: bool) -> None:
-    """Judge the bars around the changes anew; notes that hold as before keep their run_id."""
+    """Examine the bars around the changes anew; notes that hold as before keep their run_id."""
     view_bars(connection)
     if is_whole:
         notes.find_notes(connection, "all_bars", "splits", "sessions")
@@ -45,7 +45,7 @@ def rewrite_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
 
 
 def view_bars(connection: duckdb.DuckDBPyConnection) -> None:
-    """`all_bars` and `splits`: what is judged."""
+    """`all_bars` and `splits`: what is examined."""
     connection.execute(
         """CREATE OR REPLACE TEMP VIEW all_bars AS
         SELECT b.*, i.basis, i.exchange FROM next.ohlcv_data b JOIN next.instruments i
@@ -75,7 +75,7 @@ def add_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
 
 
 def measure_areas(connection: duckdb.DuckDBPyConnection) -> None:
-    """`areas`: of each symbol the span to read (from_at, to_at) and to judge (first, last).
+    """`areas`: of each symbol the span to read (from_at, to_at) and to examine (first, last).
 
     Days bound the bars that are looked at; a symbol too sparse for that is looked at whole.
     """
@@ -131,7 +131,7 @@ def bound(connection: duckdb.DuckDBPyConnection, query: str) -> str:
 
 
 def read_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
-    """`neighbourhood`: the bars to judge by. Sparse symbols apart, for they reach far back."""
+    """`neighbourhood`: the bars to examine by. Sparse symbols apart, for they reach far back."""
     condition = "SELECT min(from_at), max(to_at) FROM areas WHERE "
     days = bound(connection, condition + "NOT is_sparse")
     connection.execute(
@@ -144,7 +144,7 @@ def read_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def replace_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
-    """Retire the notes of the bars to judge that hold no more; `fresh_notes` are those to add."""
+    """Retire the notes of the bars to examine that hold no more; `fresh_notes` are those to add."""
     days = bound(connection, "SELECT min(first), max(last) FROM areas")
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE old_notes AS

@@ -21,7 +21,7 @@ log = logging.getLogger("etl")
 
 
 def find_moved(connection: duckdb.DuckDBPyConnection, name: str, default: str) -> dict[str, str]:
-    """Symbols of the store `name` whose calendar is not the one by which they were judged, and
+    """Symbols of the store `name` whose calendar is not the one by which they were examined, and
     the one that it is; '' where it is not known."""
     stored = connection.execute(f"SELECT symbol, exchange FROM {name}.instruments").fetchall()
     found = ((symbol, exchange, find_exchange(symbol, default)) for symbol, exchange in stored)

@@ -1,4 +1,4 @@
-"""Runs of the ETL, and the fate of each symbol's rows in one."""
+"""Runs of the ETL, and the outcome of each symbol's rows in one."""
 
 import re
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ def hide_folders(value: Any) -> Any:
 def read_run_symbols(
     cursor: Cursor | None, records: Mapping[str, RunRecord], run_id: str, after: int, limit: int
 ) -> Rows:
-    """The fate of each symbol's rows in a run, from the row behind `after` on, at most `limit`."""
+    """Outcomes by symbol of a run, from the row behind `after` on, at most `limit`."""
     if cursor is None or run_id in records:
         return records[run_id].symbols[after : after + limit]
     return read_rows(

@@ -1,7 +1,7 @@
 """Opens the published file, read-only, once a version: the snapshot that requests read.
 
 The rule it keeps: a request takes its snapshot once and uses no other. A snapshot is never
-closed; the last request that holds it frees it. A file that turns out to be damaged gives way to
+closed; the last request that holds it frees it. A file that turns out to be damaged makes room for
 the version before, as it lies beside it.
 """
 

@@ -1,6 +1,6 @@
 """Numbers as people write them: 1,234.5 and 1.234,5, $104.93, 69.17M, (37.63), 12,34,567.
 
-The whole column settles what a comma and a point mean, then each cell is read. A cell that still
+The whole column decides what a comma and a point mean, then each cell is read. A cell that still
 has two readings is marked, so that transform refuses it.
 """
 

@@ -1,6 +1,6 @@
 """Dates as people write them, read as the day of a session.
 
-The whole column settles which of 1/3 is the month; then each row is read. Times of day are read
+The whole column decides which of 1/3 is the month; then each row is read. Times of day are read
 too: midnight of an exchange written in UTC, or one time for all rows (16:00, 23:59:59), names the
 day; other times stay, and make the rows intraday.
 """

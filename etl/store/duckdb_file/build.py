@@ -49,7 +49,7 @@ DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in changes.VALUES)}"""
 class Store:
     """What was published before this load.
 
-    is_fresh: nothing, or the sample, which gives way. is_touched: another program wrote into it.
+    is_fresh: nothing, or the sample, which is replaced. is_touched: another program wrote into it.
     is_older: it is of an older schema.
     """
 
