@@ -320,6 +320,7 @@ def read_derived(data_dir: Path) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
+@pytest.mark.long
 def test_loads_in_random_pieces_give_the_notes_gaps_and_instruments_of_one_load(
     data_dir: Path, tmp_path: Path
 ) -> None:
@@ -344,6 +345,7 @@ def test_loads_in_random_pieces_give_the_notes_gaps_and_instruments_of_one_load(
             assert found[name] == rows, (number, name)
 
 
+@pytest.mark.long
 def test_a_symbol_with_a_bar_a_month_is_judged_as_one_load_would(
     data_dir: Path, tmp_path: Path
 ) -> None:

@@ -210,6 +210,7 @@ def draw_answers(chance: random.Random, count: int) -> list[list[Answer]]:
     return files
 
 
+@pytest.mark.long
 def test_any_order_and_repetition_of_the_same_inputs_gives_one_table(
     data_dir: Path, tmp_path: Path
 ) -> None:

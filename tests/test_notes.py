@@ -524,6 +524,7 @@ def rename(table: pa.Table, symbol: str) -> pa.Table:
     return table.set_column(0, "symbol", pa.array([symbol] * table.num_rows, pa.string()))
 
 
+@pytest.mark.long
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(["raw", "split"]), st.integers(5, 60))
 def test_windows_with_their_context_are_judged_like_the_whole(

@@ -128,7 +128,9 @@ def test_a_client_whose_connections_are_all_busy_is_told_so(sample_dir: Path) ->
             for number, each in enumerate((one, two)):
                 line = f"GET /instruments?limit={number + 1} HTTP/1.1\r\nHost: localhost\r\n\r\n"
                 each.sendall(line.encode())
-            wait_until(lambda: sum(not c.is_idle() for c in known.by_client["127.0.0.1"]) == 2)
+            wait_until(
+                lambda: sum(not c.is_idle() for c in known.by_client.get("127.0.0.1", ())) == 2
+            )
             with dial(client) as third:
                 answer = read_all(third)
             held.set()

@@ -88,6 +88,7 @@ def asking(client: httpx.Client) -> Iterator[Asker]:
     assert asker.seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("workers", "loads"), [("1", 6), ("2", 3)])
 def test_no_request_fails_and_none_goes_back_while_loads_publish(
     own_sample: Path, workers: str, loads: int
@@ -169,6 +170,7 @@ def test_it_starts_without_a_database_and_finds_it_when_it_is_there(data_dir: Pa
         assert read_json(client, INSTRUMENT)["bars"] == 3270
 
 
+@pytest.mark.long
 def test_the_etl_runs_while_the_service_serves(own_sample: Path) -> None:
     env = clean_environ(own_sample, SOURCE="sample", END_DATE="2013-02-28")
     with serve_process(own_sample) as client, asking(client):

@@ -55,6 +55,7 @@ def fill_disk(at_bytes: int) -> str:
     return f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({at_bytes},) * 2)"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_bytes", [1_000, 60_000, 1_500_000], ids=["run", "raw", "database"])
 def test_a_full_disk_leaves_the_old_bars_and_the_next_run_heals(
     data_dir: Path, tmp_path: Path, at_bytes: int
@@ -187,6 +188,7 @@ def run_there(data_dir: Path, inbox: Path, place: dict[str, str]) -> str:
     return hash_bars(store_of(data_dir)) + str(known)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", PLACES, ids=["Tokyo", "plain C", "Turkish"])
 def test_time_zone_and_locale_change_nothing(
     data_dir: Path, in_utc: tuple[str, Path], place: dict[str, str]

@@ -453,6 +453,7 @@ def test_rows_in_are_clean_plus_rejected_plus_out_of_range(data_dir: Path, rows:
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.long
 @PROPERTY
 @given(
     rows=st.lists(MESSY | RIVAL, min_size=2, max_size=12),

@@ -9,7 +9,6 @@ import platform
 import zlib
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -17,7 +16,7 @@ import orjson
 import pyarrow as pa
 
 from api.settings import ApiSettings
-from etl.settings import VERSION
+from etl.settings import PROJECT_ROOT, VERSION
 
 ENCODERS = (
     VERSION,
@@ -55,6 +54,7 @@ def build_fingerprint(settings: ApiSettings) -> str:
 def digest_code() -> str:
     """Of the code that makes the answers: it changes more often than a version's number."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    folders = (PROJECT_ROOT / "api", PROJECT_ROOT / "etl" / "contracts")
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
