@@ -40,7 +40,7 @@ URL = "/instruments/IBM/ohlcv?limit=5000"
 # A step is a file opened for writing, or the moment before or after a rename, link, remove, fsync.
 FORKER = """
 import json, os, sys
-from etl import sessions
+from etl.market import sessions
 from etl.__main__ import main as run_all
 from etl.verify import main as verify
 
@@ -213,10 +213,12 @@ def find_stage(folder: Path) -> str:
 
 
 def read_content(folder: Path) -> tuple[Any, ...]:
-    """The table by its hash, and the rows of all tables that follow from it."""
+    """The table by its hash, and the rows of all tables that follow from it, but the versions of
+    symbols: notes and revisions name the run that brought them."""
     return hash_bars(store_of(folder)), query_store(
         store_of(folder),
-        """SELECT (SELECT list(i ORDER BY symbol) FROM instruments i),
+        """SELECT (SELECT list(i ORDER BY symbol)
+                   FROM (SELECT * EXCLUDE (version) FROM instruments) i),
                   (SELECT list((symbol, timestamp, known_from, known_at)
                                ORDER BY symbol, timestamp) FROM ohlcv_known),
                   (SELECT list((symbol, timestamp, close, known_from, known_to)

@@ -44,6 +44,9 @@ def mend(query: dict[str, Any], path: str) -> dict[str, Any]:
         query.pop("interval", None)
     if path == "/ohlcv":  # a row of the answer, so that it depends on all the others
         query.pop("after", None)
+    if query.get("format") != "csv" or query.get("sep") == query.get("decimal"):
+        query.pop("sep", None)
+        query.pop("decimal", None)
     if "symbols" in query:
         query["symbols"] = ",".join(str(query["symbols"]).split(",")[:MOST_SYMBOLS])
     if "fields" in query and not is_possible(select_fields, query["fields"], query.get("interval")):
