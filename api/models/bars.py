@@ -4,7 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.models.terms import Adjustment, AnyCase, Day, FormatName, Instant, Interval, ViewQuery
+from api.models.terms import (
+    ActionsKnownAt,
+    Adjustment,
+    AnyCase,
+    Day,
+    FormatName,
+    Instant,
+    Interval,
+    ToldAsOf,
+    ViewQuery,
+)
 
 SEPARATORS = {"\t": "tab", "comma": ",", "semicolon": ";", "pipe": "|"}
 
@@ -111,15 +121,11 @@ class BarColumns(BaseModel):
 
 
 class BarsPage(BaseModel):
-    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    as_of: ToldAsOf = None
     left_out: int | None = Field(
         None, description="Only where strict: bars of the whole range that have a note."
     )
-    actions_known_at: str | None = Field(
-        None,
-        description="Only of adjusted prices: since when the splits and dividends that they stand"
-        " on are known; null: some were never asked for.",
-    )
+    actions_known_at: ActionsKnownAt = None
     never_asked: list[str] | None = Field(
         None,
         description="Only of adjusted prices: the kinds of actions (splits, dividends) that they"

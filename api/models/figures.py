@@ -4,7 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.models.terms import Adjustment, AnyCase, Instant, Interval, Page, ViewQuery
+from api.models.terms import (
+    ActionsKnownAt,
+    Adjustment,
+    AnyCase,
+    Instant,
+    Interval,
+    Page,
+    ToldAsOf,
+    ViewQuery,
+)
 
 
 class FigureQuery(ViewQuery):
@@ -91,14 +100,10 @@ class Statistics(BaseModel):
     """Simple returns, ddof 1, 365.25 days a year; null where there are too few bars."""
 
     symbol: str
-    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    as_of: ToldAsOf = None
     interval: Interval
     adjustment: Adjustment
-    actions_known_at: str | None = Field(
-        None,
-        description="Only of adjusted prices: since when the splits and dividends that they stand"
-        " on are known; null: some were never asked for.",
-    )
+    actions_known_at: ActionsKnownAt = None
     never_asked: list[str] | None = Field(
         None, description="Only of adjusted prices: the kinds of actions never asked for."
     )
@@ -156,14 +161,10 @@ class FiguresPage(BaseModel):
     """Rows of a timestamp and one column a figure; null where there are too few bars before."""
 
     symbol: str
-    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    as_of: ToldAsOf = None
     interval: Interval
     adjustment: Adjustment
-    actions_known_at: str | None = Field(
-        None,
-        description="Only of adjusted prices: since when the splits and dividends that they stand"
-        " on are known; null: some were never asked for.",
-    )
+    actions_known_at: ActionsKnownAt = None
     never_asked: list[str] | None = Field(
         None, description="Only of adjusted prices: the kinds of actions never asked for."
     )
@@ -183,14 +184,10 @@ class Drawdown(BaseModel):
 
 
 class DrawdownsAnswer(Page):
-    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    as_of: ToldAsOf = None
     interval: Interval
     adjustment: Adjustment
-    actions_known_at: str | None = Field(
-        None,
-        description="Only of adjusted prices: since when the splits and dividends that they stand"
-        " on are known; null: some were never asked for.",
-    )
+    actions_known_at: ActionsKnownAt = None
     never_asked: list[str] | None = Field(
         None, description="Only of adjusted prices: the kinds of actions never asked for."
     )

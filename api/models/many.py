@@ -6,7 +6,18 @@ from pydantic import BaseModel, Field
 
 from api.models.bars import Bar, BarColumns, HistoryQuery
 from api.models.figures import FigureQuery
-from api.models.terms import Adjustment, AnyCase, FormatName, Instant, Interval, Query, RangeQuery
+from api.models.terms import (
+    ActionsKnownAt,
+    Adjustment,
+    AnyCase,
+    FormatName,
+    Instant,
+    Interval,
+    NeverAskedOf,
+    Query,
+    RangeQuery,
+    ToldAsOf,
+)
 
 ScreenColumn = Literal[
     "symbol", "bars", "last_close", "total_return", "mean_volume", "dollar_volume"
@@ -97,20 +108,12 @@ class ManyBar(Bar):
 
 
 class ManyBarsPage(BaseModel):
-    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    as_of: ToldAsOf = None
     left_out: int | None = Field(
         None, description="Only where strict: bars of the whole range that have a note."
     )
-    actions_known_at: str | None = Field(
-        None,
-        description="Only of adjusted prices: since when the splits and dividends that they stand"
-        " on are known; null: some were never asked for.",
-    )
-    never_asked: list[str] | None = Field(
-        None,
-        description="Only of adjusted prices: the symbols and kinds of actions that they need"
-        " and that were never asked for, as in: AAPL dividends.",
-    )
+    actions_known_at: ActionsKnownAt = None
+    never_asked: NeverAskedOf = None
     detail: str | None = Field(None, description="Only where as_of leaves nothing: why.")
     unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
@@ -122,19 +125,11 @@ class ManyBarsPage(BaseModel):
 
 
 class MatrixAnswer(BaseModel):
-    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    as_of: ToldAsOf = None
     interval: Interval
     adjustment: Adjustment
-    actions_known_at: str | None = Field(
-        None,
-        description="Only of adjusted prices: since when the splits and dividends that they stand"
-        " on are known; null: some were never asked for.",
-    )
-    never_asked: list[str] | None = Field(
-        None,
-        description="Only of adjusted prices: the symbols and kinds of actions that they need"
-        " and that were never asked for, as in: AAPL dividends.",
-    )
+    actions_known_at: ActionsKnownAt = None
+    never_asked: NeverAskedOf = None
     periods: int | None = Field(None, description="Only of covariance, where asked for.")
     unknown: list[str]
     symbols: list[str]
@@ -158,7 +153,7 @@ class ScreenRow(BaseModel):
 
 
 class ScreenPage(BaseModel):
-    as_of: str | None = Field(None, description="Only where asked for: the instant, in UTC.")
+    as_of: ToldAsOf = None
     adjustment: Literal["split"] = Field(
         description="Of total_return; last_close, volumes and dollar_volume are as stored."
     )

@@ -200,3 +200,21 @@ class Page(BaseModel):
     symbol: str
     count: int = Field(description="Rows in this answer.")
     next: str | None = Field(description="Relative URL of the rows after these; null at the end.")
+
+
+# What several answers say alike.
+ToldAsOf = Annotated[str | None, Field(description="Only where asked for: the instant, in UTC.")]
+ActionsKnownAt = Annotated[
+    str | None,
+    Field(
+        description="Only of adjusted prices: since when the splits and dividends that they stand"
+        " on are known; null: some were never asked for."
+    ),
+]
+NeverAskedOf = Annotated[
+    list[str] | None,
+    Field(
+        description="Only of adjusted prices: the symbols and kinds of actions that they need"
+        " and that were never asked for, as in: AAPL dividends."
+    ),
+]
