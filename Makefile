@@ -1,6 +1,6 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help serve etl extract transform load plan verify report rollback \
+.PHONY: help serve etl extract transform load plan verify report rollback engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
 VENV := .venv
@@ -46,6 +46,8 @@ rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the f
 # the tests start some hundred processes, which share what is compiled once
 test: $(VENV)/.dev  ## Run the tests
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+engines: $(VENV)/.engines  ## Install the clients of every engine, and the engines that tests start themselves
 
 check:  ## What CI runs, in short: lint, types, tests and a smoke run
 	@bash .ci/run short
@@ -105,7 +107,10 @@ endef
 
 # A stamp each, newer than the files it was made from: a changed one reinstalls, nothing else does.
 $(VENV)/.run: requirements.txt constraints.txt | .runnable
-	$(call install,requirements.txt,about 45 packages$(COMMA) 150 MB to download$(COMMA) 500 MB on the disk$(COMMA) a minute)
+	$(call install,requirements.txt,about 60 packages$(COMMA) 150 MB to download$(COMMA) 500 MB on the disk$(COMMA) a minute)
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(call install,requirements-dev.txt,what the tests want$(COMMA) about 400 MB on the disk)
+
+$(VENV)/.engines: $(wildcard requirements-*.txt) $(VENV)/.dev
+	$(call install,requirements-engines.txt,clients of all engines and what their tests start$(COMMA) about 250 MB on the disk)
