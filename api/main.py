@@ -6,12 +6,13 @@ import sys
 
 import uvicorn
 from fastapi import Depends, FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.cache.memory import Memory, MemoryBackend
 from api.cache.series_cache import SeriesCache
 from api.docs import openapi as docs
-from api.edge.front import Gate, build_front
+from api.edge.answers import AnswerCache
+from api.edge.front import Front, build_front
 from api.edge.protocol import Protocol, build_connections, raise_descriptors
 from api.page import routes as dashboard
 from api.problems import install_handlers
@@ -31,18 +32,18 @@ COUNTED = 15 / 16
 class Service(FastAPI):
     """FastAPI behind the layers that a request meets first: see api.edge.front."""
 
-    gate: Gate
+    layers: Front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.gate(scope, receive, send)
+        await self.layers.outermost(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)
 
     @property
-    def front(self) -> ASGIApp:
+    def front(self) -> AnswerCache:
         """What lies right behind the gate."""
-        return self.gate.app
+        return self.layers.answers
 
 
 def create_app(settings: ApiSettings | None = None) -> Service:
@@ -73,7 +74,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         app.include_router(module.router)
     docs.install_docs(app, settings.max_rows)
     install_handlers(app)
-    app.gate = build_front(app, app.answer, settings)
+    app.layers = build_front(app, app.answer, settings)
     return app
 
 

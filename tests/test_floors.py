@@ -22,7 +22,7 @@ FLOORS = {
         ("protocols", "routes", "page", "docs"),
         ("edge",),
         ("cache",),
-        ("encode", "store", "figures"),
+        ("encode", "store", "figures", "callers"),
         ("bars",),
         ("models", "problems", "settings"),
     ),

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from api.edge.files import File, build_file, read_file, send_file
 from api.edge.negotiate import get_type
 from api.edge.passing import passes_cache
+from api.edge.route_table import open_to_all
 from api.encode.formats import FORMATS, JSON
 from api.models import ProblemBody
 from api.problems import MEDIA_TYPE, Problem
@@ -200,6 +201,7 @@ def complete_responses(operation: dict[str, Any]) -> None:
 
 @router.get("/openapi.json")
 @passes_cache()
+@open_to_all
 async def read_openapi(request: Request) -> Response:
     app = request.app
     if not hasattr(app.state, "openapi_file"):  # made once: nothing in it changes
@@ -209,12 +211,14 @@ async def read_openapi(request: Request) -> Response:
 
 @router.get("/docs")
 @passes_cache()
+@open_to_all
 async def read_docs(request: Request) -> Response:
     return send_file(request, build_page(request.app.title), {"Content-Security-Policy": POLICY})
 
 
 @router.get("/docs/files/{name}")
 @passes_cache()
+@open_to_all
 async def read_part(request: Request, name: str) -> Response:
     path = FILES / name
     if name not in PARTS:

@@ -1,7 +1,9 @@
 """The one list of what a request meets before the routes, outermost first:
 
-    Gate         its head (sizes, Host), the prefix that a proxy puts in front, parts of an answer
-    Cors         only where CORS_ORIGINS names who may ask from the web
+    Cors         only where CORS_ORIGINS names who may ask from the web: over all, so that refusals
+                 have its headers too
+    Gate         its head (sizes, Host), the prefix that a proxy puts in front, who asks and how
+                 often (only where a setting wants to know), parts of an answer
     AnswerCache  kept answers, 304s, one scope a key; what a route marks goes by it
     the app      FastAPI: routing, validation, routes
 
@@ -13,16 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.callers import Identity, Limiter
+from api.edge.admission import Admission
 from api.edge.answers import AnswerCache
 from api.edge.depends import Dependence
 from api.edge.fingerprint import build_fingerprint
-from api.edge.gate import Cors, Hosts, Proxies, build_hosts, check_head, read_head
+from api.edge.gate import Cors, Hosts, Proxies, add_headers, build_hosts, check_head, read_head
 from api.edge.passing import Passing
 from api.edge.ranges import cut_range
 from api.edge.room import Room
+from api.edge.route_table import RouteTable
 from api.edge.shortcut import build_shortcut
 from api.settings import ApiSettings
 from api.store.run_records import describe_folder
@@ -31,17 +36,21 @@ EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
     *("X-Unknown", "X-Detail", "X-As-Of", "X-Left-Out", "X-Actions-Known-At", "X-Never-Asked"),
-    "Retry-After",
+    *("Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "X-Request-ID"),
 ]
 
 
 @dataclass
 class Gate:
-    """ASGI layer: refuses what no route should see, and cuts the parts that Range asks for."""
+    """ASGI layer: refuses what no route should see, and cuts the parts that Range asks for.
+
+    `admission` asks who calls and how often; without one nobody is asked.
+    """
 
     app: ASGIApp
     hosts: Hosts
     proxies: Proxies
+    admission: Admission | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -52,20 +61,50 @@ class Gate:
             scope.setdefault("state", {})["head"] = head
             if root := self.proxies.find_root(scope.get("client"), head):
                 scope["root_path"] = root
+            if self.admission is not None:
+                admitted = await self.admission.admit(scope, head)
+                if isinstance(admitted, Response):
+                    return await admitted(scope, receive, send)
+                send = add_headers(send, admitted)
             send = cut_range(scope, send, head)
         return await self.app(scope, receive, send)
 
 
-def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Gate:
+@dataclass
+class Front:
+    """What a request meets first, and the layers of it that others ask something of."""
+
+    outermost: ASGIApp
+    gate: Gate
+    answers: AnswerCache
+
+
+def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     """The layers over `answer`, which is the app's own; its routes and its state must be there."""
-    front: ASGIApp = build_answer_cache(app, answer, settings)
+    answers = build_answer_cache(app, answer, settings)
+    hosts = build_hosts(settings.api_host, settings.allowed_hosts)
+    proxies = Proxies(settings.root_path, settings.trusted_proxies)
+    gate = Gate(answers, hosts, proxies, build_admission(app, settings, proxies))
+    outermost: ASGIApp = gate
     if settings.cors_origins:
-        front = allow_origins(front, settings.cors_origins)
-    return Gate(
-        front,
-        build_hosts(settings.api_host, settings.allowed_hosts),
-        Proxies(settings.root_path, settings.trusted_proxies),
-    )
+        outermost = allow_origins(outermost, settings.cors_origins)
+    return Front(outermost, gate, answers)
+
+
+def build_admission(app: FastAPI, settings: ApiSettings, proxies: Proxies) -> Admission | None:
+    """What the settings ask of callers; None where they ask nothing."""
+    identity, limiter = build_identity(app, settings), build_limiter(app, settings)
+    if identity is None and limiter is None:
+        return None
+    return Admission(RouteTable(app), proxies, identity, limiter)
+
+
+def build_identity(app: FastAPI, settings: ApiSettings) -> Identity | None:
+    return None
+
+
+def build_limiter(app: FastAPI, settings: ApiSettings) -> Limiter | None:
+    return None
 
 
 def build_answer_cache(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> AnswerCache:

@@ -6,7 +6,7 @@ Here too are the headers that keep a browser from making more of an answer than 
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import Response
@@ -21,7 +21,8 @@ MOST_HEADER_BYTES = 8 * 1024  # of all headers, as they are sent
 READ = frozenset(
     (
         *(b"host", b"accept", b"accept-encoding", b"range", b"if-range"),
-        *(b"if-match", b"if-none-match", b"x-forwarded-prefix"),
+        *(b"if-match", b"if-none-match", b"x-forwarded-prefix", b"x-forwarded-for"),
+        *(b"authorization", b"x-api-key"),
     )
 )
 SECURITY: RawHeaders = [
@@ -136,6 +137,21 @@ class Proxies:
         prefix = given.decode("latin-1").strip().rstrip("/")
         return prefix if not prefix or PREFIX.fullmatch(prefix) else self.root
 
+    def find_address(self, client: Sequence[object] | None, head: Head) -> str:
+        """Who asks: the last of X-Forwarded-For that is no trusted proxy, else who connected."""
+        peer = str(client[0]) if client else ""
+        forwarded = head.get(b"x-forwarded-for")
+        if forwarded is None or not self.networks or not self.trust(client):
+            return peer
+        for part in reversed(forwarded.decode("latin-1").split(",")):
+            name = part.strip()
+            if not is_address(name):  # whatever stands before it is no better
+                return peer
+            peer = name
+            if not self.trust((name,)):
+                return name
+        return peer
+
     def trust(self, client: Sequence[object] | None) -> bool:
         try:
             address = ipaddress.ip_address(str(client[0]) if client else "")
@@ -145,8 +161,8 @@ class Proxies:
         return any((mapped or address) in network for network in self.networks)
 
 
-def refuse(status: int, detail: str) -> Response:
-    answer = build_problem(status, detail)
+def refuse(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    answer = build_problem(status, detail, headers)
     answer.raw_headers.extend(SECURITY)
     return answer
 
@@ -163,6 +179,19 @@ def secure(send: Send) -> Send:
         await send(message)
 
     return send_secured
+
+
+def add_headers(send: Send, headers: RawHeaders) -> Send:
+    """`send`, with these headers beside those of the answer."""
+    if not headers:
+        return send
+
+    async def send_with(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await send(message)
+
+    return send_with
 
 
 class Cors(CORSMiddleware):

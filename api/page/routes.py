@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.edge.files import read_file, send_file
 from api.edge.passing import passes_cache
+from api.edge.route_table import open_to_all
 from api.problems import Problem
 
 router = APIRouter(include_in_schema=False)
@@ -49,12 +50,14 @@ HEADERS = {
 
 @router.get("/")
 @passes_cache()
+@open_to_all
 async def read_page(request: Request) -> Response:
     return answer_file(request, "index.html")
 
 
 @router.get("/dashboard/{name:path}")
 @passes_cache()
+@open_to_all
 async def read_part(request: Request, name: str) -> Response:
     return answer_file(request, name)
 

@@ -1,0 +1,64 @@
+"""Who asks, and whether they may: what the gate does between a request's head and the answer cache.
+
+The Identity and the Limiter that the settings choose stand here (api.callers); with neither the
+gate has no Admission at all, and a request costs what it did without this module.
+"""
+
+from dataclasses import dataclass
+
+from fastapi import Response
+from starlette._utils import get_route_path
+from starlette.types import Scope
+
+from api.callers import SCOPES, Caller, Head, Identity, Limiter, RawHeaders, Spent
+from api.edge.gate import Proxies, refuse
+from api.edge.route_table import RouteTable
+
+
+@dataclass
+class Admission:
+    """What is asked of a request before it is answered. `headers` of an answer are its own."""
+
+    routes: RouteTable
+    proxies: Proxies
+    identity: Identity | None = None
+    limiter: Limiter | None = None
+
+    async def admit(self, scope: Scope, head: Head) -> Response | RawHeaders:
+        """The refusal of a request, or the headers that its answer gets beside its own.
+
+        A refused one counts against the limit of its address, so that keys are not tried for free.
+        """
+        facts = self.routes.find(get_route_path(scope))
+        found = await self.find_caller(scope, head, facts.scope)
+        caller = self.name_address(scope, head) if isinstance(found, Response) else found
+        scope["state"]["caller"] = caller
+        headers: RawHeaders = []
+        if self.limiter is not None:
+            spent = self.limiter.spend(caller, facts.weight)
+            headers, refusal = spent if isinstance(spent, Spent) else await spent
+            if refusal is not None:
+                return refusal
+        return found if isinstance(found, Response) else headers
+
+    async def find_caller(self, scope: Scope, head: Head, needed: str | None) -> Caller | Response:
+        """Who asks, if they have the scope `needed`; else the refusal (401, 403)."""
+        if self.identity is None or needed is None:
+            return self.name_address(scope, head)
+        found: Caller | Response | None = self.identity.recall(scope, head)
+        if found is None:
+            found = await self.identity.identify(scope, head)
+        if isinstance(found, Response) or needed in found.scopes:
+            return found
+        return refuse_scope(needed)
+
+    def name_address(self, scope: Scope, head: Head) -> Caller:
+        """A caller of whom only the address is known; where nobody is told apart it may all."""
+        address = self.proxies.find_address(scope.get("client"), head)
+        return Caller(address, "address", SCOPES if self.identity is None else frozenset())
+
+
+def refuse_scope(needed: str) -> Response:
+    detail = f"This needs the scope {needed}: ask with a token or a key that has it."
+    challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
+    return refuse(403, detail, {"WWW-Authenticate": challenge})

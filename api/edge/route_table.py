@@ -1,0 +1,95 @@
+"""Which route a path leads to, and what that route says of its callers by marks on its function.
+
+Looked up before the answer cache, so that what is asked of a caller, what a request weighs and
+under which name it is counted cost one look into a dict.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.routing import compile_path
+
+F = TypeVar("F", bound=Callable[..., Any])
+SCOPE_MARK, WEIGHT_MARK = "needs_scope", "weighs"
+READ_SCOPE = "read"
+MOST_PATHS, LONGEST_PATH = 4096, 256  # of paths whose route is remembered, and their characters
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFacts:
+    """template: the path as it was declared; scope: what a caller needs, None: open to all;
+    weight: requests that one of this route counts as."""
+
+    template: str
+    scope: str | None = READ_SCOPE
+    weight: int = 1
+
+
+OTHER = RouteFacts("other")  # a path that no route has
+
+
+def open_to_all(endpoint: F) -> F:
+    """Mark a route's function: whoever asks gets its answer, known or not."""
+    setattr(endpoint, SCOPE_MARK, None)
+    return endpoint
+
+
+def needs_scope(scope: str) -> Callable[[F], F]:
+    """Mark a route's function: a caller needs this scope, in place of `read`."""
+
+    def mark(endpoint: F) -> F:
+        setattr(endpoint, SCOPE_MARK, scope)
+        return endpoint
+
+    return mark
+
+
+def weighs(requests: int) -> Callable[[F], F]:
+    """Mark a route's function: under a limit, one request of it counts as so many."""
+
+    def mark(endpoint: F) -> F:
+        setattr(endpoint, WEIGHT_MARK, requests)
+        return endpoint
+
+    return mark
+
+
+class RouteTable:
+    """The routes of an app, read once; paths are those below its root path."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.by_path: dict[str, RouteFacts] = {}
+        self.patterns: list[tuple[re.Pattern[str], RouteFacts]] = []
+        self.known: dict[str, RouteFacts] = {}
+        for route in iter_route_contexts(app.routes):
+            if route.path is not None:
+                self.add(route.path, read_marks(route.path, route.endpoint))
+
+    def add(self, path: str, facts: RouteFacts) -> None:
+        if "{" in path:
+            self.patterns.append((compile_path(path)[0], facts))
+        else:
+            self.by_path.setdefault(path, facts)
+
+    def find(self, path: str) -> RouteFacts:
+        found = self.known.get(path)
+        return self.look_up(path) if found is None else found
+
+    def look_up(self, path: str) -> RouteFacts:
+        found = self.by_path.get(path) or next(
+            (facts for pattern, facts in self.patterns if pattern.match(path)), OTHER
+        )
+        if len(path) <= LONGEST_PATH:
+            if len(self.known) >= MOST_PATHS:
+                self.known.clear()
+            self.known[path] = found
+        return found
+
+
+def read_marks(path: str, endpoint: Any) -> RouteFacts:
+    scope, weight = getattr(endpoint, SCOPE_MARK, READ_SCOPE), getattr(endpoint, WEIGHT_MARK, 1)
+    return RouteFacts(path, scope, weight)
