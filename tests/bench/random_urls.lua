@@ -1,9 +1,15 @@
--- wrk: ask for a random line of the file that URLS names
-local paths = {}
-for path in io.lines(os.getenv("URLS")) do
-  paths[#paths + 1] = path
+-- wrk: send a random line of the file that LINES_OF names, as the path of a GET or, where METHOD is
+-- POST, as the SQL of a question to ROAPI; which lines, SEED says
+local lines = {}
+for line in io.lines(os.getenv("LINES_OF")) do
+  lines[#lines + 1] = line
 end
-math.randomseed(7)
+local is_post = os.getenv("METHOD") == "POST"
+math.randomseed(tonumber(os.getenv("SEED")))
 request = function()
-  return wrk.format("GET", paths[math.random(#paths)])
+  local line = lines[math.random(#lines)]
+  if is_post then
+    return wrk.format("POST", "/api/sql", nil, line)
+  end
+  return wrk.format("GET", line)
 end

@@ -24,7 +24,8 @@ from api.settings import ApiSettings, read_settings
 from api.store import queries
 from api.store.duckdb_file.snapshots import Snapshot, open_snapshot
 from tests.bench import loads, speed
-from tests.bench.speed import fetch, make_urls, serve_service, start_wrk
+from tests.bench.servers import fetch, serve_service, start_wrk
+from tests.bench.speed import make_urls
 
 URLS = 10_000
 SAME = 600
@@ -107,7 +108,8 @@ def measure_memory(data: Path, symbols: int, days: int) -> None:
     settings = read_settings(ApiSettings, environ={})
     random.seed(7)
     names = [f"S{number:05}" for number in range(symbols)]
-    with serve_service(data) as (base, process):
+    with serve_service(data) as server:
+        base, process = server.base, server.process
         fetch(base, "/health")
         before = read_resident(process.pid)
         most = before
@@ -137,7 +139,8 @@ def measure_fairness(data: Path, symbols: int, seconds: int) -> None:
     small.write_text("\n".join(make_urls(few, 20_000, "ohlcv")) + "\n")
     others = [f"/instruments/S{number:05}/ohlcv" for number in range(20, min(symbols, 220))]
     full.write_text("\n".join(others) + "\n")
-    with serve_service(data) as (base, _):
+    with serve_service(data) as server:
+        base = server.base
         for symbol in few:
             fetch(base, f"/instruments/{symbol}/ohlcv")
         rounds = []

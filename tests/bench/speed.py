@@ -3,42 +3,62 @@
     python -m tests.bench.speed [--seconds 5]
 
 Publishes synthetic bars, starts the service with one worker and the peers, and drives each with
-`wrk` (Debian, Ubuntu: apt install wrk; macOS: brew install wrk). Only ratios travel.
+`wrk` (Debian, Ubuntu: apt install wrk; macOS: brew install wrk), second by second in turns, so that
+whatever else the machine does meets all of them. Only ratios travel; the processor time that a
+server takes for a request is the firmer of the two.
 
     repeat  one URL again and again           range  new ranges of 20 symbols asked before
     cold    other symbols, an empty cache     stats  statistics of other symbols and ranges
+
+ROAPI, where it is installed (make engines), answers the questions of range as SQL over the same
+bars in Parquet.
 """
 
 import argparse
-import os
 import random
-import re
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.parse import parse_qs, urlsplit
 
 from tests.bench.explain import publish
+from tests.bench.servers import (
+    Server,
+    Turn,
+    drive,
+    fetch,
+    find_roapi,
+    serve_peer,
+    serve_roapi,
+    serve_service,
+)
 
-ROOT = Path(__file__).parents[2]
 PEERS = ("plain", "bare_fastapi", "bare_starlette")
-CONNECTIONS = 8
 YEARS = range(2000, 2012)
+ROAPI_MISSING = "roapi is not installed (make engines): nothing is measured beside it"
+QUESTION = (
+    "SELECT timestamp, open, high, low, close, volume FROM bars WHERE symbol = '{symbol}'"
+    " AND timestamp BETWEEN '{start}' AND '{end}' ORDER BY timestamp"
+)
 
 
 @dataclass(frozen=True)
 class Result:
-    rate: float
-    p50: str
-    p99: str
-    errors: int
+    """The sum of all turns of one server in a scenario."""
+
+    turns: list[Turn]
+
+    @property
+    def rate(self) -> float:
+        return sum(turn.requests for turn in self.turns) / sum(turn.seconds for turn in self.turns)
+
+    @property
+    def cpu(self) -> float:
+        """Microseconds of processor time a request."""
+        return (
+            1e6 * sum(turn.cpu for turn in self.turns) / sum(turn.requests for turn in self.turns)
+        )
 
 
 def main() -> None:
@@ -52,20 +72,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
-        database = publish(Path(folder))
-        service, _ = servers.enter_context(serve_service(Path(folder)))
-        body = Path(folder) / "body.json"
-        body.write_bytes(fetch(service, make_urls(["S00000"], 1, "ohlcv")[0]))
-        bases = {"service": service}
-        for name in PEERS:
-            bases[name] = servers.enter_context(serve_peer(name, database, body))
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        database = publish(folder)
+        servers = {"service": stack.enter_context(serve_service(folder))}
+        body = folder / "body.json"
+        body.write_bytes(fetch(servers["service"].base, make_urls(["S00000"], 1, "ohlcv")[0]))
+        for peer in PEERS:
+            servers[peer] = stack.enter_context(serve_peer(peer, database, body))
         for number in range(20):
-            fetch(service, f"/instruments/S{number:05}/ohlcv")
-        compare(bases, args.seconds, Path(folder))
+            fetch(servers["service"].base, f"/instruments/S{number:05}/ohlcv")
+        compare(servers, args.seconds, folder)
+        compare_roapi(servers["service"], args.seconds, folder)
 
 
-def compare(bases: dict[str, str], seconds: int, folder: Path) -> None:
+def compare(servers: dict[str, Server], seconds: int, folder: Path) -> None:
     random.seed(7)
     warm = [f"S{number:05}" for number in range(20)]
     cold = [f"S{number:05}" for number in range(20, 1000)]
@@ -75,17 +96,57 @@ def compare(bases: dict[str, str], seconds: int, folder: Path) -> None:
         "cold": make_urls(cold, 20_000, "ohlcv"),
         "stats": make_urls(cold, 20_000, "statistics"),
     }
-    print(f"\n{'scenario':9}{'who':16}{'requests/s':>11}{'p50':>10}{'p99':>10}{'service /':>11}")
+    print(
+        f"\n{'scenario':9}{'who':16}{'requests/s':>11}{'CPU us':>9}{'p50':>10}{'p99':>10}"
+        f"{'service /':>11}{'CPU / its':>11}"
+    )
     for scenario, urls in scenarios.items():
-        path = folder / "urls.txt"
-        path.write_text("\n".join(urls) + "\n")
-        results = {who: drive(base, path, seconds) for who, base in bases.items()}
-        for who, result in results.items():
-            ratio = results["service"].rate / result.rate
-            print(
-                f"{scenario:9}{who:16}{result.rate:11,.0f}{result.p50:>10}{result.p99:>10}"
-                f"{ratio:11.2f}{f'  {result.errors} errors' if result.errors else ''}"
-            )
+        path = write_lines(folder / "urls.txt", urls)
+        turns = [{who: drive(server, path, seed) for who, server in servers.items()}
+                 for seed in range(seconds)]  # fmt: skip
+        show(scenario, {who: Result([turn[who] for turn in turns]) for who in servers})
+
+
+def show(scenario: str, results: dict[str, Result]) -> None:
+    """p50 and p99 are those of the last turn; the ratio of processor time is the peer's over the
+    service's, so that larger is better for the service in both."""
+    service = results["service"]
+    for who, result in results.items():
+        last = result.turns[-1]
+        errors = sum(turn.errors for turn in result.turns)
+        print(
+            f"{scenario:9}{who:16}{result.rate:11,.0f}{result.cpu:9,.0f}{last.p50:>10}{last.p99:>10}"
+            f"{service.rate / result.rate:11.2f}{result.cpu / service.cpu:11.2f}"
+            f"{f'  {errors} errors' if errors else ''}"
+        )
+
+
+def compare_roapi(service: Server, seconds: int, folder: Path) -> None:
+    """One year of a symbol, a new range each: the service's URL beside the same question in SQL."""
+    program = find_roapi()
+    if program is None:
+        print(ROAPI_MISSING)
+        return
+    urls = make_urls([f"S{number:05}" for number in range(20)], 20_000, "ohlcv")
+    asked = write_lines(folder / "urls.txt", urls)
+    questions = write_lines(folder / "questions.txt", [write_question(url) for url in urls])
+    with serve_roapi(program, folder / "bars.parquet") as roapi:
+        turns = [(drive(service, asked, seed), drive(roapi, questions, seed, "POST"))
+                 for seed in range(seconds)]  # fmt: skip
+    ours, theirs = (Result(list(each)) for each in zip(*turns, strict=True))
+    show("range", {"service": ours, "roapi": theirs})
+
+
+def write_question(url: str) -> str:
+    """The SQL that asks for what a URL of bars asks for."""
+    parts = urlsplit(url)
+    symbol = parts.path.split("/")[2]
+    return QUESTION.format(symbol=symbol, **{k: v[0] for k, v in parse_qs(parts.query).items()})
+
+
+def write_lines(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 def make_urls(symbols: list[str], count: int, what: str) -> list[str]:
@@ -96,88 +157,6 @@ def make_urls(symbols: list[str], count: int, what: str) -> list[str]:
         day = f"{random.randint(1, 12):02}-{random.randint(1, 28):02}"
         urls.append(f"/instruments/{symbol}/{what}?start={year}-{day}&end={year + 1}-{day}")
     return urls
-
-
-def drive(base: str, urls: Path, seconds: int) -> Result:
-    said = start_wrk(base, urls, seconds, CONNECTIONS).communicate()[0]
-    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    return Result(
-        float(find(r"Requests/sec:\s+([\d.]+)", said)),
-        find(r"^\s+50%\s+(\S+)", said),
-        find(r"^\s+99%\s+(\S+)", said),
-        int(errors.group(1)) if errors else 0,
-    )
-
-
-def start_wrk(base: str, urls: Path, seconds: int, connections: int) -> subprocess.Popen[str]:
-    """wrk asking for random lines of a file, under way; its report comes on stdout."""
-    script = str(Path(__file__).with_name("random_urls.lua"))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script, base]
-    return subprocess.Popen(
-        command, env={**os.environ, "URLS": str(urls)}, stdout=subprocess.PIPE, text=True
-    )
-
-
-def find(pattern: str, text: str) -> str:
-    found = re.search(pattern, text, re.MULTILINE)
-    assert found, text
-    return found.group(1)
-
-
-@contextmanager
-def serve_service(data: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The service with one worker over a data folder."""
-    port = find_port()
-    environ = {**os.environ, "DATA_DIR": str(data), "API_PORT": str(port), "LOG_LEVEL": "ERROR"}
-    with serve([sys.executable, "-m", "api.main"], environ, port) as served:
-        yield served
-
-
-@contextmanager
-def serve_peer(name: str, database: Path, body: Path) -> Iterator[str]:
-    port = find_port()
-    environ = {**os.environ, "DATABASE": str(database), "BODY": str(body)}
-    command = [sys.executable, "-m", "uvicorn", f"tests.bench.peers:{name}", "--port", str(port)]
-    with serve([*command, "--log-level", "error", "--no-access-log"], environ, port) as (base, _):
-        yield base
-
-
-@contextmanager
-def serve(
-    command: list[str], environ: dict[str, str], port: int
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address of a server and its process, once it answers."""
-    base = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        try:
-            wait_for(base)
-            yield base, process
-        finally:
-            process.terminate()
-
-
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(base: str) -> None:
-    for _ in range(300):
-        try:
-            fetch(base, "/openapi.json")
-            return
-        except HTTPError:
-            return  # it answers
-        except URLError:
-            time.sleep(0.1)
-    raise SystemExit(f"{base} does not answer")
-
-
-def fetch(base: str, path: str) -> bytes:
-    with urlopen(base + path, timeout=10) as answer:
-        content: bytes = answer.read()
-        return content
 
 
 if __name__ == "__main__":
