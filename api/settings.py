@@ -4,10 +4,12 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from etl.credentials.secret import Secret
 from etl.settings import (
     SettingsError,
     Shared,
     declare,
+    declare_secret,
     find_oddities,
     list_settings,
     read_settings,
@@ -99,4 +101,9 @@ class ApiSettings(Shared):
         "addresses or networks of proxies whose X-Forwarded-Prefix is taken; empty = none",
         to_networks,
     )
+    jwt_key: Secret = declare_secret("JWT_KEY", "key that signs tokens, of at least 32 bytes")
+    jwt_key_previous: Secret = declare_secret(
+        "JWT_KEY_PREVIOUS", "the key before it: tokens that it signed stay valid"
+    )
+    metrics_token: Secret = declare_secret("METRICS_TOKEN", "bearer token that opens /metrics")
     access_log: bool = declare("ACCESS_LOG", "off", "log each request: on or off", to_flag)

@@ -24,12 +24,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from etl.base import command, run_records, stage_files
 from etl.base.clock import Clock
 from etl.base.errors import EtlError, NotAsked, SourceError, UnknownSymbol
-from etl.base.secret_log import redact
 from etl.calls.forecast import describe_plan, tell
 from etl.calls.ledger import open_ledger
 from etl.calls.plan import make_plan
 from etl.contracts.deliveries import Delivery
 from etl.contracts.raw_files import open_raw_files
+from etl.credentials.redaction import strike
 from etl.settings import SOURCES, Settings, to_symbols
 from etl.sources import Order, Source
 from etl.sources.paid import find_pending, open_archive
@@ -87,7 +87,7 @@ def show_plan(settings: Settings, args: argparse.Namespace) -> None:
         print(f"the store has not taken {count} of the archive: they come first, without a call")
     plan = make_plan(settings, vendor, archive, ledger, now, args.retry)
     for line in describe_plan(settings, plan, ledger, now):
-        print(redact(line, vendor.key))
+        print(strike(line))
 
 
 def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:

@@ -1,7 +1,8 @@
 """Every setting of the ETL, declared once: name, default, meaning, type.
 
-Environment beats `.env` beats default; an empty value means the default. This module imports
-nothing of ours, so that the API can read from it where the database is.
+Environment beats `.env` beats default; an empty value means the default. A secret has more origins:
+see etl.credentials. Beside that this module imports nothing of ours, so that the API can read from
+it where the database is.
 """
 
 import os
@@ -15,6 +16,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 
+from etl.credentials.errors import SettingsError
+from etl.credentials.names import ALIASES, SECRETS, is_secret, list_files
+from etl.credentials.origins import Origins
+from etl.credentials.redaction import strike
+from etl.credentials.secret import Secret
+
+__all__ = ["Secret", "Settings", "SettingsError", "Shared", "declare", "read_settings"]
+
 VERSION = (
     "1.1.0"  # of the whole service: in the API, its documentation and every ETag; see CHANGELOG.md
 )
@@ -27,11 +36,6 @@ BASES = ("raw", "split")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 NO_SYMBOL = " /\\?#%;|\"'`<>()[]{}*!"
 SYMBOLS_BYTES = 4 << 20
-# What others call the key of this vendor.
-ALIASES = dict.fromkeys(
-    ("ALPHAVANTAGE_API_KEY", "ALPHA_VANTAGE_API_KEY", "ALPHAVANTAGE_KEY", "ALPHA_VANTAGE_KEY"),
-    "AV_API_KEY",
-)
 DEFAULT_SYMBOLS = {
     "sample": ("AAPL", "GOOG", "IBM", "MSFT", "FB"),
     "alpha_vantage": ("AAPL", "GOOGL", "IBM", "MSFT", "META"),
@@ -39,13 +43,15 @@ DEFAULT_SYMBOLS = {
 }
 
 
-class SettingsError(Exception):
-    """A setting or an option has a value that cannot be used; the message says what can."""
-
-
 def declare(name: str, default: str, help: str, parse: Callable[[str], object]) -> Any:
     """A dataclass field that is read from the setting `name`."""
     return field(metadata={"name": name, "default": default, "help": help, "parse": parse})
+
+
+def declare_secret(name: str, help: str) -> Any:
+    """A dataclass field that is a Secret: it may come from a file or the vault, and change."""
+    metadata = {"name": name, "default": "", "help": help, "parse": None}
+    return field(metadata=metadata, compare=False)
 
 
 def to_path(text: str) -> Path:
@@ -185,6 +191,12 @@ def to_patterns(text: str) -> tuple[str, ...] | None:
     return patterns or None
 
 
+def to_vault(text: str) -> str:
+    if text and not text.startswith(("https://", "http://")):
+        raise ValueError("an address like https://vault.example.com:8200")
+    return text.rstrip("/")
+
+
 def to_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
@@ -203,6 +215,20 @@ class Shared:
         "DEBUG, INFO, WARNING or ERROR",
         to_choice(*LOG_LEVELS, is_upper=True),
     )
+
+    vault_addr: str = declare(
+        "VAULT_ADDR", "", "address of the vault, as https://vault.example.com:8200", to_vault
+    )
+    vault_path: str = declare(
+        "VAULT_PATH",
+        "",
+        "mount/path of the document with the secrets (KV version 2), as secret/market-data; empty ="
+        " no vault is asked",
+        str,
+    )
+    vault_role_id: str = declare("VAULT_ROLE_ID", "", "AppRole that opens the vault", str)
+    vault_secret_id: Secret = declare_secret("VAULT_SECRET_ID", "the secret of that AppRole")
+    vault_token: Secret = declare_secret("VAULT_TOKEN", "token that opens the vault")
 
     @property
     def database_path(self) -> Path:
@@ -245,7 +271,7 @@ class Settings(Shared):
         "of dates like 1/3/2023 that nothing else settles: DMY, MDY or YMD; empty = refuse them",
         to_choice("", "DMY", "MDY", "YMD", is_upper=True),
     )
-    av_api_key: str = declare("AV_API_KEY", "", "your Alpha Vantage key", str)
+    av_api_key: Secret = declare_secret("AV_API_KEY", "your Alpha Vantage key")
     av_base_url: str = declare(
         "AV_BASE_URL", "https://www.alphavantage.co/query", "address of the vendor", str
     )
@@ -364,18 +390,45 @@ def read_settings(
     Raises SettingsError, naming key, value and wanted type.
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    layers = (given, os.environ if environ is None else environ, read_env_file(env_file))
-    return kind(**{item.name: read_one(item.metadata, layers) for item in fields(kind)})  # type: ignore[arg-type]
+    environ = os.environ if environ is None else environ
+    env = EnvFile(env_file)
+    layers = (given, environ, env.read())
+    origins = Origins((given, environ), env.read, PROJECT_ROOT)
+    values = {item.name: read_one(item.metadata, layers, origins) for item in fields(kind)}  # type: ignore[arg-type]
+    return kind(**values)
 
 
-def read_one(setting: Mapping[str, Any], layers: tuple[Mapping[str, Any], ...]) -> object:
+def read_one(
+    setting: Mapping[str, Any], layers: tuple[Mapping[str, Any], ...], origins: Origins
+) -> object:
     name = setting["name"]
+    if setting["parse"] is None:
+        return Secret(name, origins)
     text = next((str(layer[name]).strip() for layer in layers if layer.get(name) is not None), "")
     try:
         return setting["parse"](text or setting["default"])
     except ValueError as error:
-        shown = "(hidden)" if "KEY" in name else repr(text)
-        raise SettingsError(f"{name}={shown}: wanted {error}") from None
+        shown = "(hidden)" if is_secret(name) else repr(text)
+        raise SettingsError(strike(f"{name}={shown}: wanted {error}")) from None
+
+
+@dataclass
+class EnvFile:
+    """The values in .env, read again when the file is another."""
+
+    path: Path
+    state: str = ""
+    values: dict[str, str | None] = field(default_factory=dict)
+
+    def read(self) -> dict[str, str | None]:
+        try:
+            found = self.path.stat()
+            state = f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+        except OSError:
+            state = "absent"
+        if state != self.state:
+            self.values, self.state = read_env_file(self.path), state
+        return self.values
 
 
 def read_env_file(path: Path) -> dict[str, str | None]:
@@ -391,13 +444,13 @@ def find_oddities(kind: type[object], env_file: Path | None = None) -> list[str]
     """What looks wrong about .env though it can be used: misspelt names, a key for all to read."""
     path = env_file or ENV_FILE
     values = read_env_file(path)
-    known = [setting["name"] for setting in list_settings(kind)]
+    known = [*(setting["name"] for setting in list_settings(kind)), *SECRETS, *list_files()]
     odd = [
         f"{path.name}: {name} is no setting: did you mean {near}?"
         for name in values
         if name not in known and (near := find_nearest(name, known))
     ]
-    has_key = any("KEY" in name and value for name, value in values.items())
+    has_key = any(is_secret(name) and value for name, value in values.items())
     if has_key and path.stat().st_mode & 0o077:
         odd.append(f"{path.name} holds a key and others may read it: chmod 600 {path}")
     return odd

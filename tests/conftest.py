@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.settings import ApiSettings
+from etl.credentials import redaction
 from etl.settings import PROJECT_ROOT, Settings, list_settings
 
 SETTING_NAMES = tuple(
@@ -104,6 +105,15 @@ def read_record(data_dir: Path) -> dict[str, Any]:
     newest = max((data_dir / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     record: dict[str, Any] = json.loads(newest.read_text())
     return record
+
+
+@pytest.fixture(autouse=True)
+def own_secrets() -> Iterator[None]:
+    """What a test hands out as a secret is no secret in the next one."""
+    before = dict(redaction.known)
+    yield
+    redaction.known.clear()
+    redaction.known.update(before)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def start_process(settings: Settings, module: str, *options: str) -> "subprocess
     environ = {
         **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG")},
         "DATA_DIR": str(settings.data_dir),
-        "AV_API_KEY": settings.av_api_key,
+        "AV_API_KEY": settings.av_api_key.value,
         "AV_BASE_URL": settings.av_base_url,
         "SOURCE": "alpha_vantage",
         "SYMBOLS": ",".join(settings.symbols or ()),

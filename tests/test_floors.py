@@ -34,10 +34,10 @@ FLOORS = {
         ("rules",),
         ("contracts", "market"),
         ("base",),
-        ("settings", "calendar_names"),
+        ("settings", "calendar_names", "credentials"),
     ),
 }
-OF_ETL = ("etl.settings", "etl.contracts")  # all that the API may know of it
+OF_ETL = ("etl.settings", "etl.credentials", "etl.contracts")  # all that the API may know of it
 
 Arrow = tuple[str, str]
 

@@ -38,6 +38,8 @@ NOT_SHAPING = frozenset(
             "client_connections",
             "root_path",  # in the key itself
             "trusted_proxies",
+            *("vault_addr", "vault_path", "vault_role_id", "vault_secret_id", "vault_token"),
+            *("jwt_key", "jwt_key_previous", "metrics_token"),
         ),
     }
 )

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from etl.base.errors import EtlError
 from etl.base.whole_files import read_bytes, write_whole
+from etl.credentials.redaction import strike
 from etl.settings import Settings, SettingsError
 
 COUNTED = ("transform", "load")  # the stages that count the rows of each symbol
@@ -65,7 +66,8 @@ class Run:
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with write_whole(self.path) as next_path:
-            next_path.write_text(json.dumps(self.record, indent=1, default=str) + "\n")
+            text = json.dumps(self.record, indent=1, default=str)
+            next_path.write_text(strike(text) + "\n")
 
 
 def format_instant(timespec: str = "milliseconds") -> str:

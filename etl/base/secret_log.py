@@ -2,12 +2,11 @@
 
 import logging
 import logging.handlers
-import re
 import time
-import urllib.parse
 
 from etl.base.errors import InputError
 from etl.base.whole_files import check_is_file
+from etl.credentials.redaction import strike
 from etl.settings import Settings
 
 log = logging.getLogger("etl")
@@ -15,29 +14,20 @@ LOG_BYTES = 5_000_000
 
 
 class Redacting(logging.Formatter):
-    """Writes times in UTC and never the API key, wherever in a record it may stand."""
+    """Writes times in UTC and never a secret, wherever in a record it may stand."""
 
     converter = staticmethod(time.gmtime)
 
-    def __init__(self, form: str, secret: str, has_traceback: bool) -> None:
+    def __init__(self, form: str, has_traceback: bool) -> None:
         super().__init__(form, "%Y-%m-%dT%H:%M:%SZ")
-        self.secret = secret
         self.has_traceback = has_traceback
 
     def format(self, record: logging.LogRecord) -> str:
         if not self.has_traceback:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
-        text = redact(super().format(record), self.secret)
+        text = strike(super().format(record))
         # a file's name may be bytes that are no text: that must not cost the message
         return text.encode("utf-8", "backslashreplace").decode()
-
-
-def redact(text: str, secret: str) -> str:
-    """The text without the secret, in whatever case or URL-encoding it comes."""
-    for form in {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}:
-        if form:
-            text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
-    return text
 
 
 def start_logging(settings: Settings, is_needed: bool = True) -> None:
@@ -46,7 +36,7 @@ def start_logging(settings: Settings, is_needed: bool = True) -> None:
     Without that file where it cannot be written, and is not needed.
     """
     to_terminal = logging.StreamHandler()
-    to_terminal.setFormatter(Redacting("%(levelname)s %(message)s", settings.av_api_key, False))
+    to_terminal.setFormatter(Redacting("%(levelname)s %(message)s", False))
     handlers: list[logging.Handler] = [to_terminal]
     try:
         handlers.append(open_log(settings))
@@ -67,5 +57,5 @@ def open_log(settings: Settings) -> logging.Handler:
         path, maxBytes=LOG_BYTES, backupCount=3, encoding="utf-8"
     )
     form = "%(asctime)s %(process)d %(levelname)s %(message)s"
-    handler.setFormatter(Redacting(form, settings.av_api_key, True))
+    handler.setFormatter(Redacting(form, True))
     return handler

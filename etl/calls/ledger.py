@@ -69,13 +69,22 @@ class Ledger:
         self.is_retry = is_retry
         self.made = 0
         self.is_mended = False
+        self.read_anew()
+
+    def read_anew(self) -> None:
         self.forget()
-        check_is_file(path)
+        check_is_file(self.path)
         try:
-            with path.open("rb") as file:
+            with self.path.open("rb") as file:
                 self.catch_up(file)
         except FileNotFoundError:
             pass
+
+    def use_key(self, key: str) -> None:
+        """Go on with another key: what was said of the one before is not about it."""
+        if fingerprint(key) != self.key:
+            self.key = fingerprint(key)
+            self.read_anew()
 
     def forget(self) -> None:
         self.calls: list[datetime] = []

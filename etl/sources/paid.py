@@ -110,6 +110,7 @@ class PaidSource:
         """What rules out a call that was planned: a symbol that got no bars needs no actions."""
         if call.dataset != DAILY and call.symbol in self.without_bars:
             return NotAsked(f"{call.label}: {call.symbol} has no bars")
+        self.ledger.use_key(self.vendor.key)
         return self.ledger.refusal(call)
 
     def tell_failure(self, call: Call, error: SourceError) -> Iterator[Delivery]:

@@ -20,8 +20,8 @@ from etl.base.errors import (
     Unavailable,
     UnknownSymbol,
 )
-from etl.base.secret_log import redact
 from etl.calls.vendor import Row
+from etl.credentials.redaction import redact, strike
 from etl.sources.alpha_vantage.plan import BARS
 
 SERIES = "time series (daily)"
@@ -63,9 +63,10 @@ def check_answer(status: int, body: bytes, symbol: str, function: str, key: str 
     if status == 200 and has_data(answer, function):
         check_symbol(answer, symbol, function)
         return answer
-    message = redact(find_message(answer), key)
+    said = find_message(answer)
+    message = redact(strike(said), key)
     for pattern, error, remedy in WORDINGS:
-        if re.search(pattern, message, re.IGNORECASE):
+        if re.search(pattern, said, re.IGNORECASE):
             if error is PremiumOnly and function != BARS:
                 remedy = FREE_ACTIONS
             raise error(f"{symbol}: {remedy} (the vendor said: {message[:SHOWN]})")
@@ -221,11 +222,7 @@ def redact_body(body: bytes, key: str) -> bytes:
     A key so short that data look like it is left where it stands: it is data.
     """
     whole = body.decode("utf-8", "surrogateescape")
-    escaped = json.dumps(key)[1:-1]
-    clean = whole
-    for form in (key, escaped, escaped.replace("/", "\\/")):
-        clean = redact(clean, form) if form else clean
-    redacted = clean.encode("utf-8", "surrogateescape")
+    redacted = redact(strike(whole), key).encode("utf-8", "surrogateescape")
     if redacted != body and find_series(read_json(redacted)) != find_series(read_json(body)):
         return body
     return redacted

@@ -22,7 +22,7 @@ def name_plan(settings: Settings, dataset: str) -> str:
     return f"{function} {settings.av_outputsize}" if function == BARS else function
 
 
-def build_query(settings: Settings, symbol: str, dataset: str) -> dict[str, str]:
+def build_query(settings: Settings, symbol: str, dataset: str, key: str) -> dict[str, str]:
     query = {"function": DATASETS[dataset], "symbol": symbol}
     size = {"outputsize": settings.av_outputsize} if dataset == DAILY else {}
-    return {**query, **size, "apikey": settings.av_api_key}
+    return {**query, **size, "apikey": key}

@@ -28,7 +28,9 @@ class AlphaVantage:
 
     @property
     def key(self) -> str:
-        return self.settings.av_api_key
+        """The key as it is now: it may be replaced during a long run."""
+        self.settings.av_api_key.refresh()
+        return self.settings.av_api_key.value
 
     @property
     def limits(self) -> Limits:
@@ -42,7 +44,7 @@ class AlphaVantage:
         return name_plan(self.settings, dataset)
 
     def build_request(self, call: Call) -> Request:
-        query = build_query(self.settings, call.symbol, call.dataset)
+        query = build_query(self.settings, call.symbol, call.dataset, self.key)
         return Request(self.settings.av_base_url, query)
 
     def read(self, call: Call, status: int, body: bytes) -> Reply:
