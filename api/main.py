@@ -18,7 +18,8 @@ from api.page import routes as dashboard
 from api.problems import install_handlers
 from api.protocols.openbb import routes as openbb
 from api.protocols.udf import routes as udf
-from api.routes import bars, figures, health, instruments, many, quality, refuse_repeated, runs
+from api.routes import bars, figures, health, instruments, many, quality, runs
+from api.routes.context import refuse_repeated
 from api.settings import ApiSettings, SettingsError, find_oddities, read_settings
 from api.store.duckdb_file.snapshots import Database
 from etl.settings import VERSION

@@ -27,7 +27,7 @@ from api.figures.rolling import roll
 from api.main import create_app
 from api.models import FigureQuery
 from api.problems import Problem
-from api.routes import Store
+from api.routes.context import Context
 from api.routes.figures import answer_columns
 from api.store import queries
 from etl import load
@@ -497,13 +497,13 @@ def test_more_rows_than_max_rows_are_refused(sample_dir: Path, path: str) -> Non
 
 def test_too_many_rows_are_refused_before_any_is_reckoned(stored: Stored, tmp_path: Path) -> None:
     state = create_app(make_settings(tmp_path, MAX_ROWS=100)).state
-    store = Store(state.settings, state.database, state.series_cache, None)
+    context = Context(state.settings, state.database, state.series_cache, None)
 
     def fail() -> dict[str, Any]:
         raise AssertionError("it was reckoned")
 
     with pytest.raises(Problem, match="3270 rows are more than 100"):
-        asyncio.run(answer_columns(store, stored["AAPL"], FigureQuery(), 1, fail))
+        asyncio.run(answer_columns(context, stored["AAPL"], FigureQuery(), 1, fail))
 
 
 # The screen.

@@ -157,6 +157,40 @@ def test_no_import_goes_up_a_floor() -> None:
     assert [(a, b) for a, b in within if find_floor(b) < find_floor(a)] == []
 
 
+# Of api.routes what serves all resources; every other module there is one.
+SHARED = {"api.routes.context", "api.routes.lists", "api.routes.pages"}
+
+
+def test_no_resource_knows_another() -> None:
+    resources = {name for name in MODULES if name.startswith("api.routes.")} - SHARED
+    assert len(resources) > 5
+    arrows = [(a, b) for a, b in ARROWS if b in resources and a != "api.main"]
+    assert arrows == [], "what two of them need lies beside the context"
+
+
+def test_a_protocol_knows_of_the_routes_their_context_alone_and_no_other_protocol() -> None:
+    of_protocols = [(a, b) for a, b in ARROWS if a.startswith("api.protocols.")]
+    assert of_protocols
+    for source, target in of_protocols:
+        assert not target.startswith("api.routes") or target == "api.routes.context", source
+        if target.startswith("api.protocols."):
+            assert target.split(".")[2] == source.split(".")[2], (source, target)
+
+
+def test_the_shortcut_and_the_routes_derive_bars_by_a_view_and_by_nothing_else() -> None:
+    """adjust and resample are called where a View is read; UDF resamples what a View gave it."""
+    makers = ("api.bars.adjust.adjust", "api.bars.resample.resample")
+    calling = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if f"{node.module}.{alias.name}" in makers
+    }
+    assert calling == {"api.bars.view", "api.protocols.udf.routes"}
+
+
 def test_the_etl_knows_nothing_of_the_api_and_the_api_little_of_the_etl() -> None:
     across = {(a, b) for a, b in ARROWS if a.partition(".")[0] != b.partition(".")[0]}
     assert [(a, b) for a, b in across if not (a.startswith("api") and b.startswith(OF_ETL))] == []

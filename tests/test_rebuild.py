@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from api.cache.series_cache import derive_series, read_cached_series
+from api.bars.view import View, derive_whole
+from api.cache.series_cache import read_cached_series
 from api.store import queries
 from api.store.duckdb_file.snapshots import open_snapshot
 from etl import verify
@@ -144,7 +145,7 @@ def read_as_of(data_dir: Path, instants: Sequence[datetime]) -> dict[Any, Any]:
         for at in instants:
             held = read_cached_series(cursor, [symbol], catalog, at)[0]
             for adjustment in ("raw", "split", "all"):
-                series = derive_series(held, adjustment)
+                series = derive_whole(View((symbol,), adjustment=adjustment), held)
                 closes = list(zip(series.days.tolist(), series.close.tolist(), strict=True))
                 found[symbol, at, adjustment] = closes
             found[symbol, at] = sorted(queries.read_noted_days(cursor, [symbol], at)[0].tolist())

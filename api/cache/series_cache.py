@@ -7,22 +7,20 @@ range is a slice of bytes.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from api.bars.adjust import adjust
-from api.bars.resample import resample
-from api.bars.series import Days, Dividend, Series, Split, weigh_columns
+from api.bars.series import Days, Series, weigh_columns
+from api.bars.view import StoredSeries, View, derive_whole
 from api.bars.volumes import divide_units
 from api.cache.memory import Memory
 from api.cache.once import Once
 from api.encode.text import Prepared, index_rows, write_bars
 from api.encode.turns import Turns
-from api.models.terms import find_session_day
 from api.store import queries
 from api.store.duckdb_file.snapshots import CORES, Database, Snapshot
 from api.store.workers import Job, Workers
@@ -43,21 +41,15 @@ READ_AT_ONCE = 500_000
 LEAST_DAYS, LEAST_WEEKEND = 30, 0.2
 
 
+PLAIN = View(())  # of whatever symbol: all its bars as traded
+
+
 @dataclass
-class CachedSeries:
-    """A symbol's bars as stored, its splits and dividends.
+class CachedSeries(StoredSeries):
+    """encoded: how many rows were encoded singly, until all were prepared."""
 
-    encoded: how many rows were encoded singly, until all were prepared. known_at: kind of action
-    (splits, dividends) → the last answer about it; None: never asked. It is empty where the bars
-    are those of an earlier instant: what was asked since does not concern them.
-    """
-
-    series: Series
-    splits: list[Split]
-    dividends: list[Dividend]
     encoded: int = 0
     version: str = ""
-    known_at: dict[str, datetime | None] = field(default_factory=dict)
 
 
 class SeriesCache:
@@ -198,32 +190,9 @@ class SeriesCache:
 
     async def prepare(self, held: CachedSeries) -> None:
         """Thousands of rows: whoever asks meanwhile has theirs encoded singly."""
-        rows = index_rows(await self.turns.join(write_bars(derive_series(held, "raw"))))
+        rows = index_rows(await self.turns.join(write_bars(derive_whole(PLAIN, held))))
         size = len(rows.text) + rows.offsets.nbytes
         self.memory.put((held.version, held.series.symbol, "rows"), rows, size)
-
-
-def derive_series(
-    held: CachedSeries, adjustment: str, adjusted_as_of: date | None = None, interval: str = "1d"
-) -> Series:
-    """The whole series as asked for. Ranges are cut out of it, and never the other way round."""
-    adjusted = adjust(
-        held.series,
-        held.splits,
-        adjustment,
-        dividends=held.dividends,
-        adjusted_as_of=find_session_day(adjusted_as_of, held.series.calendar),
-    )
-    known_at = list_needed(held, adjustment)
-    never = tuple(name for name, at in known_at.items() if at is None)
-    instants = [at for at in known_at.values() if at]
-    since = show_instant(min(instants)) if instants and not never else ""
-    adjusted = replace(adjusted, actions_known_at=since, never_asked=never)
-    return resample(adjusted, interval)
-
-
-def show_instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def read_cached_series(
@@ -253,19 +222,6 @@ def build_cached_series(
     known_at = {"splits": entry.splits_known_at, "dividends": entry.dividends_known_at}
     series = name_calendar(divide_units(series, entry.volume_decimals), entry.exchange)
     return CachedSeries(series, *actions, known_at={} if as_of else known_at)
-
-
-def list_needed(held: CachedSeries, adjustment: str) -> dict[str, datetime | None]:
-    """The kinds of actions that the adjustment needs, and since when each is known.
-
-    Prices that are stored split-adjusted need no splits. Of bars as known at an earlier instant
-    nothing is said: what was asked for since does not concern them.
-    """
-    if adjustment == "raw" or not held.known_at:
-        return {}
-    needed = ["splits"] if held.series.adjustment != "split" else []
-    needed += ["dividends"] if adjustment == "all" else []
-    return {name: held.known_at[name] for name in needed}
 
 
 def name_calendar(series: Series, exchange: str | None) -> Series:

@@ -8,9 +8,10 @@ day that is none, a page to be cut, rows for a thread.
 from collections.abc import Callable
 from datetime import date
 
-from api.bars.series import FIELDS, find_range, slice_days, take_slice
+from api.bars.series import FIELDS, find_range, take_slice
+from api.bars.view import View, derive_range, derive_whole
 from api.cache.memory import RawHeaders
-from api.cache.series_cache import CachedSeries, SeriesCache, derive_series
+from api.cache.series_cache import PLAIN, CachedSeries, SeriesCache
 from api.edge.answers import Shortcut
 from api.encode.formats import JSON, Page, build_columns, wrap_rows
 from api.encode.text import encode_json, encode_rows, slice_rows
@@ -42,7 +43,9 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
         return wrap_rows(describe_plain(held, last - first), rows)
 
     def answer_statistics(held: CachedSeries, days: Days) -> bytes | None:
-        return encode_json(build_statistics(slice_days(derive_series(held, "split"), *days)))
+        return encode_json(
+            build_statistics(derive_range(View((), *days, adjustment="split"), held))
+        )
 
     resources: dict[str, Callable[[CachedSeries, Days], bytes | None]] = {
         "ohlcv": answer_bars,
@@ -72,7 +75,7 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
 
 def encode_range(held: CachedSeries, first: int, last: int) -> bytes:
     """The rows [first:last] of the bars as traded."""
-    part = take_slice(derive_series(held, "raw"), slice(first, last))
+    part = take_slice(derive_whole(PLAIN, held), slice(first, last))
     return encode_rows(build_columns(Page((part,), FIELDS)), "json")
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
 from api.bars.series import Floats, Series, find_range, slice_days
-from api.cache.series_cache import derive_series
+from api.bars.view import View, build_figures_view, derive_range, derive_whole, tell_instant
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.edge.room import CELL_BYTES
@@ -33,8 +33,8 @@ from api.models import (
 )
 from api.models.terms import find_session_day
 from api.problems import Problem
-from api.routes import Store, StoreOf, answer_json, check_range, check_size
-from api.routes.bars import take_as_of
+from api.routes.context import Context, ContextOf, check_size
+from api.routes.lists import answer_json
 from api.store import queries
 
 router = APIRouter(tags=["figures"])
@@ -51,22 +51,22 @@ CELLS_A_ROW = 10  # figures of one answer: so many times MAX_ROWS
 )
 @depends_on_symbols("benchmark")
 async def read_statistics(
-    symbol: Symbol, query: Annotated[StatisticsQuery, InQuery()], store: StoreOf
+    symbol: Symbol, query: Annotated[StatisticsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Return, risk, extremes and volume over a range; with `benchmark` beta, alpha and the like.
 
     Null where there are too few bars. `explain` adds what each figure is made of.
     """
-    whole = await take_series(store, symbol, query)
-    series = slice_days(whole, query.start, query.end)
-    benchmark = await take_benchmark(store, query.benchmark, query)
+    view = build_figures_view([symbol], query)
+    series = slice_days(await take_series(context, view), view.start, view.end)
+    benchmark = await take_benchmark(context, query.benchmark, view)
     if benchmark is not None:
-        benchmark = slice_days(benchmark, query.start, query.end)
+        benchmark = slice_days(benchmark, view.start, view.end)
     asked = (series, benchmark, query.interval, query.risk_free, query.periods)
-    answer = {**build_statistics(*asked), **tell_instant(query)}
+    answer = {**build_statistics(*asked), **tell_instant(query.as_of)}
     if query.explain:
         start, end = (find_session_day(day, series.calendar) for day in (query.start, query.end))
-        missing = await store.ask(
+        missing = await context.ask(
             lambda c: queries.count_gaps(c, series.symbol, start, end, query.as_of)
         )
         answer["explain"] = {"sessions_missing": missing, **explain_performance(*asked)}
@@ -80,7 +80,7 @@ async def read_statistics(
 )
 @depends_on_symbols("benchmark")
 async def read_rolling(
-    symbol: Symbol, query: Annotated[RollingQuery, InQuery()], store: StoreOf
+    symbol: Symbol, query: Annotated[RollingQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Return, volatility, Sharpe ratio or beta over the last `window` returns, for each bar.
 
@@ -88,12 +88,13 @@ async def read_rolling(
     """
     if query.what == "beta" and not query.benchmark:
         raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
-    series = await take_series(store, symbol, query)
-    benchmark = await take_benchmark(store, query.benchmark, query)
+    view = build_figures_view([symbol], query)
+    series = await take_series(context, view)
+    benchmark = await take_benchmark(context, query.benchmark, view)
     periods = query.periods or get_periods(query.interval, series)
     asked = (query.window, query.what, benchmark, query.risk_free, query.interval, periods)
     return await answer_columns(
-        store,
+        context,
         series,
         query,
         1,
@@ -109,7 +110,7 @@ async def read_rolling(
 )
 @depends_on_symbols()
 async def read_indicators(
-    symbol: Symbol, query: Annotated[IndicatorsQuery, InQuery()], store: StoreOf
+    symbol: Symbol, query: Annotated[IndicatorsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """sma, ema, rsi, macd, bbands, atr, vwap, obv, stoch; null while an indicator warms up.
 
@@ -119,9 +120,9 @@ async def read_indicators(
         specs = parse_indicators(query.names)
     except ValueError as error:
         raise Problem(422, str(error)) from None
-    series = await take_series(store, symbol, query)
+    series = await take_series(context, build_figures_view([symbol], query))
     return await answer_columns(
-        store, series, query, len(specs), lambda: compute_indicators(series, specs)
+        context, series, query, len(specs), lambda: compute_indicators(series, specs)
     )
 
 
@@ -132,15 +133,15 @@ async def read_indicators(
 )
 @depends_on_symbols()
 async def read_returns(
-    symbol: Symbol, query: Annotated[ReturnsQuery, InQuery()], store: StoreOf
+    symbol: Symbol, query: Annotated[ReturnsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """The return of each bar of the range against the one before it; the first bar has none."""
-    series = await take_series(store, symbol, query)
-    part = slice_days(series, query.start, query.end)
-    check_size(len(part), store.max_rows)
+    view = build_figures_view([symbol], query)
+    part = derive_range(view, await context.take_view(view))
+    check_size(len(part), context.max_rows)
     columns = {"timestamp": part.days[1:], "return": compute_returns(part, query.kind)}
-    told = {**describe(part), **tell_instant(query), "count": max(0, len(part) - 1)}
-    return await answer_rows(store, told, columns)
+    told = {**describe(part), **tell_instant(query.as_of), "count": max(0, len(part) - 1)}
+    return await answer_rows(context, told, columns)
 
 
 @router.get(
@@ -150,14 +151,14 @@ async def read_returns(
 )
 @depends_on_symbols()
 async def read_drawdowns(
-    symbol: Symbol, query: Annotated[DrawdownsQuery, InQuery()], store: StoreOf
+    symbol: Symbol, query: Annotated[DrawdownsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Falls from a peak till its close is reached again, the deepest first."""
-    most = check_most(query.most, store.max_rows)
-    series = await take_series(store, symbol, query)
-    part = slice_days(series, query.start, query.end)
+    most = check_most(query.most, context.max_rows)
+    view = build_figures_view([symbol], query)
+    part = derive_range(view, await context.take_view(view))
     found = list_drawdowns(part.close, part.days, most)
-    told = {**describe(part), **tell_instant(query), "count": len(found)}
+    told = {**describe(part), **tell_instant(query.as_of), "count": len(found)}
     return answer_json({**told, "next": None, "data": found})
 
 
@@ -167,21 +168,14 @@ def check_most(most: int | None, max_rows: int) -> int:
     return most or min(FEW, max_rows)
 
 
-async def take_series(store: Store, symbol: str, query: FigureQuery) -> Series:
-    """The whole series as the query asks for it: adjusted, and of its interval."""
-    check_range(query.start, query.end)
-    held = await take_as_of(store, symbol, query.as_of)
-    return derive_series(held, query.adjustment, query.adjusted_as_of, query.interval)
+async def take_series(context: Context, view: View) -> Series:
+    """The whole series of the view's symbol, adjusted and of its interval."""
+    return derive_whole(view, await context.take_view(view))
 
 
-async def take_benchmark(store: Store, symbol: str | None, query: FigureQuery) -> Series | None:
+async def take_benchmark(context: Context, symbol: str | None, view: View) -> Series | None:
     """The whole series to compare with, as `take_series` gives it; None if none is asked for."""
-    return await take_series(store, symbol, query) if symbol else None
-
-
-def tell_instant(query: FigureQuery) -> dict[str, str]:
-    """The instant as of which was reckoned, where one was asked for."""
-    return {"as_of": f"{query.as_of.isoformat()}Z"} if query.as_of else {}
+    return await take_series(context, view._replace(symbols=(symbol,))) if symbol else None
 
 
 def check_cells(rows: int, columns: int, most_rows: int) -> None:
@@ -195,7 +189,7 @@ def check_cells(rows: int, columns: int, most_rows: int) -> None:
 
 
 async def answer_columns(
-    store: Store,
+    context: Context,
     series: Series,
     query: FigureQuery,
     count: int,
@@ -207,22 +201,29 @@ async def answer_columns(
     In a thread: wide windows take many times as long as an answer may hold up others.
     """
     first, last = find_range(series, query.start, query.end)
-    check_size(last - first, store.max_rows)
-    check_cells(last - first, count, store.max_rows)
-    await store.reserve(len(series) * count * CELL_BYTES)
-    columns = await store.series_cache.compute(compute)
+    check_size(last - first, context.max_rows)
+    check_cells(last - first, count, context.max_rows)
+    await context.reserve(len(series) * count * CELL_BYTES)
+    columns = await context.series_cache.compute(compute)
     cut = {name: column[first:last] for name, column in columns.items()}
-    check_cells(last - first, len(cut), store.max_rows)
-    description = {**describe(series), **tell_instant(query), **(told or {}), "count": last - first}
-    return await answer_rows(store, description, {"timestamp": series.days[first:last], **cut})
+    check_cells(last - first, len(cut), context.max_rows)
+    description = {
+        **describe(series),
+        **tell_instant(query.as_of),
+        **(told or {}),
+        "count": last - first,
+    }
+    return await answer_rows(context, description, {"timestamp": series.days[first:last], **cut})
 
 
 async def answer_rows(
-    store: Store, description: dict[str, Any], columns: dict[str, Any]
+    context: Context, description: dict[str, Any], columns: dict[str, Any]
 ) -> Response:
     """Few rows at once; many piece by piece, in turns with other requests."""
     rows = len(columns["timestamp"])
-    await store.reserve(rows * len(columns) * CELL_BYTES)
+    await context.reserve(rows * len(columns) * CELL_BYTES)
     pieces = write_rows(columns, "json")
-    text = b"".join(pieces) if rows <= ROWS_AT_ONCE else await store.series_cache.turns.join(pieces)
+    text = (
+        b"".join(pieces) if rows <= ROWS_AT_ONCE else await context.series_cache.turns.join(pieces)
+    )
     return Response(wrap_rows({**description, "next": None}, text), media_type=JSON)

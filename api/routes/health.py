@@ -16,7 +16,8 @@ from api.edge.passing import passes_cache
 from api.edge.route_table import open_to_all
 from api.models import Health, NoQuery
 from api.problems import Damaged
-from api.routes import StoreOf, answer_json
+from api.routes.context import ContextOf
+from api.routes.lists import answer_json
 from api.store import queries
 from api.store.run_records import read_record
 from etl.settings import VERSION
@@ -36,15 +37,15 @@ VERSIONS = {
 )
 @passes_cache()
 @open_to_all
-async def read_health(query: Annotated[NoQuery, InQuery()], store: StoreOf) -> Response:
+async def read_health(query: Annotated[NoQuery, InQuery()], context: ContextOf) -> Response:
     """503 while there is no database; `degraded` while an older one stands in for a bad one."""
-    snapshot = store.require_snapshot()
+    snapshot = context.require_snapshot()
     try:
-        totals = await store.database.ask(snapshot, queries.read_totals)
+        totals = await context.database.ask(snapshot, queries.read_totals)
     except Damaged:  # another version may stand in by now
-        snapshot = store.database.take_snapshot()
-        totals = await store.database.ask(snapshot, queries.read_totals)
-    fault = store.database.fault
+        snapshot = context.database.take_snapshot()
+        totals = await context.database.ask(snapshot, queries.read_totals)
+    fault = context.database.fault
     answer = answer_json(
         {
             "status": "degraded" if fault else "ok",
@@ -53,7 +54,7 @@ async def read_health(query: Annotated[NoQuery, InQuery()], store: StoreOf) -> R
             "published_at": snapshot.published_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             **totals,
             "newest_bar_age_days": count_days_since(totals["last"]),
-            "last_run": read_last_run(store.settings.runs_dir),
+            "last_run": read_last_run(context.settings.runs_dir),
             "versions": VERSIONS,
         }
     )

@@ -8,7 +8,8 @@ from fastapi import Query as InQuery
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.models import Instrument, InstrumentsPage, InstrumentsQuery, NoQuery, Symbol
-from api.routes import StoreOf, answer_json, answer_list, name_last
+from api.routes.context import ContextOf
+from api.routes.lists import answer_json, answer_list, name_last
 from api.store import queries
 
 router = APIRouter(tags=["instruments"])
@@ -20,12 +21,12 @@ router = APIRouter(tags=["instruments"])
     responses=docs.answers(InstrumentsPage, "instruments", 422, 503),
 )
 async def list_instruments(
-    request: Request, query: Annotated[InstrumentsQuery, InQuery()], store: StoreOf
+    request: Request, query: Annotated[InstrumentsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Instruments in the order of their symbols, a page at a time."""
     return await answer_list(
         request,
-        store,
+        context,
         query.limit,
         lambda c, limit: queries.read_instruments(c, query.q, query.after, limit),
         name_last("symbol"),
@@ -39,7 +40,7 @@ async def list_instruments(
 )
 @depends_on_symbols()
 async def read_instrument(
-    symbol: Symbol, query: Annotated[NoQuery, InQuery()], store: StoreOf
+    symbol: Symbol, query: Annotated[NoQuery, InQuery()], context: ContextOf
 ) -> Response:
     """What is known of one instrument."""
-    return answer_json(await store.ask(lambda c: queries.read_instrument(c, symbol)))
+    return answer_json(await context.ask(lambda c: queries.read_instrument(c, symbol)))

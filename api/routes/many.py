@@ -10,8 +10,20 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api.bars.adjust import tell_actions
-from api.bars.series import FIELDS, Series, reverse_bars, slice_days, take_slice
-from api.cache.series_cache import CachedSeries, derive_series, show_instant
+from api.bars.series import FIELDS, Series, reverse_bars, take_slice
+from api.bars.view import (
+    View,
+    build_bars_view,
+    build_figures_view,
+    check_range,
+    derive_ranges,
+    derive_whole,
+    explain_nothing,
+    show_instant,
+    tell_instant,
+    tell_nothing_known,
+    tell_view,
+)
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.encode.formats import Format, Page
@@ -23,34 +35,13 @@ from api.models import (
     ManyQuery,
     MatrixAnswer,
     MatrixQuery,
-    PageQuery,
     ScreenPage,
     ScreenQuery,
 )
 from api.problems import Problem
-from api.routes import (
-    Store,
-    StoreOf,
-    answer_json,
-    check_range,
-    check_size,
-    count_on,
-    cut_rows,
-    move_on,
-)
-from api.routes.bars import (
-    NOTHING_KNOWN,
-    answer_page,
-    check_page,
-    check_whole,
-    is_strict,
-    leave_out_noted,
-    read_csv_form,
-    read_format,
-    tell_nothing_known,
-    tell_view,
-)
-from api.routes.figures import tell_instant
+from api.routes.context import Context, ContextOf, check_size
+from api.routes.lists import answer_json, count_on, cut_rows, move_on
+from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
 from api.store import queries
 
 router = APIRouter(tags=["several symbols"])
@@ -66,31 +57,32 @@ FEWER = "ask for fewer symbols"
 )
 @depends_on_symbols("symbols")
 async def read_many(
-    request: Request, query: Annotated[ManyQuery, InQuery()], store: StoreOf
+    request: Request, query: Annotated[ManyQuery, InQuery()], context: ContextOf
 ) -> Response:
     """The bars of one symbol after the other, in the order asked.
 
     `limit` counts rows over all symbols; `next` goes on after the last row.
     """
-    limit, fields = check_page(store, query)
-    chosen = read_format(request, query.format)
-    known, unknown = await part_known(store, query.symbols, must_know(query.unknown, chosen))
-    found = await store.take_many(known, query.as_of)
-    whole = await store.series_cache.compute(lambda: derive_parts(found, query))
-    parts = await leave_out_noted(store, whole, query.as_of) if is_strict(query) else whole
+    view = build_bars_view(read_symbols(query.symbols), query)
+    limit, chosen = context.check_limit(view.limit), read_format(request, query.format)
+    known, unknown = await part_known(context, view, must_know(query.unknown, chosen))
+    found = await context.take_views(known)
+    whole = await context.series_cache.compute(lambda: derive_ranges(known, found))
+    parts = await context.leave_out_noted(whole, view.as_of) if view.is_strict else whole
     left_out = sum(map(len, whole)) - sum(map(len, parts))
-    if query.order == "desc":
+    if view.order == "desc":
         parts = [reverse_bars(part) for part in parts]
     page, following = cut_parts(pass_rows(parts, query.after), limit)
     if following:
-        check_whole(chosen, query, sum(map(len, parts)), store.max_rows)
+        check_whole(chosen, view, sum(map(len, parts)), context.max_rows)
     moved = move_on(request, after=following) if following else None
+    told = tell_view(view, left_out) | tell_actions(*whole)
+    told |= tell_nothing_known(view.as_of, found)
+    shown = page or (take_slice(parts[0], slice(0)),)
     form = read_csv_form(query, chosen)
-    told = tell_view(query, left_out) | tell_actions(*whole)
-    told |= tell_nothing_known(query.as_of, found)
     return await answer_page(
-        store,
-        Page(page or (take_slice(parts[0], slice(0)),), fields, moved, is_many=True, **form),
+        context,
+        Page(shown, view.fields, moved, is_many=True, **form),
         chosen,
         {**told, "unknown": unknown},
     )
@@ -103,15 +95,18 @@ async def read_many(
 )
 @depends_on_symbols("symbols")
 async def read_latest(
-    request: Request, query: Annotated[LatestQuery, InQuery()], store: StoreOf
+    request: Request, query: Annotated[LatestQuery, InQuery()], context: ContextOf
 ) -> Response:
     """The newest daily bar of each symbol, as traded, in the order asked."""
     chosen = read_format(request, query.format)
-    known, unknown = await part_known(store, query.symbols, must_know(query.unknown, chosen))
-    check_size(len(known), store.max_rows, FEWER)
-    found = await store.take_many(known)
-    last = tuple(take_slice(derive_series(held, "raw"), slice(-1, None)) for held in found)
-    return await answer_page(store, Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown})
+    view = View(tuple(read_symbols(query.symbols)))
+    known, unknown = await part_known(context, view, must_know(query.unknown, chosen))
+    check_size(len(known.symbols), context.max_rows, FEWER)
+    found = await context.take_views(known)
+    last = tuple(take_slice(derive_whole(known, stored), slice(-1, None)) for stored in found)
+    return await answer_page(
+        context, Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown}
+    )
 
 
 @router.get(
@@ -120,9 +115,11 @@ async def read_latest(
     responses=docs.answers(MatrixAnswer, "correlation", 404, 422, 503),
 )
 @depends_on_symbols("symbols")
-async def read_correlation(query: Annotated[MatrixQuery, InQuery()], store: StoreOf) -> Response:
+async def read_correlation(
+    query: Annotated[MatrixQuery, InQuery()], context: ContextOf
+) -> Response:
     """Of the returns on the days that all symbols have; rows and columns as in `symbols`."""
-    return await answer_matrix(store, query, "covariance")
+    return await answer_matrix(context, query, "covariance")
 
 
 @router.get(
@@ -131,9 +128,11 @@ async def read_correlation(query: Annotated[MatrixQuery, InQuery()], store: Stor
     responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
 )
 @depends_on_symbols("symbols")
-async def read_covariance(query: Annotated[CovarianceQuery, InQuery()], store: StoreOf) -> Response:
+async def read_covariance(
+    query: Annotated[CovarianceQuery, InQuery()], context: ContextOf
+) -> Response:
     """Of the returns of a bar (ddof 1), on the days that all symbols have; annual by `periods`."""
-    return await answer_matrix(store, query, "correlation", query.periods)
+    return await answer_matrix(context, query, "correlation", query.periods)
 
 
 @router.get(
@@ -142,34 +141,32 @@ async def read_covariance(query: Annotated[CovarianceQuery, InQuery()], store: S
     responses=docs.answers(ScreenPage, "screen", 422, 503),
 )
 async def read_screen(
-    request: Request, query: Annotated[ScreenQuery, InQuery()], store: StoreOf
+    request: Request, query: Annotated[ScreenQuery, InQuery()], context: ContextOf
 ) -> Response:
     """All instruments that pass, in the order of a figure over the range.
 
     Total return is after splits; volumes and prices are as stored.
     """
     check_range(query.start, query.end)
-    most, snapshot = store.check_limit(query.limit), store.require_snapshot()
+    most, snapshot = context.check_limit(query.limit), context.require_snapshot()
 
     def question(cursor: queries.Cursor) -> Response:
         rows = queries.screen(cursor, query.model_dump(), most + 1)
         page, following = cut_rows(request, rows, most, count_on(query.after))
         told = tell_screen(cursor, query.as_of, is_empty=not rows)
         if query.as_of is None:
-            catalog = store.series_cache.read_catalog(snapshot, cursor)
+            catalog = context.series_cache.read_catalog(snapshot, cursor)
             told |= tell_splits({row["symbol"]: catalog[row["symbol"]] for row in page})
         return answer_json({**told, "count": len(page), "next": following, "data": page})
 
-    return await store.database.ask(snapshot, question, is_wide=True)
+    return await context.database.ask(snapshot, question, is_wide=True)
 
 
 def tell_screen(cursor: queries.Cursor, as_of: datetime | None, is_empty: bool) -> dict[str, Any]:
     """What the figures of a screen stand on; and why it is empty, if that is for the instant."""
-    told: dict[str, Any] = {"adjustment": "split"}
-    if as_of is not None:
-        told = {"as_of": f"{as_of.isoformat()}Z", **told}
-        if is_empty and not queries.has_known(cursor, as_of):
-            told["detail"] = NOTHING_KNOWN.format(as_of.isoformat())
+    told = {**tell_instant(as_of), "adjustment": "split"}
+    if as_of is not None and is_empty and not queries.has_known(cursor, as_of):
+        told |= explain_nothing(as_of)
     return told
 
 
@@ -196,18 +193,17 @@ def must_know(unknown: str | None, chosen: Format) -> bool:
     return unknown == "error" or (unknown is None and chosen.is_file)
 
 
-async def part_known(store: Store, symbols: str, must_know: bool) -> tuple[list[str], list[str]]:
-    """The known and the unknown of the symbols asked for.
+async def part_known(context: Context, view: View, must_know: bool) -> tuple[View, list[str]]:
+    """The view of those symbols that are known, and the unknown ones.
 
     A 404 Problem if none is known, or one is not that must be.
     """
-    names = read_symbols(symbols)
-    snapshot = store.require_snapshot()
-    if all(store.series_cache.knows(snapshot, name) for name in names):
-        return names, []
-    catalog = await store.database.ask(snapshot, partial(store.series_cache.read_catalog, snapshot))
-    unknown = [name for name in names if name not in catalog]
-    if len(unknown) == len(names):
+    snapshot, cache = context.require_snapshot(), context.series_cache
+    if all(cache.knows(snapshot, name) for name in view.symbols):
+        return view, []
+    catalog = await context.database.ask(snapshot, partial(cache.read_catalog, snapshot))
+    unknown = [name for name in view.symbols if name not in catalog]
+    if len(unknown) == len(view.symbols):
         raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
     if unknown and must_know:
         raise Problem(
@@ -215,14 +211,7 @@ async def part_known(store: Store, symbols: str, must_know: bool) -> tuple[list[
             f"Unknown symbols: {', '.join(unknown)[:200]}; unknown=skip leaves them out",
             unknown=unknown,
         )
-    return [name for name in names if name in catalog], unknown
-
-
-def derive_parts(found: Sequence[CachedSeries], query: PageQuery | MatrixQuery) -> list[Series]:
-    """Of each series the bars of the range, as the query asks for them."""
-    view = (query.adjustment, query.adjusted_as_of, query.interval)
-    whole = (derive_series(held, *view) for held in found)
-    return [slice_days(series, query.start, query.end) for series in whole]
+    return view._replace(symbols=tuple(n for n in view.symbols if n in catalog)), unknown
 
 
 def pass_rows(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
@@ -266,18 +255,19 @@ def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], 
 
 
 async def answer_matrix(
-    store: Store, query: MatrixQuery, left_out: str, periods: int | None = None
+    context: Context, query: MatrixQuery, left_out: str, periods: int | None = None
 ) -> Response:
     check_range(query.start, query.end)
-    known, unknown = await part_known(store, query.symbols, query.unknown == "error")
-    check_size(len(known), store.max_rows, FEWER)
-    found = await store.take_many(known, query.as_of)
-    parts = await store.series_cache.compute(lambda: derive_parts(found, query))
-    matrices = await store.series_cache.compute(
+    view = build_figures_view(read_symbols(query.symbols), query)
+    known, unknown = await part_known(context, view, query.unknown == "error")
+    check_size(len(known.symbols), context.max_rows, FEWER)
+    found = await context.take_views(known)
+    parts = await context.series_cache.compute(lambda: derive_ranges(known, found))
+    matrices = await context.series_cache.compute(
         lambda: compute_matrices(parts, query.kind, periods)
     )
     matrices.pop(left_out)
-    told = {"interval": query.interval, "adjustment": query.adjustment, **tell_actions(*parts)}
+    told = {"interval": view.interval, "adjustment": view.adjustment, **tell_actions(*parts)}
     annual = {"periods": periods} if periods else {}
-    instant = tell_instant(query)
+    instant = tell_instant(view.as_of)
     return answer_json({**told, **instant, **annual, "unknown": unknown, **matrices})

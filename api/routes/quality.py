@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
+from api.bars.view import check_range
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.models import (
@@ -22,17 +23,8 @@ from api.models import (
     Symbol,
 )
 from api.models.terms import find_session_day
-from api.routes import (
-    Store,
-    StoreOf,
-    answer_json,
-    answer_list,
-    check_range,
-    count_on,
-    cut_rows,
-    move_on,
-    name_last,
-)
+from api.routes.context import Context, ContextOf
+from api.routes.lists import answer_json, answer_list, count_on, cut_rows, move_on, name_last
 from api.store import queries
 
 router = APIRouter(tags=["quality"])
@@ -44,12 +36,12 @@ router = APIRouter(tags=["quality"])
     responses=docs.answers(CoveragesPage, "coverages", 422, 503),
 )
 async def list_coverages(
-    request: Request, query: Annotated[InstrumentsQuery, InQuery()], store: StoreOf
+    request: Request, query: Annotated[InstrumentsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Sessions, gaps, notes and revisions in counts, one row an instrument, in their order."""
     return await answer_list(
         request,
-        store,
+        context,
         query.limit,
         lambda c, limit: queries.read_coverages(c, query.q, query.after, limit),
         name_last("symbol"),
@@ -64,14 +56,14 @@ async def list_coverages(
 )
 @depends_on_symbols()
 async def read_coverage(
-    symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
+    symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Each session of the exchange from first to last bar is present, or a gap with its cause.
 
     Counts are of all; `limit` and `after` cut the lists of gaps and of provisional bars.
     """
-    limit = store.check_limit(query.limit)
-    whole = await store.ask(lambda c: queries.read_coverage(c, symbol))
+    limit = context.check_limit(query.limit)
+    whole = await context.ask(lambda c: queries.read_coverage(c, symbol))
     end = query.after + limit
     lists = {name: whole[name][query.after : end] for name in ("gaps", "provisional")}
     has_more = any(len(whole[name]) > end for name in lists)
@@ -86,10 +78,13 @@ async def read_coverage(
 )
 @depends_on_symbols()
 async def read_notes(
-    symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
+    symbol: Symbol,
+    request: Request,
+    query: Annotated[RangeListQuery, InQuery()],
+    context: ContextOf,
 ) -> Response:
     """What is suspicious, or not final yet, about kept bars. A note never changes a value."""
-    return await answer_range(request, store, symbol, query, queries.read_notes)
+    return await answer_range(request, context, symbol, query, queries.read_notes)
 
 
 @router.get(
@@ -99,10 +94,13 @@ async def read_notes(
 )
 @depends_on_symbols()
 async def read_revisions(
-    symbol: Symbol, request: Request, query: Annotated[RangeListQuery, InQuery()], store: StoreOf
+    symbol: Symbol,
+    request: Request,
+    query: Annotated[RangeListQuery, InQuery()],
+    context: ContextOf,
 ) -> Response:
     """The old values of every bar that changed, and from when to when they were what was known."""
-    return await answer_range(request, store, symbol, query, queries.read_revisions)
+    return await answer_range(request, context, symbol, query, queries.read_revisions)
 
 
 @router.get(
@@ -112,14 +110,14 @@ async def read_revisions(
 )
 @depends_on_symbols()
 async def read_actions(
-    symbol: Symbol, request: Request, query: Annotated[ActionsQuery, InQuery()], store: StoreOf
+    symbol: Symbol, request: Request, query: Annotated[ActionsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Splits (`ratio`: new shares for one old) and dividends (`amount`: cash a share).
 
     `known_from` to `known_to` is when each was what was known; `known_to` is null where it is."""
     return await answer_rows(
         request,
-        store,
+        context,
         symbol,
         query,
         lambda c, name, *page: queries.read_actions(c, name, query.as_of, query.history, *page),
@@ -128,7 +126,7 @@ async def read_actions(
 
 async def answer_range(
     request: Request,
-    store: Store,
+    context: Context,
     symbol: str,
     query: RangeListQuery,
     read: Callable[[queries.Cursor, str, date | None, date | None, int, int], queries.Rows],
@@ -141,18 +139,18 @@ async def answer_range(
         start, end = (find_session_day(day, calendar) for day in (query.start, query.end))
         return read(cursor, name, start, end, *page)
 
-    return await answer_rows(request, store, symbol, query, read_range)
+    return await answer_rows(request, context, symbol, query, read_range)
 
 
 async def answer_rows(
     request: Request,
-    store: Store,
+    context: Context,
     symbol: str,
     query: ListQuery,
     read: Callable[[queries.Cursor, str, int, int], queries.Rows],
 ) -> Response:
     """One page of a symbol's list: `read` gives its rows, passing over some, at most so many."""
-    limit = store.check_limit(query.limit)
+    limit = context.check_limit(query.limit)
 
     def question(cursor: queries.Cursor) -> Response:
         name = queries.read_instrument(cursor, symbol)["symbol"]
@@ -160,4 +158,4 @@ async def answer_rows(
         page, following = cut_rows(request, rows, limit, count_on(query.after))
         return answer_json({"symbol": name, "count": len(page), "next": following, "data": page})
 
-    return await store.ask(question)
+    return await context.ask(question)

@@ -10,7 +10,8 @@ from fastapi import Query as InQuery
 from api.docs import openapi as docs
 from api.models import ListQuery, Run, RunsPage, RunsQuery
 from api.problems import NoDatabase
-from api.routes import Store, StoreOf, answer_json, count_on, cut_rows, name_last
+from api.routes.context import Context, ContextOf
+from api.routes.lists import answer_json, count_on, cut_rows, name_last
 from api.store import queries
 from api.store.run_records import RunRecord, read_unstored
 
@@ -34,28 +35,28 @@ RunId = Annotated[
     "/etl/runs", summary="Runs of the ETL", responses=docs.answers(RunsPage, "runs", 422, 503)
 )
 async def list_runs(
-    request: Request, query: Annotated[RunsQuery, InQuery()], store: StoreOf
+    request: Request, query: Annotated[RunsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """All runs, newest first: also those that failed, or are under way, and published nothing."""
-    limit = store.check_limit(query.limit)
+    limit = context.check_limit(query.limit)
 
     def question(cursor: queries.Cursor | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
         rows = queries.read_runs(cursor, records, query.after, limit + 1)
         page, following = cut_rows(request, rows, limit, name_last("run_id"))
         return {"count": len(page), "next": following, "data": page}
 
-    return answer_json(await ask_runs(store, question))
+    return answer_json(await ask_runs(context, question))
 
 
 @router.get(
     "/etl/runs/{run_id}", summary="One run", responses=docs.answers(Run, "run", 404, 422, 503)
 )
 async def read_run(
-    run_id: RunId, request: Request, query: Annotated[ListQuery, InQuery()], store: StoreOf
+    run_id: RunId, request: Request, query: Annotated[ListQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Per symbol: received = inserted + revised + unchanged + stale + superseded + rejected +
     out of range."""
-    limit = store.check_limit(query.limit)
+    limit = context.check_limit(query.limit)
 
     def question(cursor: queries.Cursor | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
         run = queries.read_run(cursor, records, run_id)
@@ -63,21 +64,21 @@ async def read_run(
         page, following = cut_rows(request, rows, limit, count_on(query.after))
         return {**run, "next": following, "symbols": page}
 
-    return answer_json(await ask_runs(store, question))
+    return answer_json(await ask_runs(context, question))
 
 
-async def ask_runs(store: Store, question: Question) -> Mapping[str, Any]:
+async def ask_runs(context: Context, question: Question) -> Mapping[str, Any]:
     """The answer to a question about runs; NoDatabase where there is neither store nor record.
 
     It depends on the folder of records beside the snapshot: the cache has both in its key.
     """
-    folder = store.settings.runs_dir
+    folder = context.settings.runs_dir
 
     def ask(cursor: queries.Cursor) -> Mapping[str, Any]:
         return question(cursor, read_unstored(folder, queries.read_run_ids(cursor)))
 
     try:
-        return await store.database.ask(store.require_snapshot(), ask)
+        return await context.database.ask(context.require_snapshot(), ask)
     except NoDatabase:  # a first run that failed left its record all the same
         records = await anyio.to_thread.run_sync(read_unstored, folder, ())
         if not records:

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.bars.series import FIELDS, Series, cut_page, reverse_bars, slice_days
-from api.cache.series_cache import derive_series
+from api.bars.series import FIELDS, Series, cut_page, reverse_bars
+from api.bars.view import View, check_range, derive_range
 from api.edge.depends import depends_on_symbols
 from api.encode.formats import JSON, Page, build_columns
 from api.encode.text import encode_json, encode_rows
@@ -19,7 +19,7 @@ from api.figures.answers import build_statistics
 from api.models import Adjustment, Day, Interval, LastDay
 from api.protocols.openbb import shapes as openbb_shapes
 from api.protocols.openbb import widgets
-from api.routes import Store, StoreOf, check_range
+from api.routes.context import Context, ContextOf
 from api.store import queries
 
 router = APIRouter(include_in_schema=False)
@@ -49,30 +49,30 @@ class ChartQuery(WidgetQuery):
 
 
 @router.get("/widgets.json")
-async def list_widgets(store: StoreOf) -> Response:
+async def list_widgets(context: ContextOf) -> Response:
     """What the workspace can show of this store."""
-    return answer(widgets.build_widgets(await find_first(store)))
+    return answer(widgets.build_widgets(await find_first(context)))
 
 
 @router.get("/apps.json")
-async def list_apps(store: StoreOf) -> Response:
+async def list_apps(context: ContextOf) -> Response:
     """A dashboard of these widgets."""
-    return answer(widgets.build_apps(await find_first(store)))
+    return answer(widgets.build_apps(await find_first(context)))
 
 
 @router.get("/openbb/symbols")
-async def list_symbols(store: StoreOf) -> Response:
+async def list_symbols(context: ContextOf) -> Response:
     """The choices of a widget's symbol."""
-    most = store.max_rows
-    rows = await store.ask(lambda c: queries.read_instruments(c, "", "", most))
+    most = context.max_rows
+    rows = await context.ask(lambda c: queries.read_instruments(c, "", "", most))
     return answer([{"label": row["symbol"], "value": row["symbol"]} for row in rows])
 
 
 @router.get("/openbb/price_chart")
 @depends_on_symbols("symbol")
-async def draw_prices(query: Annotated[ChartQuery, InQuery()], store: StoreOf) -> Response:
+async def draw_prices(query: Annotated[ChartQuery, InQuery()], context: ContextOf) -> Response:
     """A Plotly figure of the newest bars of a range; `raw` gives their rows."""
-    series = await take_newest(store, query)
+    series = await take_newest(context, query)
     return (
         answer_rows(series)
         if query.raw
@@ -82,44 +82,44 @@ async def draw_prices(query: Annotated[ChartQuery, InQuery()], store: StoreOf) -
 
 @router.get("/openbb/bars")
 @depends_on_symbols("symbol")
-async def list_bars(query: Annotated[WidgetQuery, InQuery()], store: StoreOf) -> Response:
+async def list_bars(query: Annotated[WidgetQuery, InQuery()], context: ContextOf) -> Response:
     """The newest bars of a range, newest first."""
-    return answer_rows(reverse_bars(await take_newest(store, query)))
+    return answer_rows(reverse_bars(await take_newest(context, query)))
 
 
 @router.get("/openbb/statistics")
 @depends_on_symbols("symbol")
-async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], store: StoreOf) -> Response:
+async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], context: ContextOf) -> Response:
     """Figures of a range."""
-    series = await take_bars(store, query)
+    series = await take_bars(context, query)
     figures = build_statistics(series, interval=query.interval)
     return answer(openbb_shapes.build_metrics(figures, series))
 
 
 @router.get("/openbb/coverage")
-async def list_coverage(store: StoreOf) -> Response:
+async def list_coverage(context: ContextOf) -> Response:
     """Sessions, gaps, notes and revisions of all instruments."""
-    most = store.max_rows
-    return answer(await store.ask(lambda c: queries.read_coverages(c, "", "", most), True))
+    most = context.max_rows
+    return answer(await context.ask(lambda c: queries.read_coverages(c, "", "", most), True))
 
 
-async def find_first(store: Store) -> str | None:
+async def find_first(context: Context) -> str | None:
     """The symbol that a widget begins with; None in an empty store."""
-    rows = await store.ask(lambda c: queries.read_instruments(c, "", "", 1))
+    rows = await context.ask(lambda c: queries.read_instruments(c, "", "", 1))
     return rows[0]["symbol"] if rows else None
 
 
-async def take_bars(store: Store, query: WidgetQuery) -> Series:
+async def take_bars(context: Context, query: WidgetQuery) -> Series:
     check_range(query.start, query.end)
-    held = await store.take(query.symbol)
-    series = derive_series(held, query.adjustment, interval=query.interval)
-    return slice_days(series, query.start, query.end)
+    asked = query.start, query.end, query.interval, query.adjustment
+    view = View((query.symbol,), *asked)
+    return derive_range(view, await context.take_view(view))
 
 
-async def take_newest(store: Store, query: WidgetQuery) -> Series:
+async def take_newest(context: Context, query: WidgetQuery) -> Series:
     """The last bars of the range, as many as an answer may have, oldest first."""
-    series = await take_bars(store, query)
-    return reverse_bars(cut_page(series, store.max_rows, "desc")[0])
+    series = await take_bars(context, query)
+    return reverse_bars(cut_page(series, context.max_rows, "desc")[0])
 
 
 def answer(value: Any) -> Response:

@@ -19,14 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.bars.resample import resample
 from api.bars.series import Series
-from api.cache.series_cache import CachedSeries, derive_series
+from api.bars.view import View, derive_whole
+from api.cache.series_cache import CachedSeries
 from api.edge.depends import depends_on_symbols
 from api.edge.passing import passes_cache
 from api.encode.formats import JSON
 from api.encode.text import encode_json
 from api.problems import OUR_FAULT, Problem, describe_invalid, shorten
 from api.protocols.udf import shapes as udf_shapes
-from api.routes import Store, StoreOf
+from api.routes.context import Context, ContextOf
 from api.store import queries
 
 log = logging.getLogger("api")
@@ -95,28 +96,29 @@ class HistoryQuery(RangeQuery):
 
 
 @router.get("/config")
-async def read_config(store: StoreOf) -> Response:
+async def read_config(context: ContextOf) -> Response:
     """What this data source can do."""
-    return answer_udf(udf_shapes.build_config(await store.ask(queries.read_exchanges)))
+    return answer_udf(udf_shapes.build_config(await context.ask(queries.read_exchanges)))
 
 
 @router.get("/symbols")
 @depends_on_symbols("symbol")
-async def read_symbol(query: Annotated[SymbolQuery, InQuery()], store: StoreOf) -> Response:
+async def read_symbol(query: Annotated[SymbolQuery, InQuery()], context: ContextOf) -> Response:
     """What a chart has to know of one symbol."""
-    held = await store.take(await name_symbol(store, query.symbol))
+    view = View((await name_symbol(context, query.symbol),), adjustment=udf_shapes.ADJUSTMENT)
+    held = await context.take_view(view)
     symbol = held.series.symbol
-    listing = await store.ask(lambda c: queries.read_listing(c, symbol))
+    listing = await context.ask(lambda c: queries.read_listing(c, symbol))
     return answer_udf(udf_shapes.build_symbol(listing, held.series))
 
 
 @router.get("/search")
-async def search_symbols(query: Annotated[SearchQuery, InQuery()], store: StoreOf) -> Response:
+async def search_symbols(query: Annotated[SearchQuery, InQuery()], context: ContextOf) -> Response:
     """Symbols that contain the query, those first that begin with it."""
-    limit = min(query.limit, store.max_rows)
+    limit = min(query.limit, context.max_rows)
     exchange, symbol = udf_shapes.split_symbol(query.query)
     whole = query.query.strip().upper()
-    found = await store.ask(
+    found = await context.ask(
         lambda c: (
             queries.search_listings(c, symbol, query.type, query.exchange or exchange, limit)
             or queries.search_listings(c, whole, query.type, query.exchange, limit)
@@ -127,32 +129,34 @@ async def search_symbols(query: Annotated[SearchQuery, InQuery()], store: StoreO
 
 @router.get("/history")
 @depends_on_symbols("symbol")
-async def read_history(query: Annotated[HistoryQuery, InQuery()], store: StoreOf) -> Response:
+async def read_history(query: Annotated[HistoryQuery, InQuery()], context: ContextOf) -> Response:
     """Bars from `from` to before `to`, or the last `countback` before `to`."""
     if not query.countback:
         check_range(query)
-    _, _, bars = await take_bars(store, query)
+    _, _, bars = await take_bars(context, query)
     wanted = query.start, query.end, query.countback
-    return answer_udf(udf_shapes.build_history(bars, *wanted, store.max_rows))
+    return answer_udf(udf_shapes.build_history(bars, *wanted, context.max_rows))
 
 
 @router.get("/marks")
 @depends_on_symbols("symbol")
-async def read_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
+async def read_marks(query: Annotated[RangeQuery, InQuery()], context: ContextOf) -> Response:
     """Notes on bars, each with its reason."""
     start = check_range(query)
-    _, daily, bars = await take_bars(store, query)
-    asked = daily.symbol, udf_shapes.find_day(bars, start), None, 0, store.max_rows
-    notes = await store.ask(lambda c: queries.read_notes(c, *asked))
+    _, daily, bars = await take_bars(context, query)
+    asked = daily.symbol, udf_shapes.find_day(bars, start), None, 0, context.max_rows
+    notes = await context.ask(lambda c: queries.read_notes(c, *asked))
     return answer_udf(udf_shapes.build_marks(notes, daily, bars, start, query.end))
 
 
 @router.get("/timescale_marks")
 @depends_on_symbols("symbol")
-async def read_timescale_marks(query: Annotated[RangeQuery, InQuery()], store: StoreOf) -> Response:
+async def read_timescale_marks(
+    query: Annotated[RangeQuery, InQuery()], context: ContextOf
+) -> Response:
     """Splits and dividends."""
     start = check_range(query)
-    held, daily, bars = await take_bars(store, query)
+    held, daily, bars = await take_bars(context, query)
     return answer_udf(
         udf_shapes.build_timescale_marks(held.splits, held.dividends, daily, bars, start, query.end)
     )
@@ -166,13 +170,15 @@ async def read_time() -> Response:
     return Response(str(int(time.time())), headers=headers, media_type="text/plain")
 
 
-async def name_symbol(store: Store, text: str) -> str:
+async def name_symbol(context: Context, text: str) -> str:
     """The symbol that a chart means: a stored one may hold a colon itself."""
     name = text.strip().upper()
     if ":" not in name:
         return name
-    snapshot = store.require_snapshot()
-    catalog = await store.database.ask(snapshot, partial(store.series_cache.read_catalog, snapshot))
+    snapshot = context.require_snapshot()
+    catalog = await context.database.ask(
+        snapshot, partial(context.series_cache.read_catalog, snapshot)
+    )
     if name in catalog:
         return name
     exchange, symbol = udf_shapes.split_symbol(name)
@@ -192,12 +198,13 @@ def check_range(query: RangeQuery) -> int:
     return query.start
 
 
-async def take_bars(store: Store, query: RangeQuery) -> tuple[CachedSeries, Series, Series]:
+async def take_bars(context: Context, query: RangeQuery) -> tuple[CachedSeries, Series, Series]:
     """The cached series, its daily bars, and those of the resolution that was asked for."""
-    held = await store.take(await name_symbol(store, query.symbol))
+    view = View((await name_symbol(context, query.symbol),), adjustment=udf_shapes.ADJUSTMENT)
+    held = await context.take_view(view)
     interval = udf_shapes.RESOLUTIONS.get(query.resolution)
     if interval is None:
         possible = ", ".join(udf_shapes.SUPPORTED)
         raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
-    daily = derive_series(held, udf_shapes.ADJUSTMENT)
+    daily = derive_whole(view, held)
     return held, daily, resample(daily, interval)

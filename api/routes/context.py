@@ -1,0 +1,116 @@
+"""What a route, of this service or of a protocol, reads from to answer one request."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+import numpy as np
+from fastapi import Depends, Request
+
+from api.bars.series import Series, keep_bars
+from api.bars.view import View
+from api.cache.series_cache import CachedSeries, SeriesCache
+from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
+from api.problems import Problem
+from api.settings import ApiSettings
+from api.store import queries
+from api.store.duckdb_file.snapshots import Database, Question, Snapshot
+
+T = TypeVar("T")
+
+MOST_PARAMETERS = 30
+
+
+@dataclass(frozen=True)
+class Context:
+    """The store as one request reads it: `ask` and `take` use its snapshot and no other.
+
+    snapshot: the one that the request took before its cache look-up; None where there was none.
+    That is for whoever reads to refuse (NoDatabase), once the rest of the request is checked.
+    """
+
+    settings: ApiSettings
+    database: Database
+    series_cache: SeriesCache
+    snapshot: Snapshot | None
+    hold: Hold | None = None
+
+    async def reserve(self, need: int) -> None:
+        """Wait until there is room to make an answer that needs so many bytes."""
+        if self.hold is not None:
+            await self.hold.take(need)
+
+    async def ask(self, question: Question[T], is_wide: bool = False) -> T:
+        """The answer of the database, as `Database.ask` gives it."""
+        return await self.database.ask(self.snapshot, question, is_wide)
+
+    async def take(self, symbol: str) -> CachedSeries:
+        """The series of a symbol, in any case. 404 Problem."""
+        return await self.series_cache.take(self.snapshot, symbol)
+
+    async def take_view(self, view: View) -> CachedSeries:
+        """What is stored of the view's one symbol, as it is, or as it was known at its instant:
+        without later bars, values and actions. 404 Problem."""
+        if view.as_of is None:
+            return await self.take(view.symbols[0])
+        return (await self.series_cache.take_many(self.snapshot, view.symbols, view.as_of))[0]
+
+    async def take_views(self, view: View) -> list[CachedSeries]:
+        """Of each of the view's symbols, which are stored, once there is room for all of them."""
+        snapshot = self.require_snapshot()
+        bars = self.series_cache.count_bars(snapshot, view.symbols)
+        await self.reserve(bars * BAR_BYTES + min(bars, self.max_rows) * ROW_BYTES)
+        return await self.series_cache.take_many(snapshot, view.symbols, view.as_of)
+
+    async def leave_out_noted(
+        self, parts: Sequence[Series], as_of: datetime | None
+    ) -> list[Series]:
+        """Without the bars that have a note; with an instant: that had one then."""
+        symbols = [part.symbol for part in parts]
+        noted = await self.ask(
+            lambda cursor: queries.read_noted_days(cursor, symbols, as_of),
+            is_wide=len(symbols) > 1,
+        )
+        pairs = zip(parts, noted, strict=True)
+        return [keep_bars(part, ~np.isin(part.days, days)) for part, days in pairs]
+
+    def require_snapshot(self) -> Snapshot:
+        """The snapshot, or the one there is by now: NoDatabase if there still is none."""
+        return self.snapshot or self.database.take_snapshot()
+
+    @property
+    def max_rows(self) -> int:
+        return self.settings.max_rows
+
+    def check_limit(self, limit: int | None) -> int:
+        """The number of rows to give: `limit`, or the most there can be."""
+        if limit is not None and not 1 <= limit <= self.max_rows:
+            raise Problem(422, f"limit={limit}: it should be from 1 to {self.max_rows} (MAX_ROWS)")
+        return limit or self.max_rows
+
+
+async def get_context(request: Request) -> Context:
+    """One dependency for all that a route reads from: each one costs a part of an answer."""
+    state = request.app.state
+    snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
+    hold: Hold | None = getattr(request.state, "hold", None)
+    return Context(state.settings, state.database, state.series_cache, snapshot, hold)
+
+
+ContextOf = Annotated[Context, Depends(get_context)]
+
+
+async def refuse_repeated(request: Request) -> None:
+    """A parameter given twice has no clear meaning; more than any page has are not even read."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) > MOST_PARAMETERS:
+        raise Problem(422, f"{len(names)} parameters are given: no page has {MOST_PARAMETERS}")
+    for name in names:
+        if names.count(name) > 1:
+            raise Problem(422, f"{name} is given {names.count(name)} times: give it once")
+
+
+def check_size(rows: int, most: int, remedy: str = "ask for a shorter range") -> None:
+    if rows > most:
+        raise Problem(422, f"{rows} rows are more than {most} (MAX_ROWS): {remedy}")
