@@ -6,6 +6,7 @@ it where the database is.
 """
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
@@ -197,6 +198,17 @@ def to_vault(text: str) -> str:
     return text.rstrip("/")
 
 
+def to_command(text: str) -> tuple[str, ...]:
+    """The words of a command line: quotes hold words together, nothing else is special."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"a command and its arguments: {error}") from None
+    if "\0" in text or (words and not words[0]):
+        raise ValueError("a command and its arguments")
+    return words
+
+
 def to_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
@@ -240,7 +252,20 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Settings(Shared):
+class OnFailure:
+    """Read alone where the other settings cannot be used, which somebody must be told too."""
+
+    on_failure: tuple[str, ...] = declare(
+        "ON_FAILURE",
+        "",
+        "command to run when a run of the ETL fails, with what happened in ETL_MESSAGE, ETL_STAGE,"
+        " ETL_RUN_ID and ETL_EXIT_CODE; empty = none",
+        to_command,
+    )
+
+
+@dataclass(frozen=True)
+class Settings(Shared, OnFailure):
     """The settings of the ETL; read them with `read_settings`."""
 
     chosen_source: str = declare(
@@ -408,7 +433,7 @@ def read_one(
     try:
         return setting["parse"](text or setting["default"])
     except ValueError as error:
-        shown = "(hidden)" if is_secret(name) else repr(text)
+        shown = "(hidden)" if is_secret(name) or name == "ON_FAILURE" else repr(text)
         raise SettingsError(strike(f"{name}={shown}: wanted {error}")) from None
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from etl.base.errors import EtlError, InputError
 from etl.base.locks import hold_lock
+from etl.base.on_failure import Failure, call_command, describe_failure, find_command
 from etl.base.parquet_sql import describe
 from etl.base.secret_log import start_logging
 from etl.base.whole_files import sweep
@@ -27,6 +28,9 @@ from etl.settings import Settings, SettingsError, check_path, find_oddities, rea
 log = logging.getLogger("etl")
 
 Work = Callable[[Settings, argparse.Namespace], None]
+
+RUNS = ("etl", "extract", "transform", "load")  # the others look at what these made
+EXPECTED = (EtlError, OSError, duckdb.Error, pa.ArrowException, MemoryError)
 
 
 def build_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -74,6 +78,7 @@ def main(
     be used.
     """
     args = parser.parse_args(argv)
+    run = stage if stage in RUNS and not is_reading(args) else ""
     os.umask(os.umask(0o077) | 0o027)  # what is made is not for other users
     try:
         options = {name: value for name, value in vars(args).items() if name.isupper()}
@@ -85,13 +90,16 @@ def main(
             return 0
         start_logging(settings, is_needed=need is Need.DUTY and not is_shared)
     except (SettingsError, InputError, OSError) as error:
-        print(f"error: {describe(error)}", file=sys.stderr)
+        message = describe(error)
+        print(f"error: {message}", file=sys.stderr)
+        if run:
+            call_command(find_command(), Failure(run, "", message, 2))
         return 2
     for line in find_oddities(Settings):
         log.warning("%s", line)
     if is_reading(args):
         return guard(settings, lambda: work(settings, args))
-    return guard(settings, lambda: run_locked(settings, stage, work, args, is_shared), need)
+    return guard(settings, lambda: run_locked(settings, stage, work, args, is_shared), need, run)
 
 
 def run_locked(
@@ -105,23 +113,38 @@ def run_locked(
         work(settings, args)
 
 
-def guard(settings: Settings, work: Callable[[], None], need: Need = Need.DUTY) -> int:
-    """Call `work`; an error becomes one line and an exit code."""
+def guard(
+    settings: Settings, work: Callable[[], None], need: Need = Need.DUTY, run: str = ""
+) -> int:
+    """Call `work`; an error becomes one line and an exit code.
+
+    run: the stage, if this is a run of the ETL, whose failure ON_FAILURE is told.
+    """
     try:
         work()
-    except SettingsError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        code = log_error(error, settings, need)
+        if run and code in (1, 2):
+            failure = describe_failure(error, run, describe(error), code)
+            call_command(settings.on_failure, failure)
+        return code
+    return 0
+
+
+def log_error(error: BaseException, settings: Settings, need: Need) -> int:
+    """Say in one line what went wrong; returns the exit code."""
+    if isinstance(error, SettingsError):
         log.error("%s", error)
         return 2
-    except (EtlError, OSError, duckdb.Error, pa.ArrowException, MemoryError) as error:
-        if need is Need.WISH:
-            log.warning("%s; the database stays as it is", describe(error))
-            return 0
-        log.error("%s", describe(error))
-        return 1
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         log.error("stopped by the keyboard; run it again, nothing is lost")
         return 130
-    except Exception:
-        log.exception("unexpected error: the traceback is in %s", settings.data_dir / "etl.log")
+    if not isinstance(error, EXPECTED):
+        where = settings.data_dir / "etl.log"
+        log.error("unexpected error: the traceback is in %s", where, exc_info=error)
         return 1
-    return 0
+    if need is Need.WISH:
+        log.warning("%s; the database stays as it is", describe(error))
+        return 0
+    log.error("%s", describe(error))
+    return 1

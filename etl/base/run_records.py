@@ -49,6 +49,7 @@ class Run:
             entry.pop("symbols", None)  # counted, but not what became of the rows
             is_told = isinstance(error, EtlError | SettingsError)
             entry["error"] = str(error) if is_told else type(error).__name__
+            vars(error).update(stage=name, run_id=self.run_id)  # for who is told of it
             raise
         finally:
             entry["finished_at"] = format_instant()
