@@ -1,7 +1,8 @@
 """A vendor of 40 lines with a wire format of its own, and the server that speaks it.
 
 One path a question, the key in a header; bars as lines of `day;o;h;l;c;v` with the day as a number
-of days since 1970; splits as `day for-one`; an error is one line that begins with `!`.
+of days since 1970; splits as `day for-one`; an error is one line that begins with `!`. A last line
+`> word` says that the answer goes on at `?page=word`.
 """
 
 import threading
@@ -41,18 +42,19 @@ class Toy:
 
     def build_request(self, call: Call) -> Request:
         url = f"{self.url}/{self.datasets[call.dataset]}/{call.symbol}"
-        return Request(url, headers={"X-Key": self.key})
+        return Request(url, {"page": call.page} if call.page else {}, {"X-Key": self.key})
 
     def read(self, call: Call, status: int, body: bytes) -> Reply:
         lines = body.decode("utf-8", "replace").splitlines()
         if status != 200 or not lines or lines[0].startswith("!"):
             raise find_error(lines)(f"{call.label}: {' '.join(lines)[:80] or 'an empty answer'}")
+        next_page = lines.pop()[2:] if lines[-1].startswith("> ") else ""
         try:
             rows = [read_line(call, line) for line in lines[1:]]
         except (ValueError, IndexError, OverflowError):
             raise Malformed(f"{call.label}: a line that cannot be read") from None
         days = [date.fromisoformat(row["timestamp"] or "") for row in rows if "timestamp" in row]
-        return Reply(rows, max(days, default=None))
+        return Reply(rows, max(days, default=None), next_page)
 
     def redact(self, body: bytes) -> bytes:
         return body.replace(self.key.encode(), b"***")

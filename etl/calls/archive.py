@@ -4,6 +4,8 @@ The rule it keeps: an answer is on the disk, whole, before anything is made of i
 changed. A file's name tells all that the next run has to know, so that nothing is unpacked to
 make a plan: number . fetched_at . dataset . date of the last bar (or "data", or "malformed").
 Numbers only grow, whatever the clock does. A dataset bears the name that its vendor gives it.
+An answer of several pages has one file a page: all but the last are a "part", and the last one's
+content says how many there are (2026-11-20-of-3). Parts that no last page follows are left alone.
 """
 
 import gzip
@@ -24,11 +26,13 @@ STAMP = "%Y%m%dT%H%M%S%fZ"
 NAME = re.compile(r"(\d{9,})\.(\d{8}T\d{12}Z)\.(\w+)\.([\w-]+)\.json\.gz")
 MALFORMED = "malformed"
 DATA = "data"
+PART = "part"
+OF = "-of-"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One archived answer. `content`: the date of its last bar, "data" or "malformed"."""
+    """One archived page. `content`: the date of its last bar, "data", "malformed" or "part"."""
 
     folder: str  # of the symbol
     name: str
@@ -48,11 +52,21 @@ class Entry:
 
     @property
     def last_bar(self) -> date | None:
-        return date.fromisoformat(self.content) if self.content[:1].isdigit() else None
+        day = self.content.partition(OF)[0]
+        return date.fromisoformat(day) if day[:1].isdigit() else None
+
+    @property
+    def pages(self) -> int:
+        """Of how many pages the answer is that ends with this one."""
+        return int(self.content.partition(OF)[2] or 1)
+
+    @property
+    def is_part(self) -> bool:
+        return self.content == PART
 
     @property
     def has_data(self) -> bool:
-        return self.content != MALFORMED
+        return self.content != MALFORMED and not self.is_part
 
 
 class Archive:
@@ -88,6 +102,8 @@ class Archive:
     def index(self, entry: Entry) -> None:
         self.entries.setdefault(entry.folder, []).append(entry)
         self.last_number = max(self.last_number, entry.number)
+        if entry.is_part:
+            return
         key = (entry.symbol, entry.dataset)
         for table in (self.latest, self.answered):
             known = table.get(key)
@@ -101,6 +117,18 @@ class Archive:
             folders = sorted(self.entries.items())
         for _, entries in folders:
             yield from [e for e in entries if after < e.number <= up_to]
+
+    def list_pages(self, last: Entry) -> list[Entry]:
+        """The pages of the answer that ends with this one, in order. InputError: one is gone."""
+        with self.lock:
+            known = list(self.entries[last.folder])
+        parts = [
+            e for e in known if e.is_part and e.dataset == last.dataset and e.number < last.number
+        ]
+        wanted = last.pages - 1
+        if len(parts) < wanted:
+            raise InputError(f"{last.path}: pages before it are missing: put them back")
+        return [*parts[len(parts) - wanted :], last]
 
     def sweep(self) -> None:
         """Take away what a killed run left half written. Only for who holds the lock."""
@@ -157,7 +185,8 @@ def read_name(folder: str, name: str, symbol: str, datasets: Mapping[str, str]) 
     number, stamp, written, content = match.groups()
     entry = Entry(folder, name, symbol, int(number), stamp, datasets[written], content)
     try:
-        is_whole = read_stamp(stamp) and (entry.last_bar or not content[:1].isdigit())
+        is_date = content[:1].isdigit()
+        is_whole = read_stamp(stamp) and entry.pages and (entry.last_bar or not is_date)
     except ValueError:
         return None
     return entry if is_whole else None

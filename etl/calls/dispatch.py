@@ -27,8 +27,9 @@ from etl.calls.vendor import Call
 log = logging.getLogger("etl")
 
 T = TypeVar("T")
-# What makes a call: it is given the call, and what to tell once the call has left.
-Work = Callable[[Call, Callable[[], None]], T]
+# What makes a call: it is given the call, and what to tell once the call has left. A call as its
+# result asks for the next page of the answer.
+Work = Callable[[Call, Callable[[], None]], T | Call]
 # What rules a call out before it is made; None: it may be made.
 Refuse = Callable[[Call], SourceError | None]
 IN_FLIGHT = 64
@@ -110,7 +111,7 @@ class Dispatcher(Generic[T]):
         self.patience = patience or Patience()
         self.queue: deque[Task] = deque()
         self.retries: list[tuple[float, int, Task]] = []
-        self.flying: dict[Future[T], Task] = {}
+        self.flying: dict[Future[T | Call], Task] = {}
         self.order = itertools.count()
         self.answers = 0
         self.stopped = ""
@@ -174,7 +175,7 @@ class Dispatcher(Generic[T]):
         task.ticket = self.pace.start(now)
         self.flying[pool.submit(self.make, task)] = task
 
-    def make(self, task: Task) -> T:
+    def make(self, task: Task) -> T | Call:
         def note_sent() -> None:
             task.ticket.sent_at = self.clock.monotonic()
 
@@ -196,6 +197,9 @@ class Dispatcher(Generic[T]):
                 continue
             self.answers += 1
             self.streak.end()
+            if isinstance(result, Call):
+                self.queue.appendleft(Task(result))
+                continue
             self.budget.learn(task.call, None, self.clock.now())
             yield task.call, result
 

@@ -33,11 +33,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Call:
-    """One question to the vendor. `plan` is what a key has to be worth for it."""
+    """One question to the vendor. `plan` is what a key has to be worth for it.
+
+    page: where the vendor said that the next page of its answer begins; "": the first one.
+    number: which page of the answer it asks for.
+    """
 
     symbol: str
     dataset: str
     plan: str
+    page: str = ""
+    number: int = 1
 
     @property
     def subject(self) -> tuple[str, str]:
@@ -60,10 +66,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a good answer holds; `last_bar`: the day of its newest bar, None for actions."""
+    """What a good answer holds; `last_bar`: the day of its newest bar, None for actions.
+
+    next_page: what the vendor says of where its answer goes on; "": this page is the last.
+    """
 
     rows: list[Row]
     last_bar: date | None = None
+    next_page: str = ""
 
 
 class Vendor(Protocol):

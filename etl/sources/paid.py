@@ -7,6 +7,7 @@ yet: of this run, and of any before it (see marks).
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from etl.base.clock import Clock
@@ -20,7 +21,7 @@ from etl.base.errors import (
     SourceError,
 )
 from etl.base.whole_files import set_aside
-from etl.calls.archive import DATA, MALFORMED, Archive, Entry, read_body
+from etl.calls.archive import DATA, MALFORMED, OF, PART, Archive, Entry, read_body
 from etl.calls.dispatch import Dispatcher, Patience
 from etl.calls.download import Downloader
 from etl.calls.forecast import describe_budget
@@ -34,6 +35,8 @@ from etl.sources import Order, build_actions, build_bars
 from etl.store.marks import Marks, mark, read_marks
 
 log = logging.getLogger("etl")
+
+MOST_PAGES = 1000  # of one answer: a vendor that leads round in a circle does not lead on for ever
 
 
 class PaidSource:
@@ -77,11 +80,11 @@ class PaidSource:
             # no raw file is without bars: actions that come alone bring their symbol's last ones
             for symbol in sorted(riders):
                 if entry := self.archive.latest.get((symbol, DAILY)):
-                    yield read_entry(self.vendor, entry)
+                    yield read_entry(self.vendor, self.archive, entry)
 
     def deliver_all(self) -> Iterator[Delivery]:
         for entry in self.pending:
-            yield read_entry(self.vendor, entry)
+            yield read_entry(self.vendor, self.archive, entry)
         for call, error in (*self.plan.refused, *self.plan.failed):
             yield from self.tell_failure(call, error)
         yield from self.ask_all()
@@ -130,8 +133,11 @@ class PaidSource:
             self.said.add(about)
         yield Delivery(call.label, error=error, is_extra=not is_bars)
 
-    def ask(self, call: Call, note_sent: Callable[[], None]) -> Delivery:
-        """Make one call and archive its answer. Runs in a thread of its own."""
+    def ask(self, call: Call, note_sent: Callable[[], None]) -> Delivery | Call:
+        """Make one call and archive its answer; the next call where it has more pages.
+
+        Runs in a thread of its own.
+        """
         body, retry_after = b"", None
         try:
             answer = self.downloader.get(self.vendor.build_request(call), note_sent)
@@ -139,6 +145,7 @@ class PaidSource:
             retry_after = answer.retry_after
             body = self.vendor.redact(answer.body)
             reply = self.vendor.read(call, answer.status, body)
+            check_next_page(call, reply)
         except Malformed:
             # paid for, and perhaps read by a later version
             self.archive.add(call.symbol, call.dataset, MALFORMED, body, self.clock.now())
@@ -146,9 +153,26 @@ class PaidSource:
         except SourceError as error:
             error.retry_after = retry_after
             raise
-        content = DATA if reply.last_bar is None else str(reply.last_bar)
+        content = name_content(call, reply)
         entry = self.archive.add(call.symbol, call.dataset, content, body, fetched_at)
+        if reply.next_page:
+            return replace(call, page=reply.next_page, number=call.number + 1)
+        if call.number > 1:
+            return read_entry(self.vendor, self.archive, entry)
         return build_delivery(self.vendor, entry, reply)
+
+
+def check_next_page(call: Call, reply: Reply) -> None:
+    if reply.next_page and (reply.next_page == call.page or call.number >= MOST_PAGES):
+        raise Malformed(f"{call.symbol}: the pages of the answer lead on for ever")
+
+
+def name_content(call: Call, reply: Reply) -> str:
+    """What the archive says of a page in its name."""
+    if reply.next_page:
+        return PART
+    content = DATA if reply.last_bar is None else str(reply.last_bar)
+    return content if call.number == 1 else f"{content}{OF}{call.number}"
 
 
 class Replay:
@@ -163,8 +187,9 @@ class Replay:
 
     def fetch(self) -> Iterator[Delivery]:
         for entry in self.archive.list_entries():
-            if self.symbols is None or entry.symbol in self.symbols:
-                delivery = read_entry(self.vendor, entry)
+            is_wanted = self.symbols is None or entry.symbol in self.symbols
+            if is_wanted and not entry.is_part:
+                delivery = read_entry(self.vendor, self.archive, entry)
                 if entry.has_data or not delivery.error:
                     yield delivery
 
@@ -182,15 +207,15 @@ def open_sound_archive(settings: Settings, vendor: Vendor) -> Archive:
     """The archive, once what is damaged of the answers to be read is set aside: it is as if it had
     never come, so that its symbol is asked for again."""
     archive = open_archive(settings, vendor)
-    damaged = [e for e in find_pending(settings, vendor, archive) if not is_readable(e)]
+    damaged = [e for e in find_pending(settings, vendor, archive) if not is_readable(archive, e)]
     for entry in damaged:
         set_aside(entry.path, f"{entry.symbol} is asked for again")
     return open_archive(settings, vendor) if damaged else archive
 
 
-def is_readable(entry: Entry) -> bool:
+def is_readable(archive: Archive, entry: Entry) -> bool:
     try:
-        return bool(read_body(entry))
+        return all(map(read_body, archive.list_pages(entry)))
     except InputError:
         return False
 
@@ -212,15 +237,25 @@ def list_missing(archive: Archive, taken: Marks) -> list[Entry]:
     return [entry for entry in entries if entry.has_data and mark(entry) not in taken]
 
 
-def read_entry(vendor: Vendor, entry: Entry) -> Delivery:
+def read_entry(vendor: Vendor, archive: Archive, entry: Entry) -> Delivery:
     """One archived answer, read again as on its first day; a damaged one is an error."""
     try:
         call = build_call(vendor, entry.symbol, entry.dataset)
-        return build_delivery(vendor, entry, vendor.read(call, 200, read_body(entry)))
+        pages = archive.list_pages(entry)
+        replies = [vendor.read(call, 200, read_body(page)) for page in pages]
+        return build_delivery(vendor, entry, join_replies(replies))
     except InputError as error:
         return Delivery(entry.symbol, error=Malformed(str(error)))
     except SourceError as error:
         return Delivery(entry.symbol, error=error)
+
+
+def join_replies(pages: list[Reply]) -> Reply:
+    """The pages of one answer as one."""
+    if len(pages) == 1:
+        return pages[0]
+    days = [page.last_bar for page in pages if page.last_bar]
+    return Reply([row for page in pages for row in page.rows], max(days, default=None))
 
 
 def build_delivery(vendor: Vendor, entry: Entry, reply: Reply) -> Delivery:
