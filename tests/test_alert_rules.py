@@ -1,0 +1,106 @@
+"""What Prometheus and Alertmanager are given: their own tools take it, and each alert is tried."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from etl.settings import PROJECT_ROOT
+
+PROMETHEUS = PROJECT_ROOT / "deploy" / "prometheus"
+ALERTMANAGER = PROJECT_ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+
+
+def read_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def list_rules(kind: str) -> list[dict[str, Any]]:
+    """The rules of a kind (`alert` or `record`) in all rule files."""
+    files = read_yaml(PROMETHEUS / "prometheus.yml")["rule_files"]
+    groups = [group for name in files for group in read_yaml(PROMETHEUS / name)["groups"]]
+    return [rule for group in groups for rule in group["rules"] if kind in rule]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+@pytest.mark.parametrize(
+    "arguments", ["check config prometheus.yml", "test rules rules_test.yml"], ids=lambda a: a[:5]
+)
+def test_prometheus_takes_configuration_and_rules_and_each_alert_does_what_it_says(
+    arguments: str,
+) -> None:
+    done = run("promtool", *arguments.split(), folder=PROMETHEUS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("amtool"), reason="amtool is not installed")
+def test_alertmanager_takes_its_configuration() -> None:
+    done = run("amtool", "check-config", ALERTMANAGER.name, folder=ALERTMANAGER.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_each_alert_is_seen_to_fire_and_to_be_silent() -> None:
+    tried: dict[str, set[bool]] = {}
+    for test in read_yaml(PROMETHEUS / "rules_test.yml")["tests"]:
+        for case in test["alert_rule_test"]:
+            tried.setdefault(case["alertname"], set()).add("exp_alerts" in case)
+    assert tried == {rule["alert"]: {True, False} for rule in list_rules("alert")}
+
+
+def test_each_alert_says_what_is_wrong_and_what_to_do() -> None:
+    for rule in list_rules("alert"):
+        assert rule["labels"]["severity"] in ("critical", "warning", "info")
+        assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def test_who_silences_another_alert_and_who_is_silenced_are_alerts() -> None:
+    alerts = {rule["alert"] for rule in list_rules("alert")}
+    for rule in read_yaml(ALERTMANAGER)["inhibit_rules"]:
+        (source,), (target,) = rule["source_matchers"], rule["target_matchers"]
+        assert source.removeprefix("alertname = ") in alerts
+        for pattern in re.findall(r'"(.*)"', target)[0].split("|"):
+            assert any(re.fullmatch(pattern, name) for name in alerts), pattern
+
+
+def test_the_webhook_is_read_from_a_file() -> None:
+    (receiver,) = read_yaml(ALERTMANAGER)["receivers"]
+    for slack in receiver["slack_configs"]:
+        assert "api_url" not in slack
+        assert slack["api_url_file"].startswith("/")
+
+
+def test_the_dashboard_asks_for_what_the_rules_record() -> None:
+    asked = set(re.findall(r"mds:\w+:\w+", " ".join(list_expressions())))
+    recorded = {rule["record"] for rule in list_rules("record")}
+    assert asked <= recorded
+    assert recorded - asked == set()
+
+
+def list_expressions() -> list[str]:
+    """What the dashboard asks, and the rules."""
+    board = json.loads((PROMETHEUS / "dashboard.json").read_text())
+    targets = [target for panel in board["panels"] for target in panel.get("targets", ())]
+    rules = [*list_rules("alert"), *list_rules("record")]
+    return [each["expr"] for each in (*targets, *rules)]
+
+
+def test_no_panel_lies_over_another() -> None:
+    panels = json.loads((PROMETHEUS / "dashboard.json").read_text())["panels"]
+    places = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
