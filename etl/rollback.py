@@ -43,8 +43,8 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
     ):
         was = restore.copy_previous(connection, path, previous)
         digests.renew(connection)
-        versions.write_versions(connection)
-        generation = publish.make_generation(path)
+        versions.write_versions(connection, is_whole=True)
+        generation = publish.make_generation(connection, path)
         record.update(generation=generation, restored=was)
         restore.name_anew(connection, generation, run.run_id)
         accounts.write_rollback(connection, run.as_finished())

@@ -15,6 +15,7 @@ from etl import load, transform, verify
 from etl.__main__ import main as run_all
 from etl.contracts.tables import TABLES
 from etl.settings import SettingsError
+from etl.store.duckdb_file import build
 from tests.conftest import (
     Bar,
     call_stage,
@@ -138,9 +139,20 @@ def test_any_order_of_loads_gives_one_table(data_dir: Path, tmp_path: Path) -> N
     assert stores[0] == stores[1]
 
 
-def test_the_rows_lie_sorted_by_symbol_and_timestamp_after_every_load(data_dir: Path) -> None:
+def test_the_rows_lie_sorted_again_once_too_many_lie_behind_the_sorted_ones(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_unsorted() -> int:
+        found: int = query_store(store_of(data_dir), "SELECT unsorted_rows FROM generation")[0][0]
+        return found
+
+    monkeypatch.setattr(build, "UNSORTED_ROWS", 1)
     assert load_bars(data_dir, [IBM_4, FB_3]) == 0
-    assert load_bars(data_dir, [IBM_3, ("AAPL", "2012-01-03", 411.2)]) == 0
+    assert read_unsorted() == 0
+    assert load_bars(data_dir, [("AAPL", "2012-01-03", 411.2)]) == 0
+    assert read_unsorted() == 1
+    assert load_bars(data_dir, [IBM_3]) == 0
+    assert read_unsorted() == 0
     as_they_lie = query_store(store_of(data_dir), "FROM ohlcv_data ORDER BY rowid")
     assert as_they_lie == read_bars(store_of(data_dir))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from etl import rollback, verify
-from etl.store.versions import INSTRUMENT, ROWS
-from tests.conftest import call_stage, query_store
+from etl.store.versions import INSTRUMENT, ROWS, select_versions
+from tests.conftest import Bar, call_stage, query_store
 from tests.stores import RENEW_VERSIONS, load_answer, store_of, write_store
 
 FIRST = (("AAPL", "2012-01-03", 58.7, 100), ("IBM", "2012-01-03", 186.3, 200))
@@ -98,6 +98,29 @@ def test_a_load_moves_the_versions_of_the_symbols_that_it_touches(data: Path) ->
     after = read_versions(data)
     assert after["IBM"] == before["IBM"]
     assert after["AAPL"] != before["AAPL"]
+
+
+def test_what_a_load_does_not_touch_is_not_computed_again(data: Path) -> None:
+    write_store(store_of(data), "UPDATE instruments SET version = 7 WHERE symbol = 'IBM'")
+    load_answer(data, "2012-02-03T00:00:00", ("AAPL", "2012-01-04", 59.1, 100))
+    assert read_versions(data)["IBM"] == 7
+
+
+@pytest.mark.parametrize(
+    ("bars", "settings"),
+    [
+        ([("IBM", "2012-01-03", 190.0, 200)], {}),  # a revision
+        ([("IBM", "2012-01-03", 187.0, 200)], {}),  # a confirmation
+        ([("IBM", "2012-02-01", 180.0, 0)], {}),  # gaps, and a note
+        ([("MSFT", "2012-01-03", 26.7, 300)], {}),  # a symbol that is new
+        ([("AAPL", "2012-01-04", 59.0, 100)], {"EXCHANGE": "XLON"}),  # other sessions for all
+    ],
+)
+def test_each_version_is_that_of_the_rows_after_any_load(
+    data: Path, bars: list[Bar], settings: dict[str, str]
+) -> None:
+    load_answer(data, "2012-02-03T00:00:00", *bars, **settings)
+    assert dict(query_store(store_of(data), select_versions("store"))) == read_versions(data)
 
 
 def test_the_same_answers_give_the_same_versions_in_any_store(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ what an older answer had and the list has not, did not happen, and goes.
 import duckdb
 
 KEY = "symbol, ex_date, kind"
+ANY_ACTION = "SELECT 1 FROM round_actions UNION ALL SELECT 1 FROM round_lists"
+NO_NEW_ACTIONS = "CREATE OR REPLACE TEMP TABLE new_actions (symbol VARCHAR, ex_date DATE)"
 
 
 def compare(actions: str, base: str) -> str:
@@ -39,6 +41,9 @@ def write_actions(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
 
     Leaves `new_actions` (symbol, ex_date): those that are new, changed or withdrawn.
     """
+    if not connection.execute(f"{ANY_ACTION} LIMIT 1").fetchall():
+        connection.execute(NO_NEW_ACTIONS)
+        return
     connection.execute(f"CREATE OR REPLACE TEMP TABLE heard AS {compare('round_actions', 'next')}")
     find_withdrawn(connection)
     connection.execute(
@@ -105,6 +110,8 @@ def write_lists(connection: duckdb.DuckDBPyConnection) -> None:
 
 def tell_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     """Say in `next.instruments` when the actions of the symbols of this round were last told."""
+    if not connection.execute(f"{ANY_ACTION} LIMIT 1").fetchall():
+        return
     connection.execute(
         """UPDATE next.instruments i SET splits_known_at = k.splits,
             dividends_known_at = k.dividends, actions_known_at = CASE

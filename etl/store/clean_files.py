@@ -25,6 +25,9 @@ NO_REJECTED = (
     "SELECT '' AS symbol, TIMESTAMP '2000-01-01' AS session, TIMESTAMP '2000-01-01' AS fetched_at"
     " LIMIT 0"
 )
+# So many rows are read once and kept: a view opens its file anew for each of thirty questions. More
+# are not, for the memory that they take.
+FEW_ROWS = 100_000
 # A list without days is of all time.
 ALWAYS = ("DATE '0001-01-01'", "DATE '9999-12-31'")
 
@@ -46,9 +49,12 @@ def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: 
         for name, (kind, default) in extra.items()
     ]
     picked = ["CAST(timestamp AS TIMESTAMP) AS timestamp", *CLEAN_COLUMNS[1:], *provenance]
-    connection.execute(
-        f"CREATE TEMP VIEW incoming AS SELECT {', '.join(picked)} FROM {parquet_sql.scan(path)}"
-    )
+    select = f"SELECT {', '.join(picked)} FROM {parquet_sql.scan(path)}"
+    rows = connection.execute(f"SELECT count(*) FROM {parquet_sql.scan(path)}").fetchall()[0][0]
+    if rows <= FEW_ROWS:
+        connection.execute(f"CREATE TEMP TABLE read_rows AS {select}")
+        select = "FROM read_rows"
+    connection.execute(f"CREATE TEMP VIEW incoming AS {select}")
     check_rows(connection, settings, path)
 
 

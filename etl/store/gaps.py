@@ -50,20 +50,24 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
             log.warning("load: sessions of %s are not known after %s: none is missed", name, end)
 
 
-def write_calendars(connection: duckdb.DuckDBPyConnection) -> None:
-    """From when to when the calendars know sessions: those of this load, and those not written."""
+def write_calendars(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """From when to when the calendars know sessions: those of this load, and those not written.
+
+    Returns those that are not as they were.
+    """
     found = connection.execute(
         """SELECT DISTINCT exchange FROM symbol_exchanges
         UNION SELECT exchange FROM next.instruments ANTI JOIN next.calendars USING (exchange)"""
     ).fetchall()
     names = sorted(name for (name,) in found if name and resolve_name(name) == name)
-    spans = [sessions.read_calendar(name).sessions for name in names]
-    connection.execute("DELETE FROM next.calendars WHERE exchange IN (SELECT unnest(?))", [names])
-    connection.execute(
-        """INSERT INTO next.calendars
-        SELECT unnest($names), unnest($firsts)::DATE, unnest($lasts)::DATE""",
-        {"names": names, "firsts": [s[0] for s in spans], "lasts": [s[-1] for s in spans]},
-    )
+    known = {name: sessions.read_calendar(name).sessions for name in names}
+    stored = set(connection.execute("FROM next.calendars").fetchall())
+    moved = [n for n, days in known.items() if (n, days[0], days[-1]) not in stored]
+    for name in moved:
+        connection.execute("DELETE FROM next.calendars WHERE exchange = ?", [name])
+        span = [name, known[name][0], known[name][-1]]
+        connection.execute("INSERT INTO next.calendars VALUES (?, ?, ?)", span)
+    return moved
 
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:

@@ -5,26 +5,29 @@ import duckdb
 from etl.contracts.tables import SCHEMA_VERSION
 from etl.market.exchanges import find_exchange
 from etl.store import digests
-from etl.store.digests import BAR_DIGEST
+
+# The bars that are written, and the values that they take the place of.
+WRITTEN = """
+SELECT symbol, timestamp, open, high, low, close, volume, is_new, true AS is_now, source, basis
+FROM changes
+UNION ALL
+SELECT symbol, timestamp, old_open, old_high, old_low, old_close, old_volume, false, false, NULL,
+       NULL
+FROM changes WHERE NOT is_new"""
 
 
 def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
-        f"""CREATE OR REPLACE TEMP VIEW moved AS
-        SELECT symbol, timestamp, close, is_new, source, basis, {BAR_DIGEST} AS digest FROM changes
-        UNION ALL
-        SELECT symbol, NULL, NULL, false, NULL, NULL, {BAR_DIGEST} FROM (
-            SELECT symbol, timestamp, old_open AS open, old_high AS high, old_low AS low,
-                   old_close AS close, old_volume AS volume FROM changes WHERE NOT is_new)"""
-    )
-    connection.execute(
-        """INSERT INTO next.instruments BY NAME
+        f"""INSERT INTO next.instruments BY NAME
         SELECT symbol, min(timestamp) AS first, max(timestamp) AS last,
-               count(*) FILTER (is_new) AS bars, arg_max(close, timestamp) AS last_close,
+               count(*) FILTER (is_new) AS bars,
+               arg_max(close, timestamp) FILTER (is_now) AS last_close,
                any_value(source) AS source, any_value(basis) AS basis,
                any_value(exchange) AS exchange, bit_xor(digest) AS digest,
                coalesce(any_value(decimals), 0) AS volume_decimals
-        FROM moved LEFT JOIN symbol_exchanges USING (symbol) LEFT JOIN volume_units USING (symbol)
+        FROM ({digests.digest_rows(WRITTEN)})
+        LEFT JOIN symbol_exchanges USING (symbol)
+        LEFT JOIN volume_units USING (symbol)
         GROUP BY symbol ORDER BY symbol
         ON CONFLICT (symbol) DO UPDATE SET
             first = least(first, excluded.first), last = greatest(last, excluded.last),
@@ -49,8 +52,8 @@ def repair_instruments(connection: duckdb.DuckDBPyConnection, default: str) -> l
     connection.execute(
         f"""CREATE TEMP TABLE found AS
         SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, count(*) AS bars,
-               arg_max(close, timestamp) AS last_close, bit_xor({BAR_DIGEST}) AS digest
-        FROM next.ohlcv_data GROUP BY symbol"""
+               arg_max(close, timestamp) AS last_close, bit_xor(digest) AS digest
+        FROM ({digests.digest_rows("FROM next.ohlcv_data")}) GROUP BY symbol"""
     )
     connection.execute(
         "DELETE FROM next.instruments WHERE symbol NOT IN (SELECT symbol FROM found)"

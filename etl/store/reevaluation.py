@@ -37,6 +37,9 @@ def reevaluate(
     """
     moved = find_moved(connection, "next", default)
     symbols = sorted({*moved, *touched})
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE examined AS SELECT unnest(?) AS symbol", [symbols]
+    )
     if not symbols:
         return []
     if moved:

@@ -8,9 +8,11 @@ revisions, corporate actions, notes and gaps with theirs, and how far its calend
 leaves out what no answer shows: when a bar or an action was last confirmed.
 """
 
+from collections.abc import Collection, Sequence
+
 import duckdb
 
-from etl.store.digests import BAR_DIGEST
+from etl.store.digests import digest_rows
 
 SEPARATOR = "chr(31)"  # in no text of these tables
 # Seconds times this stay below 2^63; unlike the seconds alone, their XOR tells sets of days apart.
@@ -30,6 +32,15 @@ ROWS = {
     "bar_note_revisions": (*NOTE, "known_to"),
     "gaps": ("session", "cause"),
 }
+TABLES = ("ohlcv_known", "ohlcv_revisions", *ROWS)
+
+# What a load wrote anything of: whatever comes (see rounds), is in another unit now, or was
+# examined anew.
+LIST_CONCERNED = """
+CREATE OR REPLACE TEMP TABLE concerned AS
+SELECT symbol FROM rounds UNION SELECT symbol FROM volume_units UNION SELECT symbol FROM examined
+UNION SELECT symbol FROM next.instruments
+WHERE exchange IN (SELECT unnest($1::VARCHAR[])) OR version IS NULL"""
 
 
 def join_text(values: tuple[str, ...]) -> str:
@@ -37,41 +48,56 @@ def join_text(values: tuple[str, ...]) -> str:
     return f" || {SEPARATOR} || ".join(f"coalesce({value}::VARCHAR, 'NULL')" for value in values)
 
 
-def select_lines(store: str) -> str:
-    """SQL: (symbol, line), one or more lines for all but the instrument; in no order."""
+def select_lines(store: str, tables: Collection[str], among: str) -> str:
+    """SQL: (symbol, line) of those tables, one or more lines for all but the instrument; in no
+    order. among: a SEMI JOIN that names the symbols, or nothing."""
     second = "epoch_us(timestamp) // 1000000"
     known = f"count(*)::VARCHAR, sum({second})::VARCHAR, bit_xor({second} * {KEY_OF_SECOND})"
-    revised = f"count(*)::VARCHAR, bit_xor({BAR_DIGEST})"
-    return " UNION ALL ".join(
-        [
-            f"""SELECT symbol, concat_ws('|', 'known', known_from, {known}) AS line
-            FROM {store}.ohlcv_known GROUP BY symbol, known_from""",
-            f"""SELECT symbol, concat_ws('|', 'revised', known_from, known_to, run_id, {revised})
-            FROM {store}.ohlcv_revisions GROUP BY symbol, known_from, known_to, run_id""",
-            *(
-                f"SELECT symbol, {join_text((repr(table), *columns))} FROM {store}.{table}"
-                for table, columns in ROWS.items()
-            ),
-        ]
-    )
+    revised = "count(*)::VARCHAR, bit_xor(digest)"
+    selects = {
+        "ohlcv_known": f"""SELECT symbol, concat_ws('|', 'known', known_from, {known})
+            FROM {store}.ohlcv_known {among} GROUP BY symbol, known_from""",
+        "ohlcv_revisions": f"""
+            SELECT symbol, concat_ws('|', 'revised', known_from, known_to, run_id, {revised})
+            FROM ({digest_rows(f"FROM {store}.ohlcv_revisions {among}")})
+            GROUP BY symbol, known_from, known_to, run_id""",
+        **{
+            table: f"""
+            SELECT symbol, {join_text((repr(table), *columns))} FROM {store}.{table} {among}"""
+            for table, columns in ROWS.items()
+        },
+    }
+    nothing = "SELECT NULL::VARCHAR AS symbol, NULL::VARCHAR AS line LIMIT 0"
+    return " UNION ALL ".join([f"({nothing})", *(selects[name] for name in tables)])
 
 
-def select_versions(store: str) -> str:
-    """SQL: (symbol, version) of all instruments, computed anew.
+def select_versions(store: str, tables: Collection[str] = TABLES, among: str = "") -> str:
+    """SQL: (symbol, version) of all instruments, or of those `among`, computed anew.
 
-    Lines are added up: so that their order does not count, and none takes another back.
+    Lines are added up: so that their order does not count, and none takes another back. A table
+    that is left out must be empty.
     """
     parts = (*(f"i.{name}" for name in INSTRUMENT), "lines", "c.first", "c.last")
     return f"""
         SELECT i.symbol, md5_number_lower({join_text(parts)}) AS version
-        FROM {store}.instruments i LEFT JOIN {store}.calendars c USING (exchange)
+        FROM (FROM {store}.instruments {among}) i LEFT JOIN {store}.calendars c USING (exchange)
         LEFT JOIN (SELECT symbol, sum(md5_number_lower(line)::HUGEINT) AS lines
-                   FROM ({select_lines(store)}) GROUP BY symbol) USING (symbol)"""
+                   FROM ({select_lines(store, tables, among)}) GROUP BY symbol) USING (symbol)"""
 
 
-def write_versions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the versions in `next` in step with all that is in it."""
+def write_versions(
+    connection: duckdb.DuckDBPyConnection, is_whole: bool, exchanges: Sequence[str] = ()
+) -> None:
+    """Bring the versions in `next` in step with all that is in it: of the symbols of this load, and
+    of the exchanges whose calendar changed; or of all."""
+    if not is_whole:
+        connection.execute(LIST_CONCERNED, [list(exchanges)])
+    among = "" if is_whole else "SEMI JOIN concerned USING (symbol)"
+    counts = ", ".join(f"(SELECT count(*) FROM next.{table})" for table in TABLES)
+    rows = connection.execute(f"SELECT {counts}").fetchall()[0]
+    filled = [table for table, count in zip(TABLES, rows, strict=True) if count]
     connection.execute(
-        f"""UPDATE next.instruments i SET version = v.version FROM ({select_versions("next")}) v
+        f"""UPDATE next.instruments i SET version = v.version
+        FROM ({select_versions("next", filled, among)}) v
         WHERE v.symbol = i.symbol AND i.version IS DISTINCT FROM v.version"""
     )

@@ -10,7 +10,7 @@ import duckdb
 
 from etl.contracts.tables import MOST_DECIMALS, MOST_VOLUME, raise_ten
 from etl.store.bar_notes import ROUNDED, retire_notes
-from etl.store.digests import BAR_DIGEST
+from etl.store.digests import digest_rows
 
 # The symbols whose volumes have decimals, here or there.
 FRACTIONAL = """
@@ -133,8 +133,9 @@ def rescale_stored(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         )
     connection.execute(
         f"""UPDATE next.instruments i SET volume_decimals = u.decimals, digest = b.digest
-        FROM {changed} u JOIN (SELECT symbol, bit_xor({BAR_DIGEST}) AS digest
-            FROM next.ohlcv_data SEMI JOIN {changed} USING (symbol) GROUP BY symbol) b
+        FROM {changed} u JOIN (SELECT symbol, bit_xor(digest) AS digest
+            FROM ({digest_rows("FROM next.ohlcv_data")}) SEMI JOIN {changed} USING (symbol)
+            GROUP BY symbol) b
         USING (symbol) WHERE u.symbol = i.symbol"""
     )
 

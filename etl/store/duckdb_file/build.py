@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl.base import parquet_sql, run_records
+from etl.base import run_records
 from etl.base.errors import StoreError
 from etl.contracts.files import CLEAN_COLUMNS
 from etl.settings import Settings
@@ -33,9 +33,10 @@ from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
 
-# Behind so many unsorted rows the table is written out in order again (see DESIGN.md).
+# Behind so many unsorted rows the table is written out in order again (see DESIGN.md): of a small
+# store, as many as a read passes over in a twentieth of a millisecond.
 UNSORTED_SHARE = 0.005
-SMALL_STORE = 500_000
+UNSORTED_ROWS = 2_048
 
 INSERT = f"""
 INSERT INTO next.ohlcv_data ({", ".join(CLEAN_COLUMNS)})
@@ -78,7 +79,7 @@ def publish_next(
 ) -> None:
     """Build the next version beside the published one, check it, put it in its place."""
     record = run.record["stages"]["load"]
-    generation = publish.make_generation(path)
+    generation = publish.make_generation(connection, path)
     next_path = attach_next(connection, path, store)
     digests.renew(connection)
     is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
@@ -86,10 +87,10 @@ def publish_next(
     volumes.rescale_stored(connection, run.run_id)
     reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
-    gaps.write_calendars(connection)
+    moved = gaps.write_calendars(connection)
     if is_touched:
         instruments.drop_contradicted(connection)
-    versions.write_versions(connection)
+    versions.write_versions(connection, store.is_fresh or store.is_older or is_touched, moved)
     bars = store.bars + record["inserted"]
     publish.detach_store(connection, "store")
     unsorted = put_in_order(connection, path, bars, unsorted)
@@ -121,7 +122,7 @@ def put_in_order(
     connection: duckdb.DuckDBPyConnection, path: Path, bars: int, unsorted: int
 ) -> int:
     """Write `next` out sorted where too many rows are not; returns how many are not, then."""
-    allowed = 0 if bars < SMALL_STORE else bars * UNSORTED_SHARE
+    allowed = max(UNSORTED_ROWS, bars * UNSORTED_SHARE)
     if unsorted <= allowed and is_readable_by_all(connection):
         return unsorted
     rewrite_sorted(connection, path)
@@ -144,7 +145,7 @@ def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store)
     if is_copied and not next_path.exists():
         publish.copy_store(path, next_path)
     if is_copied:
-        connection.execute(f"ATTACH {parquet_sql.quote(next_path)} AS next")
+        publish.attach_own(connection, next_path, "next")
     else:
         publish.attach_new(connection, next_path, "next")
     if store.is_older:
@@ -205,7 +206,7 @@ def rewrite_sorted(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     connection.execute("DETACH sorted")
     publish.discard(next_path)
     sorted_path.replace(next_path)
-    connection.execute(f"ATTACH {parquet_sql.quote(next_path)} AS next")
+    publish.attach_own(connection, next_path, "next")
 
 
 def check_next(connection: duckdb.DuckDBPyConnection, bars: int) -> None:

@@ -87,6 +87,8 @@ def detach_store(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def check_tables(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> int:
     """The schema of an attached file; StoreError if it is no store, or of a newer version."""
+    if is_of_today(connection, name):
+        return SCHEMA_VERSION
     found = set(
         connection.execute(
             "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?", [name]
@@ -102,6 +104,23 @@ def check_tables(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
         lacks = ", ".join(sorted(".".join(names) for names in lacking))
         raise StoreError(f"{path} is no store of this service (it has no {lacks}): move it away")
     return version
+
+
+def is_of_today(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether all columns of all tables are there: a question that names them takes a millisecond,
+    and asking which there are takes ten."""
+    named: dict[str, list[str]] = {}
+    for table, column in sorted(list_columns()):
+        named.setdefault(table, []).append(column)
+    bound = (
+        f"EXISTS (SELECT {', '.join(columns)} FROM {name}.{table} LIMIT 0)"
+        for table, columns in named.items()
+    )
+    query = f"SELECT max(schema_version), {', '.join(bound)} FROM {name}.generation"
+    try:
+        return bool(read_one(connection, query) == SCHEMA_VERSION)
+    except duckdb.Error:
+        return False
 
 
 def read_version(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> int:
@@ -222,8 +241,16 @@ def set_wal_aside(path: Path) -> Path | None:
 
 def attach_new(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
     """An empty file with all tables. The version is that of a file's first page: for good."""
-    connection.execute(f"ATTACH {quote(path)} AS {name} (STORAGE_VERSION '{STORAGE_VERSION}')")
+    attach_own(connection, path, name, f", STORAGE_VERSION '{STORAGE_VERSION}'")
     create_tables(connection, name)
+
+
+def attach_own(
+    connection: duckdb.DuckDBPyConnection, path: Path, name: str, options: str = ""
+) -> None:
+    """Attach a file that nobody else has, to write to it. It needs no log of its changes: until it
+    is checkpointed, flushed and published it is discarded if anything happens to its writer."""
+    connection.execute(f"ATTACH {quote(path)} AS {name} (RECOVERY_MODE NO_WAL_WRITES{options})")
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -291,13 +318,13 @@ def discard_on_failure(path: Path) -> Iterator[None]:
         raise
 
 
-def make_generation(path: Path) -> str:
+def make_generation(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
     """`<counter>-<random hex>`, one above any ever published in this folder.
 
     The counter is on disk before the generation can be seen, so that it is never used again.
     """
     counter_path = path.with_name("generation")
-    counter = 1 + max(read_counter(counter_path), count_published(path))
+    counter = 1 + max(read_counter(counter_path), count_published(connection, path))
     with write_whole(counter_path) as next_path:
         next_path.write_text(f"{counter}\n")
     return f"{counter}-{secrets.token_hex(4)}"
@@ -314,18 +341,26 @@ def read_counter(path: Path) -> int:
     return 0
 
 
-def count_published(path: Path) -> int:
+def count_published(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     """The counter of the published file and the one before; 0 where neither can be read."""
-    counters = [0]
-    with duckdb.connect(":memory:") as connection:
-        for name, file in (("published", path), ("previous", previous_of(path))):
-            try:
-                attach(connection, file, name)
-                generation = read_one(connection, f"SELECT max(generation) FROM {name}.generation")
-                counters.append(int(str(generation).partition("-")[0]))
-            except (duckdb.Error, ValueError, StoreError):
-                continue
-    return max(counters)
+    return max(count_generation(connection, file) for file in (path, previous_of(path)))
+
+
+def count_generation(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """The counter of one file. One that is attached is not opened again: it is opened once only."""
+    attached = "SELECT path, database_name FROM duckdb_databases() WHERE path IS NOT NULL"
+    try:
+        rows = connection.execute(attached).fetchall()
+        names = [name for file, name in rows if path.exists() and path.samefile(file)]
+        if not names:
+            attach(connection, path, "counted")
+        name = names[0] if names else "counted"
+        generation = read_one(connection, f"SELECT max(generation) FROM {name}.generation")
+        return int(str(generation).partition("-")[0])
+    except (duckdb.Error, ValueError, StoreError, OSError):
+        return 0
+    finally:
+        connection.execute("DETACH DATABASE IF EXISTS counted")
 
 
 def write_generation(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import duckdb
 
-from etl.base import parquet_sql
 from etl.base.errors import StoreError
 from etl.store.duckdb_file import publish
 
@@ -26,7 +25,7 @@ def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: P
     publish.detach_store(connection, "previous")
     if version >= 3:
         publish.copy_store(previous, next_path)
-        connection.execute(f"ATTACH {parquet_sql.quote(next_path)} AS next")
+        publish.attach_own(connection, next_path, "next")
     if is_readable(connection, path):
         copy_runs(connection)
         publish.detach_store(connection, "store")
