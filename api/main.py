@@ -3,6 +3,8 @@
 import logging
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -14,6 +16,7 @@ from api.docs import openapi as docs
 from api.edge.answers import AnswerCache
 from api.edge.front import Front, build_front
 from api.edge.protocol import Protocol, build_connections, raise_descriptors
+from api.fallbacks import Fallback, LastSecrets
 from api.page import routes as dashboard
 from api.problems import install_handlers
 from api.protocols.openbb import routes as openbb
@@ -22,6 +25,7 @@ from api.routes import bars, figures, health, instruments, many, quality, runs
 from api.routes.context import refuse_repeated
 from api.settings import ApiSettings, SettingsError, find_oddities, read_settings
 from api.store.duckdb_file.snapshots import Database
+from etl.credentials.watch import watch_secrets
 from etl.settings import VERSION
 
 # Seconds that a thread may hold the interpreter against the event loop; Python's own is 0.005.
@@ -62,8 +66,11 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         openapi_url=None,  # docs.py serves it
         generate_unique_id_function=lambda route: route.name,  # what a generated client calls it
         dependencies=[Depends(refuse_repeated)],
+        lifespan=run_beside,
     )
     app.state.settings = settings
+    fallbacks: dict[str, Fallback] = {"vault": LastSecrets(settings)}
+    app.state.fallbacks = fallbacks
     app.state.connections = build_connections(settings.client_connections)
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
@@ -77,6 +84,13 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     install_handlers(app)
     app.layers = build_front(app, app.answer, settings)
     return app
+
+
+@asynccontextmanager
+async def run_beside(app: FastAPI) -> AsyncIterator[None]:
+    """What goes on in the background while the app is served."""
+    with watch_secrets(app.state.settings):
+        yield
 
 
 def main() -> int:

@@ -110,10 +110,9 @@ def read_record(data_dir: Path) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def own_secrets() -> Iterator[None]:
     """What a test hands out as a secret is no secret in the next one."""
-    before = dict(redaction.known)
+    before = list(redaction.known)
     yield
-    redaction.known.clear()
-    redaction.known.update(before)
+    redaction.known[:] = before
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ FLOORS = {
         ("cache",),
         ("encode", "store", "figures", "callers"),
         ("bars",),
-        ("models", "problems", "settings"),
+        ("models", "problems", "fallbacks", "settings"),
     ),
     "etl": (
         ("__main__",),

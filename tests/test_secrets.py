@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from api.main import create_app
 from api.settings import ApiSettings
 from etl.credentials.names import SECRETS
 from etl.credentials.secret import Secret
-from etl.credentials.watch import count_fallbacks, list_faults, list_secrets, watch_secrets
+from etl.credentials.watch import count_fallbacks, list_secrets, watch_secrets
 from etl.settings import Settings, SettingsError, find_oddities, list_settings, read_settings
-from tests.server import wait_until
+from tests.server import make_settings, read_json, serve_app, wait_until
 
 NO_ENV = Path("no .env")
 
@@ -134,11 +135,11 @@ def test_where_a_secret_is_gone_its_last_value_stays_counted_and_logged_once(
     assert settings.metrics_token.value == "first"
     assert count_fallbacks(settings) == 3
     fault = f"METRICS_TOKEN_FILE={path}: cannot be read (No such file or directory)"
-    assert list_faults(settings) == [fault]
+    assert settings.metrics_token.fault == fault
     assert caplog.messages == [f"METRICS_TOKEN: its last value stays in use: {fault}"]
     write(path, "second")
     assert settings.metrics_token.refresh()
-    assert list_faults(settings) == []
+    assert settings.metrics_token.fault is None
 
 
 def test_a_secret_taken_out_of_the_env_file_stays_in_use_and_is_told(tmp_path: Path) -> None:
@@ -160,6 +161,23 @@ def test_the_background_look_sees_a_rotation_and_ends_with_its_block(tmp_path: P
         (tmp_path / "next").replace(path)
         wait_until(lambda: settings.jwt_key.value == "second")
     assert "secrets" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_health_says_that_a_secret_is_gone_by_its_name_alone(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    write(path, "first")
+    app = create_app(make_settings(sample_dir, METRICS_TOKEN_FILE=str(path)))
+    token = app.state.settings.metrics_token
+    with serve_app(app) as client:
+        assert token.value == "first"
+        assert read_json(client, "/health")["fallbacks"] == {}
+        path.unlink()
+        token.refresh()
+        said = read_json(client, "/health")["fallbacks"]
+    what = "the last value is in use, for file or vault gives none: the log says why"
+    assert said == {"vault": f"METRICS_TOKEN: {what}"}
 
 
 def test_no_thread_watches_secrets_that_cannot_change() -> None:

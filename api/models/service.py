@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 class Health(BaseModel):
     status: Literal["ok", "degraded"]
     fault: str | None = Field(description="Why degraded, and the remedy.")
+    fallbacks: dict[str, str] = Field(description="What is gone and stood in for, with the remedy.")
     generation: str
     published_at: str
     symbols: int

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import duckdb
 import fastapi
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api.docs import openapi as docs
 from api.edge.passing import passes_cache
 from api.edge.route_table import open_to_all
+from api.fallbacks import list_fallbacks
 from api.models import Health, NoQuery
 from api.problems import Damaged
 from api.routes.context import ContextOf
@@ -37,7 +38,9 @@ VERSIONS = {
 )
 @passes_cache()
 @open_to_all
-async def read_health(query: Annotated[NoQuery, InQuery()], context: ContextOf) -> Response:
+async def read_health(
+    query: Annotated[NoQuery, InQuery()], context: ContextOf, request: Request
+) -> Response:
     """503 while there is no database; `degraded` while an older one stands in for a bad one."""
     snapshot = context.require_snapshot()
     try:
@@ -50,6 +53,7 @@ async def read_health(query: Annotated[NoQuery, InQuery()], context: ContextOf) 
         {
             "status": "degraded" if fault else "ok",
             "fault": fault,
+            "fallbacks": list_fallbacks(request.app.state.fallbacks),
             "generation": snapshot.generation,
             "published_at": snapshot.published_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             **totals,

@@ -25,6 +25,7 @@ class Form:
     what stands in a text, in lower case, where one of them may be found without any escape.
     """
 
+    secret: str
     spelled: re.Pattern[str]
     encoded: re.Pattern[str] | None
     needles: tuple[str, ...]
@@ -38,27 +39,28 @@ class Form:
 
 
 # Every secret that this process was ever given, the longest first: one may hold another.
-known: dict[str, Form] = {}
+known: list[Form] = []
 
 
 def remember(secrets: Iterable[str]) -> None:
     """Strike these from now on. They are never forgotten: an old key may still be in use."""
-    new = {secret: build_form(secret) for secret in secrets if secret and secret not in known}
+    new = {secret for secret in secrets if secret} - {form.secret for form in known}
     if new:
-        found = {**known, **new}
-        known.update({name: found[name] for name in sorted(found, key=len, reverse=True)})
+        forms = [*known, *map(build_form, new)]
+        # in one step: another thread may be striking
+        known[:] = sorted(forms, key=lambda form: len(form.secret), reverse=True)
 
 
 def strike(text: str) -> str:
     """The text without any secret that was ever handed out."""
     if "://" in text and "@" in text:
         text = IN_URL.sub(STRUCK, text)
-    return strike_forms(text, list(known.values()))
+    return strike_forms(text, list(known))
 
 
 def redact(text: str, *secrets: str) -> str:
     """The text without these secrets, whether they were handed out or not."""
-    return strike_forms(text, [known.get(s) or build_form(s) for s in secrets if s])
+    return strike_forms(text, [build_form(secret) for secret in secrets if secret])
 
 
 def strike_forms(text: str, forms: Iterable[Form]) -> str:
@@ -75,6 +77,7 @@ def build_form(secret: str) -> Form:
     encoded = sorted(encode(secret), key=len, reverse=True)
     needles = {secret, quote(secret, safe=""), quote_plus(secret), *encoded}
     return Form(
+        secret,
         re.compile("".join(map(spell, secret))),
         re.compile("|".join(map(fold, encoded))) if encoded else None,
         tuple({needle.lower() for needle in needles}),

@@ -42,11 +42,6 @@ def list_secrets(settings: object) -> list[Secret]:
     return [value for value in vars(settings).values() if isinstance(value, Secret)]
 
 
-def list_faults(settings: object) -> list[str]:
-    """What is wrong with the origins of secrets in use, each once."""
-    return list(dict.fromkeys(s.fault for s in list_secrets(settings) if s.fault))
-
-
 def count_fallbacks(settings: object) -> int:
     """How often a secret was not to be had again and its last value stayed in use."""
     return sum(secret.fallbacks for secret in list_secrets(settings))
