@@ -1,17 +1,22 @@
 """What comes over a connection is bounded, in bytes, seconds and number; answers are whole."""
 
+import asyncio
+import logging
 import resource
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from api.edge import protocol
-from api.edge.protocol import Connections, OneWrite, build_connections, raise_descriptors
+from api.edge.cycle import Cycle
+from api.edge.protocol import Connections, build_connections, raise_descriptors
 from api.main import create_app
 from tests.server import PATIENCE, make_settings, serve, serve_app, wait_until
 
@@ -170,35 +175,86 @@ def test_pipelined_requests_and_answers_without_a_body_come_whole(client: httpx.
     assert answer.count(b'{"symbol":"AAPL"') == 2
 
 
-class Recorder:
-    """What a transport was told to write."""
+class Recorder(asyncio.Transport):
+    """What a transport was told to write, each time as one."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.written: list[bytes] = []
-        self.is_closing = lambda: False
-        self.get_extra_info = lambda name: None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Any) -> None:
         self.written.append(data)
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.written.append(b"".join(list_of_data))
 
     def close(self) -> None:
         self.written.append(b"closed")
 
 
+def answer_with(method: str, *messages: dict[str, Any], is_last: bool = False) -> list[bytes]:
+    """What is written of an answer that an app sends so."""
+    recorder, log = Recorder(), logging.getLogger("test")
+    event, scope = asyncio.Event(), {"type": "http", "method": method, "path": "/"}
+    flow = FlowControl(recorder)
+    cycle = Cycle(
+        *(scope, recorder, flow, log, log, False, [], event, False, not is_last, lambda: None)  # type: ignore[arg-type]
+    )
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+
+    asyncio.run(cycle.run_asgi(app))
+    return recorder.written
+
+
+def start(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": 200, "headers": list(headers)}
+
+
+def piece(body: bytes, more_body: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more_body}
+
+
+LENGTH = (b"content-length", b"2")
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"
+CLOSE = (b"connection", b"close")
+
+
 def test_head_and_first_piece_leave_in_one_write() -> None:
-    recorder = Recorder()
-    transport = OneWrite(recorder)  # type: ignore[arg-type]
-    head, open_head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"
-    for piece in (head, b"a", b"b"):
-        transport.write(piece)
-    transport.flush()
-    for piece in (b"HTTP/1.1 100 Continue\r\n\r\n", head):  # HEAD: no body follows
-        transport.write(piece)
-    transport.flush()
-    transport.write(open_head)  # a stream, whose first piece may come late
-    before = b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert recorder.written == [head + b"a", b"b", before, head, open_head]
-    transport.flush()
-    transport.write(head)
-    transport.close()
-    assert recorder.written[-2:] == [head, b"closed"]
+    assert answer_with("GET", start(LENGTH), piece(b"ab")) == [HEAD + b"\r\nab"]
+    parts = answer_with("GET", start(LENGTH), piece(b"a", more_body=True), piece(b"b"))
+    assert parts == [HEAD + b"\r\na", b"b"]
+
+
+def test_a_head_without_a_body_to_wait_for_leaves_at_once() -> None:
+    assert answer_with("HEAD", start(LENGTH), piece(b""))[0] == HEAD + b"\r\n"
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert answer_with("GET", start(), piece(b"ab"))[0] == chunked
+
+
+def test_a_connection_that_is_to_be_closed_is() -> None:
+    end = HEAD + b"connection: close\r\n\r\n"
+    assert answer_with("GET", start(LENGTH, CLOSE), piece(b"ab"))[:1] == [end]
+    for answer in (
+        answer_with("GET", start(LENGTH, CLOSE), piece(b"ab")),
+        answer_with("GET", start(LENGTH), piece(b"ab"), is_last=True),
+    ):
+        assert answer == [end, b"ab", b"closed"]
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b", b"a\x7f"])
+def test_no_header_begins_a_line_of_its_own(value: bytes) -> None:
+    answer = b"".join(answer_with("GET", start(LENGTH, (b"x-unknown", value)), piece(b"ab")))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert value not in answer
+
+
+@pytest.mark.parametrize("body", [b"a", b"abc"])
+def test_a_body_of_another_length_than_was_said_closes_the_connection(body: bytes) -> None:
+    assert answer_with("GET", start(LENGTH), piece(body))[-1] == b"closed"
+
+
+def test_an_answer_whose_body_never_comes_closes_the_connection() -> None:
+    assert answer_with("GET", start(LENGTH)) == [b"closed"]

@@ -86,9 +86,9 @@ def find_range(series: Series, start: date | None, end: date | None) -> tuple[in
     start, end = (find_session_day(day, series.calendar) for day in (start, end))
     first, last = 0, len(series)
     if start is not None:
-        first = int(np.searchsorted(series.days, np.datetime64(start), "left"))
+        first = int(series.days.searchsorted(np.datetime64(start), "left"))
     if end is not None:
-        last = int(np.searchsorted(series.days, np.datetime64(end), "right"))
+        last = int(series.days.searchsorted(np.datetime64(end), "right"))
     return first, max(first, last)
 
 

@@ -1,7 +1,7 @@
 """How requests come in over a connection, in what uvicorn leaves open.
 
-A head has an end, in bytes and in seconds; a client has so many connections; an answer that nobody
-takes is given up; and head and body of an answer leave in one write.
+A head has an end, in bytes and in seconds; a client has so many connections; and an answer that
+nobody takes is given up. How an answer is written stands in api.edge.cycle.
 """
 
 import asyncio
@@ -11,9 +11,10 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from api.edge.cycle import Cycle
 from api.edge.gate import MOST_HEADER_BYTES, refuse
 
 MOST_HEAD_BYTES = 2**16 + MOST_HEADER_BYTES  # of which the address may have 64 KiB
@@ -21,7 +22,6 @@ LINGER = 2.0  # seconds in which a refused client may read why, while what it se
 WRITE_TIMEOUT = 30.0  # seconds in which a client must take something of its answer
 OTHER_FILES = 64  # descriptors for all that is not a connection
 MOST_DESCRIPTORS = 65_536
-CONTINUE = b"HTTP/1.1 100"
 
 
 class Connections:
@@ -78,43 +78,6 @@ def raise_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class OneWrite:
-    """A transport that sends the head of an answer together with the first piece of its body.
-
-    Only a head that tells the length of a body: one that is written while it is made goes at once.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        self.head = b""
-        self.is_head_next = True
-        self.is_closing = transport.is_closing
-        self.get_extra_info = transport.get_extra_info
-
-    def write(self, data: bytes) -> None:
-        if self.is_head_next and not data.startswith(CONTINUE):
-            self.is_head_next = False
-            if b"\r\ncontent-length: " in data:
-                self.head = data
-                return
-        if self.head:
-            data, self.head = self.head + data, b""
-        self.transport.write(data)
-
-    def flush(self) -> None:
-        """The answer is complete, with or without a body."""
-        if self.head:
-            self.write(b"")
-        self.is_head_next = True
-
-    def close(self) -> None:
-        self.flush()
-        self.transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.transport, name)
-
-
 class Protocol(HttpToolsProtocol):
     def __init__(
         self,
@@ -135,8 +98,7 @@ class Protocol(HttpToolsProtocol):
     # The connection.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        whole = OneWrite(cast(asyncio.Transport, transport))
-        super().connection_made(cast(asyncio.Transport, whole))
+        super().connection_made(cast(asyncio.Transport, transport))
         self.head_timer = self.loop.call_later(self.head_timeout, self.on_head_timeout)
         if not self.known.enter(self.get_client(), self):
             self.refuse(503, "Too many connections of one client: close some, or use them again.")
@@ -185,6 +147,8 @@ class Protocol(HttpToolsProtocol):
             self.head_timer.cancel()
             self.head_timer = None
         super().on_headers_complete()
+        if type(self.cycle) is RequestResponseCycle:  # uvicorn names no other class to make it of
+            self.cycle.__class__ = Cycle
 
     def on_head_timeout(self) -> None:
         self.head_timer = None
@@ -215,10 +179,6 @@ class Protocol(HttpToolsProtocol):
             self.give_up()
 
     # The answer.
-
-    def on_response_complete(self) -> None:
-        self.transport.flush()  # type: ignore[attr-defined]
-        super().on_response_complete()
 
     def pause_writing(self) -> None:
         self.write_timer = self.loop.call_later(WRITE_TIMEOUT, self.transport.abort)
