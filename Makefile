@@ -1,6 +1,7 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help serve etl extract transform load plan verify report rollback engines \
+.PHONY: help serve etl extract transform load plan verify report rollback \
+	user key users revoke engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
 VENV := .venv
@@ -11,6 +12,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # ARGS are handed to the stage: make extract ARGS="--symbols IBM"
 ARGS ?=
+# of make user, key and revoke; said on the command line, never taken from the environment
+NAME =
+SCOPES =
+EXPIRES =
+KEY =
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +48,18 @@ report: $(VENV)/.run  ## Write data/report.html: the last run and the store on o
 
 rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the first
 	@$(PY) -m etl.rollback
+
+user: $(VENV)/.run  ## Add a user, or change the password: NAME=ann SCOPES=read,admin
+	@$(PY) -m api.callers user --name='$(NAME)' --scopes='$(SCOPES)'
+
+key: $(VENV)/.run  ## Make an API key, shown once: NAME=robot SCOPES=read EXPIRES=2030-12-31
+	@$(PY) -m api.callers key --name='$(NAME)' --scopes='$(SCOPES)' --expires='$(EXPIRES)'
+
+users: $(VENV)/.run  ## List users and keys
+	@$(PY) -m api.callers users
+
+revoke: $(VENV)/.run  ## Take away a user and the keys of that name (NAME=ann), or one key (KEY=1f2e3d4c)
+	@$(PY) -m api.callers revoke --name='$(NAME)' --key='$(KEY)'
 
 # the tests start some hundred processes, which share what is compiled once
 test: $(VENV)/.dev  ## Run the tests

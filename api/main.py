@@ -23,7 +23,13 @@ from api.protocols.openbb import routes as openbb
 from api.protocols.udf import routes as udf
 from api.routes import bars, figures, health, instruments, many, quality, runs
 from api.routes.context import refuse_repeated
-from api.settings import ApiSettings, SettingsError, find_oddities, read_settings
+from api.settings import (
+    ApiSettings,
+    SettingsError,
+    check_guard,
+    find_oddities,
+    read_settings,
+)
 from api.store.duckdb_file.snapshots import Database
 from etl.credentials.watch import watch_secrets
 from etl.settings import VERSION
@@ -80,7 +86,9 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     app.state.series_cache = SeriesCache(memory, app.state.database)
     for module in (health, instruments, bars, figures, many, quality, runs, udf, openbb, dashboard):
         app.include_router(module.router)
-    docs.install_docs(app, settings.max_rows)
+    if settings.auth:
+        install_tokens(app, settings)
+    docs.install_docs(app, settings.max_rows, bool(settings.auth))
     install_handlers(app)
     app.layers = build_front(app, app.answer, settings)
     return app
@@ -93,10 +101,21 @@ async def run_beside(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
+def install_tokens(app: FastAPI, settings: ApiSettings) -> None:
+    """Let users sign in: what that needs is loaded only where callers say who they are."""
+    from api.callers.grants import build_grants
+    from api.routes import sign_in
+
+    check_guard(settings)
+    app.state.grants = build_grants(settings)
+    app.include_router(sign_in.router)
+
+
 def main() -> int:
     """Serve as the settings say; 2 for a bad setting, 1 when the port is taken."""
     try:
         settings = read_settings(ApiSettings)
+        check_guard(settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -106,6 +125,8 @@ def main() -> int:
     if fault := find_port_fault(settings):
         print(f"error: {fault}", file=sys.stderr)
         return 1
+    if settings.auth and not settings.users_path.exists():
+        print("warning: there is no user and no key yet: make user, make key", file=sys.stderr)
     address = f"http://{settings.api_host}:{settings.api_port}"
     print(f"Dashboard: {address}/\nDocumentation: {address}/docs", flush=True)
     raise_descriptors()

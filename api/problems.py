@@ -122,7 +122,11 @@ async def on_http(request: Request, error: Exception) -> Response:
         404: "There is no such page: /docs lists what there is.",
         405: "This service only reads: use GET or HEAD.",
     }.get(error.status_code, str(error.detail))
-    headers = {"Allow": "GET, HEAD"} if error.status_code == 405 else error.headers
+    headers = error.headers
+    if error.status_code == 405:
+        methods = (error.headers or {}).get("Allow", "GET")
+        headers = {"Allow": methods.replace("GET", "GET, HEAD")}
+        detail = detail if "GET" in methods else f"This is to be asked by {methods}."
     return build_problem(error.status_code, detail, headers)
 
 

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from etl.credentials.secret import Secret
 from etl.settings import (
@@ -16,9 +17,12 @@ from etl.settings import (
     to_flag,
     to_integer,
     to_number,
+    to_optional_path,
 )
 
 __all__ = ["ApiSettings", "SettingsError", "find_oddities", "list_settings", "read_settings"]
+
+LEAST_KEY_BYTES = 32
 
 
 def to_origins(text: str) -> tuple[str, ...]:
@@ -50,6 +54,11 @@ def to_networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Networ
         return tuple(ipaddress.ip_network(part) for part in parts if part)
     except ValueError:
         raise ValueError("addresses or networks like 127.0.0.1, 10.0.0.0/8") from None
+
+
+def to_switch(text: str) -> bool | None:
+    """On or off; None where nothing is said."""
+    return to_flag(text) if text else None
 
 
 @dataclass(frozen=True)
@@ -107,3 +116,48 @@ class ApiSettings(Shared):
     )
     metrics_token: Secret = declare_secret("METRICS_TOKEN", "bearer token that opens /metrics")
     access_log: bool = declare("ACCESS_LOG", "off", "log each request: on or off", to_flag)
+    auth: bool | None = declare(
+        "AUTH",
+        "",
+        "on: callers say who they are; off: open to all; empty = off, on loopback alone",
+        to_switch,
+    )
+    access_minutes: int = declare(
+        "ACCESS_MINUTES", "15", "minutes that an access token is good for", to_integer(1, 1_440)
+    )
+    sign_in_days: int = declare(
+        "SIGN_IN_DAYS", "30", "days until a user has to give the password again", to_integer(1, 365)
+    )
+    users_db: Path | None = declare(
+        "USERS_DB",
+        "",
+        "file of users and keys; empty = users.sqlite in DATA_DIR",
+        to_optional_path,
+    )
+
+    @property
+    def users_path(self) -> Path:
+        return self.users_db or self.data_dir / "users.sqlite"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether no other machine can reach the address served on."""
+        try:
+            return ipaddress.ip_address(self.api_host.strip("[]")).is_loopback
+        except ValueError:
+            return self.api_host.lower() == "localhost"
+
+
+def check_guard(settings: ApiSettings) -> None:
+    """SettingsError where it is not said, or not possible, that callers say who they are."""
+    if settings.auth is None and not settings.is_loopback:
+        raise SettingsError(
+            f"API_HOST={settings.api_host} lets other machines ask: set AUTH=on (callers say who"
+            " they are: make user, make key) or AUTH=off (open to all)"
+        )
+    keys = settings.jwt_key.values if settings.auth else ()
+    if settings.auth and (not keys or any(len(key.encode()) < LEAST_KEY_BYTES for key in keys)):
+        raise SettingsError(
+            f"AUTH=on signs tokens with JWT_KEY, which must have {LEAST_KEY_BYTES} bytes or more:"
+            " `openssl rand -hex 32` makes one"
+        )

@@ -13,10 +13,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
 
+from api.docs.guard import describe_guard
 from api.edge.files import File, build_file, read_file, send_file
 from api.edge.negotiate import get_type
 from api.edge.passing import passes_cache
-from api.edge.route_table import open_to_all
+from api.edge.route_table import RouteTable, open_to_all
 from api.encode.formats import FORMATS, JSON
 from api.models import ProblemBody
 from api.problems import MEDIA_TYPE, Problem
@@ -133,13 +134,15 @@ def bar_answers(
     return documented
 
 
-def install_docs(app: FastAPI, max_rows: int) -> None:
+def install_docs(app: FastAPI, max_rows: int, is_guarded: bool = False) -> None:
     app.include_router(router)
     build = app.openapi
 
     def build_openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             complete_schema(build(), max_rows)
+            if is_guarded:
+                describe_guard(build(), RouteTable(app))
         return build()
 
     app.openapi = build_openapi  # type: ignore[method-assign]
@@ -154,6 +157,8 @@ def complete_schema(schema: dict[str, Any], max_rows: int) -> None:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     for name, path in schema["paths"].items():
+        if "get" not in path:
+            continue
         for parameter in path["get"].get("parameters", []):
             if parameter["required"]:  # what "Try it out" begins with
                 parameter["example"] = parameter["schema"].get("examples", [None])[0]

@@ -14,6 +14,11 @@ from api.callers import SCOPES, Caller, Head, Identity, Limiter, RawHeaders, Spe
 from api.edge.gate import Proxies, refuse
 from api.edge.route_table import RouteTable
 
+# Of an answer that not everybody gets: a cache that others share must not keep it, by which header
+# ever it was asked for. Beside what the answer itself says of caches (no-cache).
+PRIVATE: RawHeaders = [(b"cache-control", b"private"), (b"vary", b"Authorization, X-API-Key")]
+NAMING = frozenset((b"authorization", b"x-api-key"))  # headers that say who asks
+
 
 @dataclass
 class Admission:
@@ -33,21 +38,29 @@ class Admission:
         found = await self.find_caller(scope, head, facts.scope)
         caller = self.name_address(scope, head) if isinstance(found, Response) else found
         scope["state"]["caller"] = caller
-        headers: RawHeaders = []
+        headers = [] if self.identity is None or facts.scope is None else PRIVATE
         if self.limiter is not None:
             spent = self.limiter.spend(caller, facts.weight)
-            headers, refusal = spent if isinstance(spent, Spent) else await spent
+            told, refusal = spent if isinstance(spent, Spent) else await spent
             if refusal is not None:
                 return refusal
+            headers = [*headers, *told]
         return found if isinstance(found, Response) else headers
 
     async def find_caller(self, scope: Scope, head: Head, needed: str | None) -> Caller | Response:
-        """Who asks, if they have the scope `needed`; else the refusal (401, 403)."""
-        if self.identity is None or needed is None:
+        """Who asks, if they have the scope `needed`; else the refusal (401, 403).
+
+        None is needed of an open route: it is told who asks, and whoever it is not refused.
+        """
+        if self.identity is None:
+            return self.name_address(scope, head)
+        if needed is None and not head.keys() & NAMING:
             return self.name_address(scope, head)
         found: Caller | Response | None = self.identity.recall(scope, head)
         if found is None:
             found = await self.identity.identify(scope, head)
+        if needed is None:
+            return self.name_address(scope, head) if isinstance(found, Response) else found
         if isinstance(found, Response) or needed in found.scopes:
             return found
         return refuse_scope(needed)

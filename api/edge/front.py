@@ -23,7 +23,16 @@ from api.edge.admission import Admission
 from api.edge.answers import AnswerCache
 from api.edge.depends import Dependence
 from api.edge.fingerprint import build_fingerprint
-from api.edge.gate import Cors, Hosts, Proxies, add_headers, build_hosts, check_head, read_head
+from api.edge.gate import (
+    Cors,
+    Hosts,
+    Proxies,
+    add_headers,
+    build_hosts,
+    check_head,
+    read_head,
+    secure,
+)
 from api.edge.passing import Passing
 from api.edge.ranges import cut_range
 from api.edge.room import Room
@@ -64,7 +73,7 @@ class Gate:
             if self.admission is not None:
                 admitted = await self.admission.admit(scope, head)
                 if isinstance(admitted, Response):
-                    return await admitted(scope, receive, send)
+                    return await admitted(scope, receive, secure(send))
                 send = add_headers(send, admitted)
             send = cut_range(scope, send, head)
         return await self.app(scope, receive, send)
@@ -87,7 +96,7 @@ def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     gate = Gate(answers, hosts, proxies, build_admission(app, settings, proxies))
     outermost: ASGIApp = gate
     if settings.cors_origins:
-        outermost = allow_origins(outermost, settings.cors_origins)
+        outermost = allow_origins(outermost, settings.cors_origins, bool(settings.auth))
     return Front(outermost, gate, answers)
 
 
@@ -100,7 +109,12 @@ def build_admission(app: FastAPI, settings: ApiSettings, proxies: Proxies) -> Ad
 
 
 def build_identity(app: FastAPI, settings: ApiSettings) -> Identity | None:
-    return None
+    if not settings.auth:
+        return None
+    from api.callers.identity import TokenIdentity
+    from api.callers.tokens import SigningKeys
+
+    return TokenIdentity(settings.users_path, SigningKeys(settings.jwt_key))
 
 
 def build_limiter(app: FastAPI, settings: ApiSettings) -> Limiter | None:
@@ -121,12 +135,12 @@ def build_answer_cache(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> 
     )
 
 
-def allow_origins(app: ASGIApp, origins: Sequence[str]) -> Cors:
+def allow_origins(app: ASGIApp, origins: Sequence[str], has_tokens: bool) -> Cors:
     is_named = "*" not in origins
     return Cors(
         app,
         allow_origins=list(origins),
-        allow_methods=["GET", "HEAD"],
+        allow_methods=["GET", "HEAD", *(["POST"] if has_tokens else [])],  # POST /token
         allow_headers=["*"],  # whatever a tool was told to send
         # an origin that is named may ask this machine from the web, and send its cookies
         allow_credentials=is_named,

@@ -34,3 +34,13 @@ class ProblemBody(BaseModel):
     detail: str = Field(description="What was got, what is possible, and the remedy.")
     nearest: list[str] | None = Field(None, description="On an unknown symbol: similar ones.")
     errors: list[ParameterError] | None = Field(None, description="On 422: one a parameter.")
+
+
+class TokenAnswer(BaseModel):
+    """RFC 6749, 5.1."""
+
+    access_token: str
+    token_type: Literal["bearer"]
+    expires_in: int = Field(description="Seconds.")
+    refresh_token: str = Field(description="Good for one POST /token, which gives the next.")
+    scope: str = Field(description="Parted by spaces.")

@@ -11,9 +11,12 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
+from api.callers import Caller
 from api.docs import openapi as docs
 from api.edge.passing import passes_cache
-from api.edge.route_table import open_to_all
+from api.edge.route_table import READ_SCOPE, open_to_all
+from api.encode.formats import JSON
+from api.encode.text import encode_json
 from api.fallbacks import list_fallbacks
 from api.models import Health, NoQuery
 from api.problems import Damaged
@@ -25,6 +28,7 @@ from etl.settings import VERSION
 
 router = APIRouter(tags=["service"])
 
+NO_STORE = {"Cache-Control": "no-store", "Vary": "Authorization, X-API-Key"}
 VERSIONS = {
     "service": VERSION,
     "python": platform.python_version(),
@@ -39,9 +43,12 @@ VERSIONS = {
 @passes_cache()
 @open_to_all
 async def read_health(
-    query: Annotated[NoQuery, InQuery()], context: ContextOf, request: Request
+    request: Request, query: Annotated[NoQuery, InQuery()], context: ContextOf
 ) -> Response:
-    """503 while there is no database; `degraded` while an older one stands in for a bad one."""
+    """503 while there is no database; `degraded` while an older one stands in for a bad one.
+
+    Where callers say who they are, who may not read gets the status alone.
+    """
     snapshot = context.require_snapshot()
     try:
         totals = await context.database.ask(snapshot, queries.read_totals)
@@ -49,9 +56,12 @@ async def read_health(
         snapshot = context.database.take_snapshot()
         totals = await context.database.ask(snapshot, queries.read_totals)
     fault = context.database.fault
+    status = "degraded" if fault else "ok"
+    if not may_read(request):
+        return Response(encode_json({"status": status}), headers=NO_STORE, media_type=JSON)
     answer = answer_json(
         {
-            "status": "degraded" if fault else "ok",
+            "status": status,
             "fault": fault,
             "fallbacks": list_fallbacks(request.app.state.fallbacks),
             "generation": snapshot.generation,
@@ -62,8 +72,14 @@ async def read_health(
             "versions": VERSIONS,
         }
     )
-    answer.headers["Cache-Control"] = "no-store"
+    answer.headers.update(NO_STORE)
     return answer
+
+
+def may_read(request: Request) -> bool:
+    """Whether who asks has the scope to read; the gate asks nobody where all have."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller is None or READ_SCOPE in caller.scopes
 
 
 def count_days_since(day: str | None) -> int | None:

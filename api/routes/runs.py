@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as InQuery
 
 from api.docs import openapi as docs
+from api.edge.route_table import needs_scope
 from api.models import ListQuery, Run, RunsPage, RunsQuery
 from api.problems import NoDatabase
 from api.routes.context import Context, ContextOf
@@ -34,6 +35,7 @@ RunId = Annotated[
 @router.get(
     "/etl/runs", summary="Runs of the ETL", responses=docs.answers(RunsPage, "runs", 422, 503)
 )
+@needs_scope("admin")
 async def list_runs(
     request: Request, query: Annotated[RunsQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -51,6 +53,7 @@ async def list_runs(
 @router.get(
     "/etl/runs/{run_id}", summary="One run", responses=docs.answers(Run, "run", 404, 422, 503)
 )
+@needs_scope("admin")
 async def read_run(
     run_id: RunId, request: Request, query: Annotated[ListQuery, InQuery()], context: ContextOf
 ) -> Response:
