@@ -31,7 +31,7 @@ VERSION = (
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 ENV_FILE = PROJECT_ROOT / ".env"
 
-SOURCES = ("sample", "alpha_vantage", "files")
+SOURCES = ("sample", "alpha_vantage", "alpaca", "massive", "files")
 READ_SOURCES = ("sample", "files")  # read whole in each run; the others are asked, and archived
 BASES = ("raw", "split")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -39,7 +39,9 @@ NO_SYMBOL = " /\\?#%;|\"'`<>()[]{}*!"
 SYMBOLS_BYTES = 4 << 20
 DEFAULT_SYMBOLS = {
     "sample": ("AAPL", "GOOG", "IBM", "MSFT", "FB"),
-    "alpha_vantage": ("AAPL", "GOOGL", "IBM", "MSFT", "META"),
+    **dict.fromkeys(
+        ("alpha_vantage", "alpaca", "massive"), ("AAPL", "GOOGL", "IBM", "MSFT", "META")
+    ),
     "files": None,
 }
 
@@ -209,6 +211,10 @@ def to_command(text: str) -> tuple[str, ...]:
     return words
 
 
+def to_base_url(text: str) -> str:
+    return text.rstrip("/")
+
+
 def to_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
@@ -271,14 +277,15 @@ class Settings(Shared, OnFailure):
     chosen_source: str = declare(
         "SOURCE",
         "",
-        "sample, alpha_vantage or files; empty = alpha_vantage when AV_API_KEY is set, else sample",
+        "sample, alpha_vantage, alpaca, massive or files; empty = alpha_vantage when AV_API_KEY is"
+        " set, else sample",
         lambda text: to_choice(*SOURCES)(text) if text else "",
     )
     chosen_symbols: tuple[str, ...] | None = declare(
         "SYMBOLS",
         "",
         "symbols parted by commas, or @file (one a line); empty = AAPL,GOOG,IBM,MSFT,FB for sample,"
-        " AAPL,GOOGL,IBM,MSFT,META for alpha_vantage, every symbol found for files",
+        " AAPL,GOOGL,IBM,MSFT,META for vendors, every symbol found for files",
         to_symbols,
     )
     source_path: Path | None = declare(
@@ -323,6 +330,45 @@ class Settings(Shared, OnFailure):
     )
     av_day_zone: ZoneInfo = declare(
         "AV_DAY_ZONE", "America/New_York", "time zone whose midnight begins that day", to_zone
+    )
+    alpaca_key_id: Secret = declare_secret("ALPACA_KEY_ID", "the ID of your Alpaca key")
+    alpaca_secret_key: Secret = declare_secret("ALPACA_SECRET_KEY", "the secret of that key")
+    alpaca_base_url: str = declare(
+        "ALPACA_BASE_URL", "https://data.alpaca.markets", "address of Alpaca's data", to_base_url
+    )
+    alpaca_feed: str = declare(
+        "ALPACA_FEED",
+        "sip",
+        "whose bars: sip (all exchanges), iex (one, in every plan) or otc",
+        to_choice("sip", "iex", "otc"),
+    )
+    alpaca_calls_per_second: float = declare(
+        "ALPACA_CALLS_PER_SECOND", "0", "most calls a second; 0 = no limit", to_number(0)
+    )
+    alpaca_calls_per_minute: int = declare(
+        "ALPACA_CALLS_PER_MINUTE",
+        "200",
+        "most calls in any 60 seconds (200 is a free key's); 0 = no limit",
+        to_integer(0, 100_000),
+    )
+    alpaca_calls_per_day: int = declare(
+        "ALPACA_CALLS_PER_DAY", "0", "most calls a day, over all runs; 0 = no limit", to_integer(0)
+    )
+    massive_api_key: Secret = declare_secret("MASSIVE_API_KEY", "your Massive (Polygon) key")
+    massive_base_url: str = declare(
+        "MASSIVE_BASE_URL", "https://api.massive.com", "address of Massive", to_base_url
+    )
+    massive_calls_per_second: float = declare(
+        "MASSIVE_CALLS_PER_SECOND", "0", "most calls a second; 0 = no limit", to_number(0)
+    )
+    massive_calls_per_minute: int = declare(
+        "MASSIVE_CALLS_PER_MINUTE",
+        "5",
+        "most calls in any 60 seconds (5 is a free key's); 0 = no limit",
+        to_integer(0, 100_000),
+    )
+    massive_calls_per_day: int = declare(
+        "MASSIVE_CALLS_PER_DAY", "0", "most calls a day, over all runs; 0 = no limit", to_integer(0)
     )
     exchange: str = declare(
         "EXCHANGE",

@@ -57,7 +57,7 @@ def test_an_env_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("SOURCE", "yahoo", "one of sample, alpha_vantage, files"),
+        ("SOURCE", "yahoo", "one of sample, alpha_vantage, alpaca, massive, files"),
         ("SOURCE_ADJUSTMENT", "all", "one of raw, split"),
         ("LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR"),
         ("AV_OUTPUTSIZE", "big", "one of compact, full"),

@@ -74,6 +74,37 @@ CASES = {
         b"!unknown symbol",
     ),
 }
+
+
+def build_rest(name: str, setting: str) -> Callable[[str], Vendor]:
+    def build(key: str) -> Vendor:
+        given = {"ALPACA_KEY_ID": "PKTESTKEYID7", setting: key}
+        return registry.VENDORS[name](read_settings(Settings, given, {}, Path("no.env")))
+
+    return build
+
+
+BAR = {"o": 10, "h": 12, "l": 9, "c": 11.5, "v": 1000}
+BARS = [{**BAR, "t": f"{day}T05:00:00Z"} for day in DAYS]
+AGGS = [
+    {**BAR, "t": int(datetime.fromisoformat(f"{day}T05:00:00Z").timestamp() * 1000)} for day in DAYS
+]
+RATES = {"symbol": "IBM", "ex_date": str(FRIDAY), "new_rate": 2, "old_rate": 1}
+SPLIT_2_1 = {"ticker": "IBM", "execution_date": str(FRIDAY), "split_from": 1, "split_to": 2}
+CASES["alpaca"] = Case(
+    build_rest("alpaca", "ALPACA_SECRET_KEY"),
+    as_json({"bars": {"IBM": BARS}, "next_page_token": None}),
+    as_json({"corporate_actions": {"forward_splits": [RATES]}, "next_page_token": None}),
+    as_json({"corporate_actions": {}, "next_page_token": None}),
+    as_json({"code": 40010001, "message": "invalid symbol: IBM"}),
+)
+CASES["massive"] = Case(
+    build_rest("massive", "MASSIVE_API_KEY"),
+    as_json({"ticker": "IBM", "status": "OK", "resultsCount": 2, "results": AGGS}),
+    as_json({"status": "OK", "results": [SPLIT_2_1]}),
+    as_json({"status": "OK", "results": []}),
+    as_json({"status": "NOT_FOUND", "message": "Ticker not found."}),
+)
 every_vendor = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 

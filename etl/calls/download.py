@@ -28,6 +28,7 @@ from etl.base.errors import Malformed, SourceError, Unavailable, Unreachable
 from etl.calls.vendor import Request
 
 CHUNK = 64 * 1024
+YEAR = 365 * 86_400
 TOO_LATE = "the vendor did not answer in time: HTTP_TIMEOUT sets how long to wait"
 FAILURES = (
     requests.RequestException,
@@ -104,7 +105,10 @@ class Downloader:
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             body = b"".join(self.unpack(self.read(response.raw), encoding))
             is_whole = True
-            return Answer(response.status_code, body, read_retry_after(response.headers))
+            wait = read_retry_after(response.headers)
+            if wait is None and response.status_code == 429:
+                wait = read_reset(response.headers, utc_now())
+            return Answer(response.status_code, body, wait)
         finally:
             if not is_whole:
                 response.raw.close()
@@ -214,6 +218,10 @@ def inflate(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
         raise ValueError("torn")
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from now, of either form that RFC 9110 has: a number or a date."""
     text = headers.get("Retry-After", "").strip()
@@ -225,3 +233,13 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (then - now).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def read_reset(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds until the vendor counts anew, of the header X-RateLimit-Reset: an instant in seconds
+    since 1970, or seconds from now."""
+    written = headers.get("X-RateLimit-Reset", "").strip()
+    if not re.fullmatch(r"[0-9]{1,12}", written):
+        return None
+    seconds = float(written)
+    return seconds if seconds < YEAR else max(0.0, seconds - now.timestamp())

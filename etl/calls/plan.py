@@ -8,7 +8,7 @@ bars, so a symbol that waits a day for them loses none.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from etl.base.errors import SourceError
@@ -27,6 +27,9 @@ LONGEST_WAIT = timedelta(days=7)
 # Of every ROUND calls of a daily budget these are for splits and dividends, where some are due.
 ROUND = 5
 ACTION_SLOTS = (2, 4)
+# A vendor that lets one choose is asked for the days since the last bar, and for so many before it:
+# for what it corrected meanwhile.
+OVERLAP = timedelta(days=14)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 ReasonedCall = tuple[Call, str]
@@ -78,11 +81,16 @@ def make_plan(
         elif wait_until and now < wait_until and not is_retry:
             plan.waiting[call.symbol] = wait_until
         else:
-            plan.calls.append((call, describe_failure(ledger, call) or reason))
+            asked = replace(call, since=find_since(entry))
+            plan.calls.append((asked, describe_failure(ledger, call) or reason))
     plan.actions_known_at = {s: find_actions_known(s, archive) for s in settings.symbols or ()}
     plan.action_calls = list(list_action_calls(settings, vendor, plan, archive, ledger, now))
     plan.order = put_in_order(plan, archive, ledger, now)
     return plan
+
+
+def find_since(entry: Entry | None) -> date | None:
+    return entry.last_bar - OVERLAP if entry and entry.last_bar else None
 
 
 def is_ruled_out(plan: Plan, call: Call, ledger: Ledger, now: datetime) -> bool:

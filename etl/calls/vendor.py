@@ -36,7 +36,8 @@ class Call:
     """One question to the vendor. `plan` is what a key has to be worth for it.
 
     page: where the vendor said that the next page of its answer begins; "": the first one.
-    number: which page of the answer it asks for.
+    number: which page of the answer it asks for. since: of bars, the first day to ask for where the
+    vendor lets one choose; None: all there are.
     """
 
     symbol: str
@@ -44,6 +45,7 @@ class Call:
     plan: str
     page: str = ""
     number: int = 1
+    since: date | None = None
 
     @property
     def subject(self) -> tuple[str, str]:

@@ -1,16 +1,29 @@
 """Every secret of the service by its name. A vendor's key is one more line here."""
 
 # Each may also be had from the file that <NAME>_FILE names, and from the vault.
-SECRETS = ("AV_API_KEY", "JWT_KEY", "JWT_KEY_PREVIOUS", "METRICS_TOKEN")
+SECRETS = (
+    "AV_API_KEY",
+    "ALPACA_KEY_ID",
+    "ALPACA_SECRET_KEY",
+    "MASSIVE_API_KEY",
+    "JWT_KEY",
+    "JWT_KEY_PREVIOUS",
+    "METRICS_TOKEN",
+)
 # What opens the vault: from the environment, a file or .env.
 VAULT_SECRETS = ("VAULT_SECRET_ID", "VAULT_TOKEN")
 # A secret → another that holds values before it, which stay valid.
 PREVIOUS = {"JWT_KEY": "JWT_KEY_PREVIOUS"}
-# What others call the key of this vendor.
-ALIASES = dict.fromkeys(
-    ("ALPHAVANTAGE_API_KEY", "ALPHA_VANTAGE_API_KEY", "ALPHAVANTAGE_KEY", "ALPHA_VANTAGE_KEY"),
-    "AV_API_KEY",
-)
+# What others call the keys of these vendors.
+ALIASES = {
+    **dict.fromkeys(
+        ("ALPHAVANTAGE_API_KEY", "ALPHA_VANTAGE_API_KEY", "ALPHAVANTAGE_KEY", "ALPHA_VANTAGE_KEY"),
+        "AV_API_KEY",
+    ),
+    **dict.fromkeys(("APCA_API_KEY_ID", "ALPACA_API_KEY_ID"), "ALPACA_KEY_ID"),
+    **dict.fromkeys(("APCA_API_SECRET_KEY", "ALPACA_API_SECRET_KEY"), "ALPACA_SECRET_KEY"),
+    **dict.fromkeys(("POLYGON_API_KEY", "MASSIVE_KEY", "POLYGON_KEY"), "MASSIVE_API_KEY"),
+}
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")  # in the name of what is never shown
 
 

@@ -241,8 +241,8 @@ def read_entry(vendor: Vendor, archive: Archive, entry: Entry) -> Delivery:
     """One archived answer, read again as on its first day; a damaged one is an error."""
     try:
         call = build_call(vendor, entry.symbol, entry.dataset)
-        pages = archive.list_pages(entry)
-        replies = [vendor.read(call, 200, read_body(page)) for page in pages]
+        pages = enumerate(archive.list_pages(entry), 1)
+        replies = [vendor.read(replace(call, number=n), 200, read_body(p)) for n, p in pages]
         return build_delivery(vendor, entry, join_replies(replies))
     except InputError as error:
         return Delivery(entry.symbol, error=Malformed(str(error)))

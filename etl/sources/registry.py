@@ -13,8 +13,24 @@ def open_alpha_vantage(settings: Settings) -> Vendor:
     return AlphaVantage(settings)
 
 
-# Vendors whose answers are paid for; the first one is replayed where SOURCE names none of them.
-VENDORS: dict[str, Callable[[Settings], Vendor]] = {"alpha_vantage": open_alpha_vantage}
+def open_alpaca(settings: Settings) -> Vendor:
+    from etl.sources.alpaca.source import Alpaca
+
+    return Alpaca(settings)
+
+
+def open_massive(settings: Settings) -> Vendor:
+    from etl.sources.massive.source import Massive
+
+    return Massive(settings)
+
+
+# Vendors whose answers are archived; the first one is replayed where SOURCE names none of them.
+VENDORS: dict[str, Callable[[Settings], Vendor]] = {
+    "alpha_vantage": open_alpha_vantage,
+    "alpaca": open_alpaca,
+    "massive": open_massive,
+}
 
 
 def find_vendor(settings: Settings) -> Vendor | None:

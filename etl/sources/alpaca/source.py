@@ -1,0 +1,88 @@
+"""Alpaca: daily bars as traded since 2016, splits and dividends."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from etl.calls.vendor import DAILY, DIVIDENDS, SPLITS, Call, Limits, Reply, Request
+from etl.settings import Settings, SettingsError
+from etl.sources.alpaca.answers import GET_A_KEY, TYPES, find_data, read_answer
+from etl.sources.answers import NEW_YORK, redact_body
+
+BARS_PATH, ACTIONS_PATH = "/v2/stocks/bars", "/v1/corporate-actions"
+FIRST_DAY = "1970-01-01"  # the vendor gives what it has since then
+MOST_BARS, MOST_ACTIONS = 10_000, 1000  # of one page
+
+
+@dataclass(frozen=True)
+class Alpaca:
+    """The Vendor. The key has two parts; both go in headers."""
+
+    settings: Settings
+    name = "alpaca"
+    ledger = "calls.alpaca.jsonl"
+    basis = "raw"
+    url_setting = "ALPACA_BASE_URL"
+    datasets = MappingProxyType({DAILY: "BARS", SPLITS: "SPLITS", DIVIDENDS: "DIVIDENDS"})
+
+    @property
+    def key(self) -> str:
+        """The key as it is now: it may be replaced during a long run."""
+        self.settings.alpaca_secret_key.refresh()
+        return self.settings.alpaca_secret_key.value
+
+    @property
+    def key_id(self) -> str:
+        self.settings.alpaca_key_id.refresh()
+        return self.settings.alpaca_key_id.value
+
+    @property
+    def limits(self) -> Limits:
+        settings = self.settings
+        return Limits(
+            settings.alpaca_calls_per_day,
+            NEW_YORK,
+            settings.alpaca_calls_per_second,
+            settings.alpaca_calls_per_minute,
+        )
+
+    def check_key(self) -> None:
+        parts = {"ALPACA_KEY_ID": self.key_id, "ALPACA_SECRET_KEY": self.key}
+        if missing := [name for name, value in parts.items() if not value]:
+            raise SettingsError(f"SOURCE=alpaca wants {' and '.join(missing)}: {GET_A_KEY}")
+
+    def name_plan(self, dataset: str) -> str:
+        return f"{dataset} {self.settings.alpaca_feed}" if dataset == DAILY else dataset
+
+    def build_request(self, call: Call) -> Request:
+        base = self.settings.alpaca_base_url
+        headers = {"APCA-API-KEY-ID": self.key_id, "APCA-API-SECRET-KEY": self.key}
+        page = {"page_token": call.page} if call.page else {}
+        if call.dataset == DAILY:
+            return Request(base + BARS_PATH, {**self.ask_bars(call), **page}, headers)
+        return Request(base + ACTIONS_PATH, {**self.ask_actions(call), **page}, headers)
+
+    def ask_bars(self, call: Call) -> dict[str, str]:
+        return {
+            "symbols": call.symbol,
+            "timeframe": "1Day",
+            "start": str(call.since or self.settings.start_date or FIRST_DAY),
+            "limit": str(MOST_BARS),
+            "adjustment": self.basis,
+            "feed": self.settings.alpaca_feed,
+            "sort": "asc",
+        }
+
+    def ask_actions(self, call: Call) -> dict[str, str]:
+        return {
+            "symbols": call.symbol,
+            "types": TYPES[call.dataset],
+            "start": FIRST_DAY,
+            "limit": str(MOST_ACTIONS),
+            "sort": "asc",
+        }
+
+    def read(self, call: Call, status: int, body: bytes) -> Reply:
+        return read_answer(call, status, body)
+
+    def redact(self, body: bytes) -> bytes:
+        return redact_body(body, find_data, self.key, self.key_id)
