@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -16,7 +17,10 @@ from api.docs import openapi as docs
 from api.edge.answers import AnswerCache
 from api.edge.front import Front, build_front
 from api.edge.protocol import Protocol, build_connections, raise_descriptors
+from api.edge.shared_counts import open_counts, share_counts
 from api.fallbacks import Fallback, LastSecrets
+from api.metrics import routes as metrics
+from api.metrics.sources import refresh_gauges
 from api.page import routes as dashboard
 from api.problems import install_handlers
 from api.protocols.openbb import routes as openbb
@@ -77,10 +81,12 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     app.state.settings = settings
     fallbacks: dict[str, Fallback] = {"vault": LastSecrets(settings)}
     app.state.fallbacks = fallbacks
+    app.state.counts = open_counts()
     app.state.connections = build_connections(settings.client_connections)
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
     )
+    app.state.database.counts = app.state.counts if settings.metrics else None
     memory = Memory(int(settings.cache_max_mb * 2**20 * COUNTED))
     app.state.cache = MemoryBackend(memory)
     app.state.series_cache = SeriesCache(memory, app.state.database)
@@ -88,9 +94,12 @@ def create_app(settings: ApiSettings | None = None) -> Service:
         app.include_router(module.router)
     if settings.auth:
         install_tokens(app, settings)
+    app.include_router(metrics.router)
     docs.install_docs(app, settings.max_rows, bool(settings.auth))
     install_handlers(app)
     app.layers = build_front(app, app.answer, settings)
+    if settings.metrics and settings.api_workers > 1:  # others tell of what this one holds
+        app.layers.outermost.chores.append(partial(refresh_gauges, app))
     return app
 
 
@@ -130,6 +139,12 @@ def main() -> int:
     address = f"http://{settings.api_host}:{settings.api_port}"
     print(f"Dashboard: {address}/\nDocumentation: {address}/docs", flush=True)
     raise_descriptors()
+    with share_counts(settings.api_workers if settings.metrics else 1):
+        run_server(settings)
+    return 0
+
+
+def run_server(settings: ApiSettings) -> None:
     uvicorn.run(
         "api.main:create_app",
         factory=True,
@@ -143,7 +158,6 @@ def main() -> int:
         ws="none",
         http=Protocol,
     )
-    return 0
 
 
 def find_port_fault(settings: ApiSettings) -> str | None:

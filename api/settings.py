@@ -115,6 +115,9 @@ class ApiSettings(Shared):
         "JWT_KEY_PREVIOUS", "the key before it: tokens that it signed stay valid"
     )
     metrics_token: Secret = declare_secret("METRICS_TOKEN", "bearer token that opens /metrics")
+    metrics: bool = declare(
+        "METRICS", "off", "count requests and give all metrics at /metrics: on or off", to_flag
+    )
     access_log: bool = declare("ACCESS_LOG", "off", "log each request: on or off", to_flag)
     auth: bool | None = declare(
         "AUTH",

@@ -48,6 +48,7 @@ OF_RESTATED = {
     "notes": "/instruments/IBM/notes",
     "revisions": "/instruments/IBM/revisions",
 }
+REQUEST_ID = "9d2c61b07e4f-1a"  # as the service makes them
 WITHOUT_DATABASE = {"503": "/instruments/AAPL"}
 
 
@@ -73,7 +74,8 @@ def collect_answers(sample: Path, restated: Path, empty: Path) -> dict[str, Any]
         with serve(folder) as client:
             for key, url in questions.items():
                 run_id = answers["runs"]["data"][0]["run_id"] if "{run_id}" in url else ""
-                headers = {"Accept": "text/html"} if key == "406" else {}
+                headers = {"X-Request-ID": REQUEST_ID}
+                headers |= {"Accept": "text/html"} if key == "406" else {}
                 answers[key] = client.get(url.format(run_id=run_id), headers=headers).json()
     return answers
 

@@ -13,6 +13,7 @@ from api.protocols.udf import routes as udf
 from api.settings import ApiSettings, read_settings
 from etl.contracts.tables import OHLCV_TABLE
 from etl.settings import PROJECT_ROOT, VERSION, Settings
+from tests.make_examples import REQUEST_ID
 from tests.server import serve
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +54,7 @@ def test_readme_lists_every_route_and_no_other() -> None:
         for route in each.router.routes
         if isinstance(route, APIRoute)
     }
-    served = set(app.openapi()["paths"]) | {"/", "/docs"} | foreign
+    served = set(app.openapi()["paths"]) | {"/", "/docs", "/metrics"} | foreign
     assert set(re.findall(r"^\| `GET (\S+)` \|", README, re.MULTILINE)) == served
 
 
@@ -93,7 +94,9 @@ def test_readme_answers_are_real_answers(sample_dir: Path) -> None:
     assert len(shown) == 2
     with serve(sample_dir) as client:
         for url, answer in shown:
-            assert client.get(url.removeprefix("http://127.0.0.1:8000")).text == answer
+            headers = {"X-Request-ID": REQUEST_ID}
+            given = client.get(url.removeprefix("http://127.0.0.1:8000"), headers=headers)
+            assert given.text == answer
 
 
 def find_code(text: str) -> list[str]:

@@ -161,6 +161,7 @@ REFUSALS = [
     (f"GET {BARS}?limit=x&order=y", 422, "; order=y: possible are asc or desc"),
 ]
 
+FIRST = ("type", "title", "status", "detail")
 # Signs of a path, a query or a stack.
 INSIDE = re.compile(
     r"\.duckdb|\.py\b|/tmp|/home|/root|site-packages|SELECT|FROM|ATTACH|market\.|Traceback"
@@ -182,8 +183,9 @@ def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     )
     body: dict[str, Any] = answer.json()
     ProblemBody.model_validate(body)
-    assert set(body) <= {"type", "title", "status", "detail", "nearest", "errors"}
-    assert list(body)[:4] == ["type", "title", "status", "detail"]
+    assert set(body) <= {*FIRST, "nearest", "errors", "request_id"}
+    assert tuple(body)[:4] == FIRST
+    assert body["request_id"] == answer.headers["x-request-id"]
     assert (body["type"], body["title"]) == ("about:blank", HTTPStatus(status).phrase)
     assert body["status"] == status
     shown = answer.text + str(answer.headers)

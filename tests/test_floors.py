@@ -19,12 +19,12 @@ from etl.settings import PROJECT_ROOT
 FLOORS = {
     "api": (
         ("main",),
-        ("protocols", "routes", "page", "docs"),
+        ("protocols", "routes", "page", "docs", "metrics"),
         ("edge",),
         ("cache",),
         ("encode", "store", "figures", "callers"),
         ("bars",),
-        ("models", "problems", "fallbacks", "settings"),
+        ("models", "problems", "fallbacks", "settings", "counts"),
     ),
     "etl": (
         ("__main__",),

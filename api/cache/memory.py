@@ -30,6 +30,7 @@ class Memory:
         self.proven: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self.fresh_bytes = 0
         self.bytes = 0
+        self.answers = self.answer_bytes = 0  # of all: those under a text, as answers are
 
     def get(self, key: Hashable) -> Any | None:
         entry = self.proven.get(key)
@@ -50,6 +51,9 @@ class Memory:
         if weight > self.max_bytes:
             return
         self.bytes += weight
+        if isinstance(key, str):
+            self.answers += 1
+            self.answer_bytes += weight
         if is_proven:
             self.proven[key] = value, weight
         else:
@@ -70,6 +74,9 @@ class Memory:
             self.fresh_bytes -= entry[1] if entry else 0
         if entry is not None:
             self.bytes -= entry[1]
+            if isinstance(key, str):
+                self.answers -= 1
+                self.answer_bytes -= entry[1]
 
     def list_keys(self) -> list[Hashable]:
         return [*self.fresh, *self.proven]

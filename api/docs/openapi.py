@@ -52,6 +52,7 @@ WHAT = {
 OF_EVERY_ANSWER = {
     "ETag": "Strong: names these bytes; send it back as If-None-Match, or as If-Range.",
     "X-Data-Generation": "The newest publication of the store: the answer is the one it gives.",
+    "X-Request-ID": "The request's name in the log: yours, if you send a sane one.",
     "X-Cache": "hit where the answer was ready, else miss.",
 }
 WITHOUT_ETAG = ("/health",)  # it depends on the clock
@@ -195,11 +196,12 @@ def complete_responses(operation: dict[str, Any]) -> None:
         name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()
     }
     responses["200"]["headers"] = headers
+    always = {name: headers[name] for name in ("ETag", "X-Request-ID")}
     parts = {media: {"schema": {"type": "string"}} for media in content}
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
     of_part = {**headers, "Content-Range": {**BYTES, "description": "Which bytes of how many."}}
     responses["206"] = {"description": PARTLY["206"], "headers": of_part, "content": parts}
-    responses["304"] = {"description": PARTLY["304"], "headers": {"ETag": headers["ETag"]}}
+    responses["304"] = {"description": PARTLY["304"], "headers": always}
     for status in ("412", "416"):
         responses[status] = {"description": PARTLY[status], "content": problem}
 

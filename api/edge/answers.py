@@ -103,9 +103,11 @@ class AnswerCache:
         if is_conditional and self.has_unchanged(head, key):
             return await self.send_unchanged(send, key)
         answer = await self.look_up(key)
-        x_cache = X_MISS if answer is None else X_HIT
+        x_cache, way = (X_MISS, "miss") if answer is None else (X_HIT, "hit")
         if answer is None and (media, coding) == ("json", "identity"):
             answer = await self.cut_short(snapshot, scope, key)
+            way = "miss" if answer is None else "shortcut"
+        scope["state"]["way"] = way  # for who counts
         if answer is not None:
             return await self.finish(scope, send, key, answer, x_cache)
         return await self.share(scope, receive, send, key, (media, coding))

@@ -1,5 +1,6 @@
 """The one list of what a request meets before the routes, outermost first:
 
+    Watch        its name (X-Request-ID), its count and its line in the log, once it is over
     Cors         only where CORS_ORIGINS names who may ask from the web: over all, so that refusals
                  have its headers too
     Gate         its head (sizes, Host), the prefix that a proxy puts in front, who asks and how
@@ -25,12 +26,12 @@ from api.edge.depends import Dependence
 from api.edge.fingerprint import build_fingerprint
 from api.edge.gate import (
     Cors,
+    Head,
     Hosts,
     Proxies,
     add_headers,
     build_hosts,
     check_head,
-    read_head,
     secure,
 )
 from api.edge.passing import Passing
@@ -38,6 +39,7 @@ from api.edge.ranges import cut_range
 from api.edge.room import Room
 from api.edge.route_table import RouteTable
 from api.edge.shortcut import build_shortcut
+from api.edge.watch import Observer, RequestCounts, Watch
 from api.settings import ApiSettings
 from api.store.run_records import describe_folder
 
@@ -63,27 +65,31 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            head, size = read_head(scope["headers"])
-            refusal = check_head(head, size, self.hosts)
+            state = scope["state"]
+            head: Head = state["head"]
+            refusal = check_head(head, state["head_bytes"], self.hosts)
             if refusal is not None:
-                return await refusal(scope, receive, send)
-            scope.setdefault("state", {})["head"] = head
+                return await self.refuse(refusal, scope, receive, send)
             if root := self.proxies.find_root(scope.get("client"), head):
                 scope["root_path"] = root
             if self.admission is not None:
                 admitted = await self.admission.admit(scope, head)
                 if isinstance(admitted, Response):
-                    return await admitted(scope, receive, secure(send))
+                    return await self.refuse(admitted, scope, receive, send)
                 send = add_headers(send, admitted)
             send = cut_range(scope, send, head)
         return await self.app(scope, receive, send)
+
+    async def refuse(self, refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["way"] = "refused"
+        await refusal(scope, receive, secure(send))
 
 
 @dataclass
 class Front:
     """What a request meets first, and the layers of it that others ask something of."""
 
-    outermost: ASGIApp
+    outermost: Watch
     gate: Gate
     answers: AnswerCache
 
@@ -93,19 +99,30 @@ def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     answers = build_answer_cache(app, answer, settings)
     hosts = build_hosts(settings.api_host, settings.allowed_hosts)
     proxies = Proxies(settings.root_path, settings.trusted_proxies)
-    gate = Gate(answers, hosts, proxies, build_admission(app, settings, proxies))
-    outermost: ASGIApp = gate
+    routes = RouteTable(app)
+    gate = Gate(answers, hosts, proxies, build_admission(app, settings, routes, proxies))
+    front: ASGIApp = gate
     if settings.cors_origins:
-        outermost = allow_origins(outermost, settings.cors_origins, bool(settings.auth))
-    return Front(outermost, gate, answers)
+        front = allow_origins(front, settings.cors_origins, bool(settings.auth))
+    return Front(build_watch(front, app, settings, routes), gate, answers)
 
 
-def build_admission(app: FastAPI, settings: ApiSettings, proxies: Proxies) -> Admission | None:
+def build_watch(front: ASGIApp, app: FastAPI, settings: ApiSettings, routes: RouteTable) -> Watch:
+    """What is told of each request that is over, as the settings say."""
+    observers: list[Observer] = []
+    if settings.metrics:
+        observers.append(RequestCounts(app.state.counts))
+    return Watch(front, routes, observers)
+
+
+def build_admission(
+    app: FastAPI, settings: ApiSettings, routes: RouteTable, proxies: Proxies
+) -> Admission | None:
     """What the settings ask of callers; None where they ask nothing."""
     identity, limiter = build_identity(app, settings), build_limiter(app, settings)
     if identity is None and limiter is None:
         return None
-    return Admission(RouteTable(app), proxies, identity, limiter)
+    return Admission(routes, proxies, identity, limiter)
 
 
 def build_identity(app: FastAPI, settings: ApiSettings) -> Identity | None:

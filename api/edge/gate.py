@@ -22,7 +22,7 @@ READ = frozenset(
     (
         *(b"host", b"accept", b"accept-encoding", b"range", b"if-range"),
         *(b"if-match", b"if-none-match", b"x-forwarded-prefix", b"x-forwarded-for"),
-        *(b"authorization", b"x-api-key"),
+        *(b"authorization", b"x-api-key", b"x-request-id"),
     )
 )
 SECURITY: RawHeaders = [
@@ -161,8 +161,10 @@ class Proxies:
         return any((mapped or address) in network for network in self.networks)
 
 
-def refuse(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    answer = build_problem(status, detail, headers)
+def refuse(
+    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: str
+) -> Response:
+    answer = build_problem(status, detail, headers, **members)
     answer.raw_headers.extend(SECURITY)
     return answer
 

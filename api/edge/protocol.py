@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from api.edge.cycle import Cycle
 from api.edge.gate import MOST_HEADER_BYTES, refuse
+from api.edge.request_ids import HEADER, choose_id
 
 MOST_HEAD_BYTES = 2**16 + MOST_HEADER_BYTES  # of which the address may have 64 KiB
 LINGER = 2.0  # seconds in which a refused client may read why, while what it sends is thrown away
@@ -87,7 +88,8 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        state = find_state(config.loaded_app)
+        app = find_app(config.loaded_app)
+        state, self.watch = app.state, app.layers.outermost
         self.known: Connections = state.connections
         self.head_timeout: float = state.settings.head_timeout
         self.is_in_head = self.is_refused = False
@@ -167,13 +169,15 @@ class Protocol(HttpToolsProtocol):
         self.is_refused = True
         self.stop_timers()
         if self.is_idle() and not self.transport.is_closing():
-            answer = refuse(status, detail)
+            name = choose_id(None).decode()
+            answer = refuse(status, detail, {HEADER.decode(): name}, request_id=name)
             lines = [b"%b: %b\r\n" % pair for pair in answer.raw_headers]
             retry = b"retry-after: 5\r\n" if status == 503 else b""
             first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
             head = b"".join((first, *lines, retry, b"connection: close\r\n\r\n"))
             self.transport.write(head)
             self.transport.write(bytes(answer.body))
+            self.watch.note_refused(name, self.get_client(), status, len(answer.body))
             self.loop.call_later(LINGER, self.give_up)
         else:
             self.give_up()
@@ -191,8 +195,8 @@ class Protocol(HttpToolsProtocol):
         super().resume_writing()
 
 
-def find_state(app: Any) -> Any:
-    """The state of the service, below what the server wraps it into."""
-    while not hasattr(app, "state"):
+def find_app(app: Any) -> Any:
+    """The service, below what the server wraps it into."""
+    while not hasattr(app, "layers"):
         app = app.app
-    return app.state
+    return app

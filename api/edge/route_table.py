@@ -19,14 +19,28 @@ READ_SCOPE = "read"
 MOST_PATHS, LONGEST_PATH = 4096, 256  # of paths whose route is remembered, and their characters
 
 
+# Under which name the time of a module's routes is counted; of all others "service".
+GROUPS = {
+    "api.routes.bars": "bars",
+    "api.routes.many": "bars",
+    "api.routes.figures": "figures",
+    "api.routes.instruments": "lists",
+    "api.routes.quality": "lists",
+    "api.routes.runs": "lists",
+    "api.protocols": "protocols",
+    "api.page": "page",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class RouteFacts:
     """template: the path as it was declared; scope: what a caller needs, None: open to all;
-    weight: requests that one of this route counts as."""
+    weight: requests that one of this route counts as; group: of which its time is a part."""
 
     template: str
     scope: str | None = READ_SCOPE
     weight: int = 1
+    group: str = "service"
 
 
 OTHER = RouteFacts("other")  # a path that no route has
@@ -92,4 +106,6 @@ class RouteTable:
 
 def read_marks(path: str, endpoint: Any) -> RouteFacts:
     scope, weight = getattr(endpoint, SCOPE_MARK, READ_SCOPE), getattr(endpoint, WEIGHT_MARK, 1)
-    return RouteFacts(path, scope, weight)
+    module = getattr(endpoint, "__module__", "")
+    group = next((name for room, name in GROUPS.items() if module.startswith(room)), "service")
+    return RouteFacts(path, scope, weight, group)

@@ -34,6 +34,7 @@ class ProblemBody(BaseModel):
     detail: str = Field(description="What was got, what is possible, and the remedy.")
     nearest: list[str] | None = Field(None, description="On an unknown symbol: similar ones.")
     errors: list[ParameterError] | None = Field(None, description="On 422: one a parameter.")
+    request_id: str | None = Field(None, description="X-Request-ID: the request in the log.")
 
 
 class TokenAnswer(BaseModel):

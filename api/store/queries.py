@@ -22,6 +22,7 @@ from api.store.duckdb_file.instruments import (
 )
 from api.store.duckdb_file.quality import (
     count_gaps,
+    count_quality,
     read_actions,
     read_coverage,
     read_coverages,
@@ -40,6 +41,7 @@ __all__ = [
     "Rows",
     "build_unknown",
     "count_gaps",
+    "count_quality",
     "has_known",
     "read_actions",
     "read_adjusting",

@@ -204,3 +204,13 @@ sessions AS (
     AND timestamp NOT IN (SELECT timestamp FROM market.bar_notes
                           WHERE symbol = $symbol AND reason = 'outside sessions'))
 SELECT session FROM sessions, span WHERE session BETWEEN since AND until"""
+
+
+def count_quality(cursor: Cursor) -> dict[str, dict[str, Any]]:
+    """Of the whole store: gaps by cause, notes by reason, the newest bar's day by exchange."""
+    asked = {
+        "gaps": "SELECT cause, count(*) FROM market.gaps GROUP BY 1",
+        "notes": "SELECT reason, count(*) FROM market.bar_notes GROUP BY 1",
+        "newest": "SELECT coalesce(exchange, ''), max(last) FROM market.instruments GROUP BY 1",
+    }
+    return {name: dict(cursor.execute(query).fetchall()) for name, query in asked.items()}

@@ -7,6 +7,7 @@ the version before, as it lies beside it.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
+from api.counts import Counts
 from api.problems import Damaged, NoDatabase, OutOfMemory, QueryTimeout
 from api.store.workers import Job, Workers
 from etl.contracts.tables import list_older_views
@@ -72,6 +74,7 @@ class Database:
         self.snapshot: Snapshot | None = None
         self.seen: Identity | None = None
         self.fault: str | None = None
+        self.counts: Counts | None = None  # where the time of questions is counted, if anywhere
         self.quick = Workers(CORES, "query", patience)
         self.wide = Workers(max(1, CORES // WIDE_SHARE), "scan", patience)
 
@@ -131,6 +134,8 @@ class Database:
         try:
             return await (self.wide if is_wide else self.quick).run(job)
         except duckdb.InterruptException:
+            if self.counts is not None:
+                self.counts.add("timeouts")
             raise QueryTimeout(self.timeout) from None
         except (duckdb.OutOfMemoryException, MemoryError) as error:
             raise self.report_memory(error) from None
@@ -140,6 +145,9 @@ class Database:
             if str(self.path.parent / "tmp") in str(error):  # no room for what does not fit
                 raise self.report_memory(error) from None
             raise self.report_damage(snapshot, error) from None
+        finally:
+            if self.counts is not None:
+                count_question(self.counts, job)
 
     def report_memory(self, error: Exception) -> OutOfMemory:
         log.warning("a query needs more memory than DB_MEMORY_MB=%s: %s", self.memory_mb, error)
@@ -156,6 +164,15 @@ class Database:
             elif isinstance(error, duckdb.FatalException):  # this connection answers no more
                 self.snapshot = self.try_to_open(self.path)
         return Damaged(DAMAGED)
+
+
+def count_question(counts: Counts, job: Job[Any]) -> None:
+    """How long it waited for a thread, and how long it ran, if it did."""
+    now = time.monotonic()
+    began = now if job.ends_at is None else job.ends_at - job.timeout
+    counts.observe(("questions", "wait"), began - job.asked_at)
+    if job.ends_at is not None:
+        counts.observe(("questions", "run"), now - began)
 
 
 def refuse_older_wal(path: Path) -> None:

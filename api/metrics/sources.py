@@ -1,0 +1,103 @@
+"""Where the numbers of a scrape come from: workers' counts, the store, the records of runs."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+
+from api.counts import Counts
+from api.problems import Problem
+from api.store import queries
+from api.store.run_records import list_run_ids
+from etl.contracts.run_metrics import Record, Sample, list_run_samples, list_store_samples
+from etl.settings import VERSION
+
+log = logging.getLogger("api")
+MOST_RECORDS = 200  # to look through for one that ended well
+
+
+async def list_sources(app: FastAPI, now: datetime) -> AsyncIterator[Any]:
+    """All families, one source after the other: one that fails costs the others nothing."""
+    from api.metrics import families
+
+    state = app.state
+    refresh_gauges(app)
+    yield families.build_gauge("mds_build_info", "This service", 1, {"version": VERSION})
+    for family in families.build_service(state.counts.read()):
+        yield family
+    samples = [*await list_store(app), *list_runs(state.settings.runs_dir, now)]
+    for name, help, value in describe_store(state.database):
+        yield families.build_gauge(name, help, value)
+    for family in families.build_samples(samples):
+        yield family
+
+
+def refresh_gauges(app: Any) -> None:
+    """What this worker holds now."""
+    counts: Counts = app.state.counts
+    memory = app.state.cache.memory
+    series = len(memory.fresh) + len(memory.proven) - memory.answers
+    now = {
+        "in_flight": app.layers.outermost.in_flight,
+        "answers": memory.answers,
+        "answer_bytes": memory.answer_bytes,
+        "answer_bound": memory.max_bytes,
+        "series": series,
+        "series_bytes": memory.bytes - memory.answer_bytes,
+        "series_bound": memory.max_bytes,
+    }
+    for name, value in now.items():
+        counts.set("gauge", name, value=value)
+    for what, each in app.state.fallbacks.items():
+        counts.set("gauge", "fallback", what, value=each.fault is not None)
+        counts.set("fallbacks", what, value=each.count)
+
+
+def describe_store(database: Any) -> Iterator[tuple[str, str, float]]:
+    snapshot = database.snapshot
+    yield "mds_store_up", "Whether there is a store to read", snapshot is not None
+    yield "mds_store_degraded", "Whether an older store stands in", bool(database.fault)
+    if snapshot is not None:
+        counter = snapshot.generation.partition("-")[0]
+        yield "mds_store_generation", "The counter of its generation", float(counter)
+        published = snapshot.published_at.timestamp()
+        yield "mds_store_published_timestamp_seconds", "When it was published", published
+
+
+async def list_store(app: FastAPI) -> list[Sample]:
+    """Counted once a generation; nothing where the store does not answer."""
+    database = app.state.database
+    try:
+        snapshot = database.take_snapshot()
+        kept: tuple[str, list[Sample]] | None = getattr(app.state, "store_samples", None)
+        if kept is None or kept[0] != snapshot.generation:
+            counts = await database.ask(snapshot, queries.count_quality, is_wide=True)
+            kept = snapshot.generation, list(list_store_samples(counts))
+            app.state.store_samples = kept
+        return kept[1]
+    except Problem as error:
+        log.warning("metrics without those of the store: %s", error)
+        return []
+
+
+def list_runs(folder: Path, now: datetime) -> list[Sample]:
+    try:
+        return list(list_run_samples(read_records(folder), now))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("metrics without those of the runs: %s", error)
+        return []
+
+
+def read_records(folder: Path) -> Iterator[Record]:
+    """The newest first; what cannot be read is passed over."""
+    for run_id in sorted(list_run_ids(folder), reverse=True)[:MOST_RECORDS]:
+        try:
+            stages = orjson.loads((folder / f"{run_id}.json").read_bytes())["stages"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(stages, dict) and stages:
+            yield run_id, stages
