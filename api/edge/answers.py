@@ -13,12 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.cache.memory import Answer, AnswerBackend, RawHeaders
 from api.cache.once import Flight, Once
-from api.edge.depends import Dependence
 from api.edge.gate import SECURITY, Head, get_head, secure
-from api.edge.keys import build_etag, matches, may_match
+from api.edge.keys import matches, may_match
 from api.edge.negotiate import choose_coding, choose_media, get_type
 from api.edge.passing import Passing
 from api.edge.room import Hold, Room
+from api.edge.targets import Target, Targets
 from api.encode.formats import FORMATS
 from api.problems import NoDatabase, build_problem
 from api.store.duckdb_file.snapshots import Database, Snapshot
@@ -44,11 +44,9 @@ class AnswerCache:
     """ASGI layer: answers from the store of bytes, or lets the app answer once and keeps that.
 
     It also gives each request its snapshot (scope["state"]["snapshot"]), and turns HEAD into GET.
-    `passing` tells the requests that go by it, `dependence` what the answer to one depends on.
+    `passing` tells the requests that go by it, `targets` which answer each of the others gets.
     `shortcut` may make the JSON answer to (snapshot, path, query) at once, before routing; None:
-    it cannot. `fingerprint` is what the bytes of an
-    answer depend on beside snapshot and request. Paths that begin with `states[0]` depend on what
-    `states[1]` describes too. `room` is for what is in the making.
+    it cannot. `room` is for what is in the making.
     """
 
     def __init__(
@@ -57,20 +55,16 @@ class AnswerCache:
         backend: AnswerBackend,
         database: Database,
         passing: Passing,
-        dependence: Dependence,
+        targets: Targets,
         shortcut: Shortcut,
-        fingerprint: str,
-        states: tuple[str, Callable[[], str]],
         room: Room,
     ) -> None:
         self.app = app
         self.backend = backend
         self.database = database
         self.passing = passing
-        self.dependence = dependence
+        self.targets = targets
         self.shortcut = shortcut
-        self.fingerprint = fingerprint
-        self.states = states
         self.room = room
         self.once: Once[Answer] = Once()
         self.quiet_until = 0.0
@@ -94,42 +88,37 @@ class AnswerCache:
     async def answer(self, scope: Scope, receive: Receive, send: Send, media: str) -> None:
         head, snapshot = get_head(scope), scope["state"]["snapshot"]
         coding = choose_coding(head.get(b"accept-encoding", b""))
-        key = self.build_key(snapshot, scope, media, coding)
+        target = self.targets.find(snapshot, scope, media, coding)
         send = name_generation(send, snapshot.generation)
         if coding == "":
             return await send_answer(send, refuse(406, NO_CODING), X_MISS)
         is_conditional = b"if-none-match" in head or b"if-match" in head
         # an ETag is given out with a 200 only, and whatever is under it never changes
-        if is_conditional and self.has_unchanged(head, key):
-            return await self.send_unchanged(send, key)
-        answer = await self.look_up(key)
+        if is_conditional and has_unchanged(head, target.etag):
+            return await self.send_unchanged(send, target)
+        answer = await self.look_up(target.key)
         x_cache, way = (X_MISS, "miss") if answer is None else (X_HIT, "hit")
         if answer is None and (media, coding) == ("json", "identity"):
-            answer = await self.cut_short(snapshot, scope, key)
+            answer = await self.cut_short(snapshot, target)
             way = "miss" if answer is None else "shortcut"
         scope["state"]["way"] = way  # for who counts
         if answer is not None:
-            return await self.finish(scope, send, key, answer, x_cache)
-        return await self.share(scope, receive, send, key, (media, coding))
+            return await self.finish(scope, send, target, answer, x_cache)
+        return await self.share(scope, receive, send, target, (media, coding))
 
     async def finish(
-        self, scope: Scope, send: Send, key: str, answer: Answer, x_cache: tuple[bytes, bytes]
+        self, scope: Scope, send: Send, target: Target, answer: Answer, x_cache: tuple[bytes, bytes]
     ) -> None:
         """Send the answer, or say that its precondition does not hold."""
         head, is_found = get_head(scope), answer.status == 200
-        if is_found and b"if-match" in head and not may_match(head, build_etag(key)):
+        if is_found and b"if-match" in head and not may_match(head, target.etag):
             return await send_answer(send, refuse(412, OTHER_ANSWER), x_cache)
         if is_found and head.get(b"if-none-match", b"").strip() == b"*":
-            return await self.send_unchanged(send, key)
+            return await self.send_unchanged(send, target)
         return await send_answer(send, answer, x_cache)
 
-    def has_unchanged(self, head: Head, key: str) -> bool:
-        """Whether a 304 can be given before it is known that there is an answer."""
-        etag = build_etag(key)
-        return may_match(head, etag) and matches(head.get(b"if-none-match", b""), etag)
-
-    async def send_unchanged(self, send: Send, key: str) -> None:
-        headers = build_headers(build_etag(key))
+    async def send_unchanged(self, send: Send, target: Target) -> None:
+        headers = build_headers(target.etag)
         await send_answer(send, Answer(304, headers, b""), X_HIT)
 
     async def look_up(self, key: str) -> Answer | None:
@@ -146,59 +135,61 @@ class AnswerCache:
             log.warning("the store of answers fails: each is made anew", exc_info=True)
 
     async def share(
-        self, scope: Scope, receive: Receive, send: Send, key: str, wanted: tuple[str, str]
+        self, scope: Scope, receive: Receive, send: Send, target: Target, wanted: tuple[str, str]
     ) -> None:
         """Make the answer once for all who ask for it now, and send it to this one.
 
         A client that goes away takes no other along; when all have gone, the work ends. Its memory
         counts until the last has it.
         """
-        flight = self.once.join(key, lambda flight: self.compute(scope, key, wanted, flight))
+        flight = self.once.join(
+            target.key, lambda flight: self.compute(scope, target, wanted, flight)
+        )
         gone = asyncio.create_task(wait_until_gone(receive))
         try:
             await asyncio.wait((flight.task, gone), return_when=asyncio.FIRST_COMPLETED)
             if flight.task.done():
-                await self.finish(scope, send, key, flight.task.result(), X_MISS)
+                await self.finish(scope, send, target, flight.task.result(), X_MISS)
         finally:
             gone.cancel()
             flight.leave()
 
-    async def cut_short(self, snapshot: Snapshot, scope: Scope, key: str) -> Answer | None:
-        made = await self.ask_shortcut(snapshot, scope)
+    async def cut_short(self, snapshot: Snapshot, target: Target) -> Answer | None:
+        made = await self.ask_shortcut(snapshot, target)
         if made is None:
             return None
         body, headers = made
-        return await self.keep(key, headers, body)
+        return await self.keep(target, headers, body)
 
     async def ask_shortcut(
-        self, snapshot: Snapshot, scope: Scope
+        self, snapshot: Snapshot, target: Target
     ) -> tuple[bytes, RawHeaders] | None:
         try:
-            return await self.shortcut(snapshot, get_route_path(scope), scope["query_string"])
+            return await self.shortcut(snapshot, target.route_path, target.query)
         except Exception:  # here nothing would make a problem of it: the route meets it again
-            log.warning("the shortcut failed: %s", scope["path"], exc_info=True)
+            log.warning("the shortcut failed: %s", target.path, exc_info=True)
             return None
 
-    async def keep(self, key: str, headers: RawHeaders, body: bytes) -> Answer:
-        common = [*headers, *build_headers(build_etag(key))]
+    async def keep(self, target: Target, headers: RawHeaders, body: bytes) -> Answer:
+        common = [*headers, *build_headers(target.etag)]
         answer = Answer(200, add_length(common, body), body)
         try:
-            await self.backend.set_answer(key, answer)
+            await self.backend.set_answer(target.key, answer)
         except Exception:
             self.report_backend()
         return answer
 
     async def compute(
-        self, scope: Scope, key: str, wanted: tuple[str, str], flight: Flight[Answer]
+        self, scope: Scope, target: Target, wanted: tuple[str, str], flight: Flight[Answer]
     ) -> Answer:
         """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
         (media, coding), snapshot, made = wanted, scope["state"]["snapshot"], None
         hold = Hold(self.room)
         flight.on_left = hold.release
         if media == "json" and coding != "identity":  # else it was asked already
-            made = await self.ask_shortcut(snapshot, scope)
+            made = await self.ask_shortcut(snapshot, target)
         if made is None:
-            answer = await collect(self.app, build_scope(scope, media, hold))
+            answer = await collect(self.app, build_scope(scope, target, media, hold))
             headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
             if answer.status != 200:
                 common = [*headers, *build_headers()]
@@ -208,30 +199,26 @@ class AnswerCache:
         if coding == "gzip!" or (coding == "gzip" and len(body) >= LEAST_TO_COMPRESS):
             body = await anyio.to_thread.run_sync(compress, body)
             headers = [*headers, GZIP_HEADER]
-        return await self.keep(key, headers, body)
-
-    def build_key(self, snapshot: Snapshot, scope: Scope, media: str, coding: str) -> str:
-        path = scope.get("raw_path") or scope["path"].encode()
-        root, query = scope.get("root_path", ""), scope["query_string"]
-        asked = f"{root} {path.decode('latin-1')}?{query.decode('latin-1')} {media} {coding}"
-        beginning, describe = self.states
-        route_path = get_route_path(scope)
-        if route_path.startswith(beginning):
-            asked = f"{asked} {describe()}"
-        version = self.dependence.find_version(snapshot, route_path, query)
-        return f"{version} {self.fingerprint} {asked}"
+        return await self.keep(target, headers, body)
 
 
-def build_scope(scope: Scope, media: str, hold: Hold) -> Scope:
+def build_scope(scope: Scope, target: Target, media: str, hold: Hold) -> Scope:
     """The request of a key: nothing is in it that two requests of one key may differ in."""
-    kept = ("path", "raw_path", "query_string", "root_path", "asgi")
+    kept = ("root_path", "asgi")
     accept = get_type(FORMATS[media]) if media in FORMATS else "none/none"
     return {
         **{name: scope[name] for name in kept if name in scope},
         **{"type": "http", "method": "GET", "http_version": "1.1", "scheme": "http"},
+        **{"path": target.path, "raw_path": target.url.encode()},
+        "query_string": target.query,
         "headers": [(b"accept", accept.encode())],
         "state": {"snapshot": scope["state"]["snapshot"], "hold": hold},
     }
+
+
+def has_unchanged(head: Head, etag: str) -> bool:
+    """Whether a 304 can be given before it is known that there is an answer."""
+    return may_match(head, etag) and matches(head.get(b"if-none-match", b""), etag)
 
 
 async def wait_until_gone(receive: Receive) -> None:

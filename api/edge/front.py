@@ -39,6 +39,7 @@ from api.edge.ranges import cut_range
 from api.edge.room import Room
 from api.edge.route_table import RouteTable
 from api.edge.shortcut import build_shortcut
+from api.edge.targets import Targets, read_forms
 from api.edge.watch import Observer, RequestCounts, Watch
 from api.settings import ApiSettings
 from api.store.run_records import describe_folder
@@ -144,12 +145,16 @@ def build_answer_cache(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> 
         app.state.cache,
         app.state.database,
         Passing(app),
-        Dependence(app),
+        build_targets(app, settings),
         build_shortcut(app.state.series_cache, settings.max_rows),
-        build_fingerprint(settings),
-        ("/etl/runs", partial(describe_folder, settings.runs_dir)),
         Room(settings.work_max_mb * 2**20),
     )
+
+
+def build_targets(app: FastAPI, settings: ApiSettings) -> Targets:
+    """What answers depend on: beside the request and its symbols, `/etl/runs` on the records."""
+    states = ("/etl/runs", partial(describe_folder, settings.runs_dir))
+    return Targets(read_forms(app), Dependence(app), build_fingerprint(settings), states)
 
 
 def allow_origins(app: ASGIApp, origins: Sequence[str], has_tokens: bool) -> Cors:

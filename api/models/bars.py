@@ -1,8 +1,8 @@
 """/instruments/{symbol}/ohlcv: its parameters, and bars as rows and as columns."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.models.terms import (
     ActionsKnownAt,
@@ -12,6 +12,7 @@ from api.models.terms import (
     FormatName,
     Instant,
     Interval,
+    NameList,
     ToldAsOf,
     ViewQuery,
 )
@@ -42,9 +43,8 @@ class PageQuery(ViewQuery):
         " dividends put into the price too.",
         examples=["raw"],
     )
-    fields: str | None = Field(
+    fields: Annotated[str, Field(max_length=100), NameList] | None = Field(
         None,
-        max_length=100,
         description="Columns parted by commas, in any case; timestamp always comes.",
         examples=["open,high,low,close,volume"],
     )
@@ -56,11 +56,29 @@ class PageQuery(ViewQuery):
         description="Of csv: what stands between two values; a comma unless decimal is one.",
         examples=[","],
     )
-    decimal: Decimal | None = Field(
-        None,
+    decimal: Decimal = Field(
+        ".",
         description="Of csv: the decimal mark; a point unless given. A German Excel reads a comma.",
         examples=["."],
     )
+
+    @model_validator(mode="after")
+    def leave_out_defaults(self) -> Self:
+        """What says no more than its default is as if it were not there."""
+        if self.sep == (";" if self.decimal == "," else ","):
+            self.sep = None
+        if self.fields is not None:
+            self.fields = leave_out_usual(self.fields.split(","), self.interval)
+        return self
+
+
+def leave_out_usual(names: list[str], interval: str) -> str | None:
+    """Columns without the timestamp, which comes anyway; None where that leaves what comes too."""
+    if len(names) > 1 and names.count("timestamp") == 1:
+        names.remove("timestamp")
+    extra = () if interval == "1d" else ("complete",)
+    usual = [*(n for n in Bar.model_fields if n not in ("timestamp", "complete")), *extra]
+    return None if names == usual else ",".join(names)
 
 
 class HistoryQuery(PageQuery):

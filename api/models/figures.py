@@ -10,8 +10,10 @@ from api.models.terms import (
     AnyCase,
     Instant,
     Interval,
+    NameList,
     Page,
     ToldAsOf,
+    UpperCase,
     ViewQuery,
 )
 
@@ -37,10 +39,9 @@ RiskFree = Field(
     description="Annual risk-free rate; 0.03 is 3 %.",
     examples=[0.0],
 )
+BenchmarkText = Annotated[str, Field(min_length=1, max_length=32), UpperCase]
 Benchmark = Field(
     None,
-    min_length=1,
-    max_length=32,
     description="Symbol to compare with, in any case.",
     examples=["MSFT"],
 )
@@ -59,7 +60,7 @@ Periods = Field(
 class StatisticsQuery(FigureQuery):
     risk_free: float = RiskFree
     periods: int | None = Periods
-    benchmark: str | None = Benchmark
+    benchmark: BenchmarkText | None = Benchmark
     explain: bool = Field(
         False, description="Say of each figure its formula, source and n.", examples=[False]
     )
@@ -72,13 +73,12 @@ class RollingQuery(FigureQuery):
     )
     risk_free: float = RiskFree
     periods: int | None = Periods
-    benchmark: str | None = Benchmark
+    benchmark: BenchmarkText | None = Benchmark
 
 
 class IndicatorsQuery(FigureQuery):
-    names: str = Field(
+    names: Annotated[str, Field(max_length=400), NameList] = Field(
         "sma:20,ema:50,rsi:14,macd,bbands:20:2,atr:14,vwap:20,obv,stoch:14",
-        max_length=400,
         description="Indicators parted by commas, each with its parameters after colons.",
         examples=["sma:20,rsi:14"],
     )

@@ -1,17 +1,21 @@
 """/instruments and /instruments/{symbol}."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
-from api.models.terms import Basis, Query
+from api.models.terms import Basis, Query, UpperCase
+
+InAnyCase = Annotated[str, Field(max_length=32), UpperCase]
 
 
 class InstrumentsQuery(Query):
-    q: str = Field("", max_length=32, description="Part of a symbol, in any case.", examples=["O"])
+    q: InAnyCase = Field("", description="Part of a symbol, in any case.", examples=["O"])
     limit: int | None = Field(
         None, description="Instruments returned; default and most is MAX_ROWS.", examples=[5]
     )
-    after: str = Field(
-        "", max_length=32, description="The symbol to go on after, for paging.", examples=["AAPL"]
+    after: InAnyCase = Field(
+        "", description="The symbol to go on after, for paging.", examples=["AAPL"]
     )
 
 

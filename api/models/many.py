@@ -16,6 +16,7 @@ from api.models.terms import (
     NeverAskedOf,
     Query,
     RangeQuery,
+    SymbolList,
     ToldAsOf,
 )
 
@@ -26,8 +27,8 @@ FallingColumn = Literal[
     "-symbol", "-bars", "-last_close", "-total_return", "-mean_volume", "-dollar_volume"
 ]
 Floor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SymbolsText = Annotated[str, Field(max_length=3400), SymbolList]
 Symbols = Field(
-    max_length=3400,
     json_schema_extra={"pattern": r"[^,\s\x1c-\x1f\x85]"},  # the route says more
     description="Up to 100 symbols parted by commas.",
     examples=["AAPL,MSFT"],
@@ -43,7 +44,7 @@ Unknown = Field(
 
 
 class ManyQuery(HistoryQuery):
-    symbols: str = Symbols
+    symbols: SymbolsText = Symbols
     unknown: OnUnknown = Unknown
     after: str | None = Field(
         None,
@@ -54,7 +55,7 @@ class ManyQuery(HistoryQuery):
 
 
 class LatestQuery(Query):
-    symbols: str = Symbols
+    symbols: SymbolsText = Symbols
     unknown: OnUnknown = Unknown
     format: FormatName | None = Field(
         None, description="Format of the answer; stands above Accept.", examples=["json"]
@@ -62,7 +63,7 @@ class LatestQuery(Query):
 
 
 class MatrixQuery(FigureQuery):
-    symbols: str = Symbols
+    symbols: SymbolsText = Symbols
     unknown: OnUnknown = Unknown
     kind: Annotated[Literal["simple", "log"], AnyCase] = Field(
         "simple", description="Kind of returns.", examples=["simple"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
 
 from etl.contracts.zones import ZONES
 
@@ -41,6 +41,25 @@ Adjustment = Annotated[Literal["raw", "split", "all"], AnyCase]
 Basis = Literal["raw", "split"]
 Interval = Annotated[Literal["1d", "1wk", "1mo", "3mo", "1y"], BeforeValidator(read_interval)]
 FormatName = Annotated[Literal["json", "columns", "csv", "ndjson", "parquet", "arrow"], AnyCase]
+
+
+def list_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def fold_symbols(text: str) -> str:
+    """Symbols in upper case, each once, in the order given."""
+    return ",".join(dict.fromkeys(name.upper() for name in list_names(text) if name))
+
+
+def fold_names(text: str) -> str:
+    return ",".join(name.lower() for name in list_names(text))
+
+
+# Where the case of a text does not matter, it is read in one: two ways of writing are one request.
+UpperCase = AfterValidator(str.upper)
+SymbolList = AfterValidator(fold_symbols)
+NameList = AfterValidator(fold_names)
 
 
 class DayOfInstant(date):

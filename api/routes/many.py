@@ -181,8 +181,8 @@ def tell_splits(entries: Mapping[str, queries.Entry]) -> dict[str, Any]:
 
 
 def read_symbols(text: str) -> list[str]:
-    """Symbols in upper case, each once, in the order given."""
-    names = list(dict.fromkeys(n.strip().upper() for n in text.split(",") if n.strip()))
+    """The symbols of a list, which the model has in upper case, each once."""
+    names = text.split(",") if text else []
     if not 1 <= len(names) <= MOST_SYMBOLS:
         raise Problem(422, f"symbols: {len(names)} given: name 1 to {MOST_SYMBOLS}, as AAPL,MSFT")
     return names

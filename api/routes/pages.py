@@ -30,7 +30,7 @@ class CsvForm(TypedDict):
 
 def read_csv_form(query: PageQuery, chosen: Format) -> CsvForm:
     """What stands between two values, and between whole and parts of a number."""
-    decimal = query.decimal or "."
+    decimal = query.decimal
     sep = query.sep or (";" if decimal == "," else ",")
     if (sep, decimal) != (",", ".") and chosen.name != "csv":
         raise Problem(422, "sep and decimal are of CSV: add format=csv, or leave them out")

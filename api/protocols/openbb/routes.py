@@ -17,6 +17,7 @@ from api.encode.formats import JSON, Page, build_columns
 from api.encode.text import encode_json, encode_rows
 from api.figures.answers import build_statistics
 from api.models import Adjustment, Day, Interval, LastDay
+from api.models.terms import UpperCase
 from api.protocols.openbb import shapes as openbb_shapes
 from api.protocols.openbb import widgets
 from api.routes.context import Context, ContextOf
@@ -36,7 +37,7 @@ End = Annotated[LastDay | None, BeforeValidator(drop_empty)]
 class WidgetQuery(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    symbol: str = Field(max_length=32)
+    symbol: Annotated[str, Field(max_length=32), UpperCase]
     interval: Interval = "1d"
     adjustment: Adjustment = "split"
     start: Start = None

@@ -25,6 +25,7 @@ from api.edge.depends import depends_on_symbols
 from api.edge.passing import passes_cache
 from api.encode.formats import JSON
 from api.encode.text import encode_json
+from api.models.terms import UpperCase
 from api.problems import OUR_FAULT, Problem, describe_invalid, shorten
 from api.protocols.udf import shapes as udf_shapes
 from api.routes.context import Context, ContextOf
@@ -75,11 +76,11 @@ class UdfQuery(BaseModel):
 
 
 class SymbolQuery(UdfQuery):
-    symbol: str = Field(max_length=64)
+    symbol: Annotated[str, Field(max_length=64), UpperCase]
 
 
 class SearchQuery(UdfQuery):
-    query: str = Field("", max_length=64)
+    query: Annotated[str, Field(max_length=64), UpperCase] = ""
     type: str = Field("", max_length=32)
     exchange: str = Field("", max_length=32)
     limit: int = Field(30, ge=1)

@@ -1,0 +1,96 @@
+"""Which answer a request gets: its key, its ETag and the scope that the routes see, worked out once
+a publication for each way in which it is written.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
+from starlette._utils import get_route_path
+from starlette.types import Scope
+
+from api.edge.depends import Dependence
+from api.edge.keys import Forms, build_etag, build_key, canonical
+from api.store.duckdb_file.snapshots import Snapshot
+
+# What is remembered: so many requests of at most so many characters each, about 4 MB.
+MOST_KNOWN, LONGEST = 4096, 400
+
+
+class Target(NamedTuple):
+    """The answer that a request gets. path, query: in canonical form; path with the root path,
+    route_path without; url: as path, %-coded."""
+
+    key: str
+    etag: str
+    path: str
+    url: str
+    route_path: str
+    query: bytes
+
+
+class Targets:
+    """`states`: answers below the path states[0] depend on what states[1] describes too."""
+
+    def __init__(
+        self,
+        forms: Forms,
+        dependence: Dependence,
+        fingerprint: str,
+        states: tuple[str, Callable[[], str]],
+    ) -> None:
+        self.forms = forms
+        self.dependence = dependence
+        self.fingerprint = fingerprint
+        self.states = states
+        self.known: dict[tuple[object, ...], Target] = {}
+        self.generation = ""
+
+    def find(self, snapshot: Snapshot, scope: Scope, media: str, coding: str) -> Target:
+        """One look into a dict for what was asked before of this publication."""
+        if snapshot.generation != self.generation or len(self.known) >= MOST_KNOWN:
+            self.known.clear()
+            self.generation = snapshot.generation
+        path, query, root = scope["path"], scope["query_string"], scope.get("root_path", "")
+        asked = path, query, media, coding, root, scope["state"].get("audience", "")
+        found = self.known.get(asked)
+        if found is not None:
+            return found
+        target = self.work_out(snapshot, scope, media, coding)
+        if len(path) + len(query) <= LONGEST and not self.has_state(target):
+            self.known[asked] = target
+        return target
+
+    def work_out(self, snapshot: Snapshot, scope: Scope, media: str, coding: str) -> Target:
+        whole, route_path, query = scope["path"], get_route_path(scope), scope["query_string"]
+        asked = canonical(self.forms, route_path, query, media)
+        path = whole.removesuffix(route_path) + asked.path
+        version = self.dependence.find_version(snapshot, asked.path, asked.query)
+        url, root = quote(path), scope.get("root_path", "")
+        sent = f"{root} {url}?{asked.query.decode('latin-1')}"
+        audience = scope["state"].get("audience", "")
+        key = build_key(version, self.fingerprint, audience, sent, (media, coding))
+        target = Target(key, build_etag(key), path, url, asked.path, asked.query)
+        return self.add_state(target) if self.has_state(target) else target
+
+    def has_state(self, target: Target) -> bool:
+        return target.route_path.startswith(self.states[0])
+
+    def add_state(self, target: Target) -> Target:
+        key = f"{target.key} {self.states[1]()}"
+        return target._replace(key=key, etag=build_etag(key))
+
+
+def read_forms(app: FastAPI) -> Forms:
+    """The models that the routes of an app read their query by; one without is left as it is."""
+    models: dict[str, type[BaseModel]] = {}
+    for route in iter_route_contexts(app.routes):
+        if not isinstance(route.original_route, APIRoute) or route.path is None:
+            continue
+        given = [field.field_info.annotation for field in route.dependant.query_params]
+        if len(given) == 1 and isinstance(given[0], type) and issubclass(given[0], BaseModel):
+            models[route.path] = given[0]
+    return Forms(models)
