@@ -259,6 +259,7 @@ PATHS = {
     "/udf/history": "symbol resolution from to theme",
     "/openbb/bars": "symbol interval start end theme",
 }
+REQUEST_ID = re.compile(rb',"request_id":"[^"]*"')  # of a problem: added on its way out
 NEEDED = {"symbols", "symbol", "resolution", "from", "to"}
 
 
@@ -328,6 +329,7 @@ def test_the_edge_gives_what_the_routes_give(app: Service) -> None:
             asked = canonical(forms, unquote(path), query.encode(), "json")
             plain, _, expected = await ask(app.answer, path, query)
             status, _, body = await ask(app, path, query)
+            body = REQUEST_ID.sub(b"", body)
             assert (status, body) == (plain, write_next(forms, asked.path, expected)), (path, query)
 
     asyncio.run(ask_both())
