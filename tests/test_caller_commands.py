@@ -129,7 +129,7 @@ def test_a_key_is_taken_away_by_its_id_or_by_itself(path: Path, is_whole: bool) 
     [
         *((["user", f"--name={name}"], "NAME=") for name in ("", "a b", "a\nb", "ü", "x" * 65)),
         (["user", "--name=ann", "--scopes=write"], "possible are read, admin"),
-        (["user", "--name=ann"], "a password of 12 to 256 characters"),
+        (["user", "--name=ann"], "a password of 12 to 128 characters"),
         (["key", "--name="], "NAME="),
         *(
             (["key", "--name=robot", f"--expires={given}"], f"EXPIRES={given}")

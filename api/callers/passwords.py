@@ -14,7 +14,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from api.problems import Busy
 
-SHORTEST, LONGEST = 12, 256  # characters
+SHORTEST, LONGEST = 12, 128  # characters
 AT_ONCE, MOST_WAITING = 2, 20  # hashes, a worker
 
 

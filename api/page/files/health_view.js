@@ -4,7 +4,7 @@ import { describeCondition } from "./condition.js";
 import { find, make, makeTable } from "./elements.js";
 import { drawMissing } from "./missing.js";
 import { writeCode } from "./panels.js";
-import { ask, buildUrl } from "./service.js";
+import { ask, askHealth, buildUrl } from "./service.js";
 import { changeState } from "./state.js";
 import { writeCount, writeInstant, writeNumber, writePercent, writePlural, writeSpan } from "./texts.js";
 
@@ -54,7 +54,7 @@ async function fill(id, load) {
 }
 
 async function loadStore() {
-  const health = await ask(buildUrl("health"));
+  const health = await askHealth();
   const card = (name, value, kind = "") => make("div", { class: `card ${kind}` }, make("dt", {}, name), make("dd", {}, value));
   const { level, words } = describeCondition(health);
   const age = health.newest_bar_age_days;

@@ -8,7 +8,8 @@ import { addCompared, buildControls } from "./controls.js";
 import { find, make } from "./elements.js";
 import { showHealth } from "./health_view.js";
 import { watchService } from "./poll.js";
-import { ask, buildUrl, noteGeneration, watchGeneration } from "./service.js";
+import { askHealth, noteGeneration, watchGeneration } from "./service.js";
+import { signOut } from "./sign_in.js";
 import { changeState, getState, isSame, watchState } from "./state.js";
 
 const view = new ChartView();
@@ -42,7 +43,7 @@ function wireTabs() {
 async function showStore() {
   const store = find("store");
   try {
-    const health = await ask(buildUrl("health"));
+    const health = await askHealth();
     const { level, words } = describeCondition(health);
     const dot = make("i", { class: `dot ${level}`, "aria-hidden": "true" });
     const told = make("span", { class: "generation" }, ` · generation ${health.generation}`);
@@ -73,6 +74,8 @@ watchGeneration(() => {
   showStore();
 });
 document.addEventListener("keydown", focusSearch);
+find("sign-out").addEventListener("click", signOut);
+find("sign-in").addEventListener("cancel", (event) => event.preventDefault()); // nothing is behind it
 find("view-chart").addEventListener("submit", (event) => event.preventDefault());
 render(getState(), null);
 showStore();

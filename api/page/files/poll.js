@@ -1,6 +1,7 @@
 // A page that is left open asks now and then whether anything is new: a 304 of a few bytes, mostly.
 
 import { buildUrl } from "./service.js";
+import { fetchSigned } from "./sign_in.js";
 
 const EVERY = 60_000; // milliseconds
 
@@ -11,10 +12,18 @@ const EVERY = 60_000; // milliseconds
 export function watchService(act) {
   let known = "";
   let isFirst = true;
+  let isAsking = false; // it may wait for who has to sign in
+  let path = "etl/runs";
   const ask = async () => {
-    if (document.visibilityState !== "visible") return;
+    if (document.visibilityState !== "visible" || isAsking) return;
+    isAsking = true;
     const headers = known ? { "If-None-Match": known } : {};
-    const answer = await fetch(buildUrl("etl/runs", { limit: 1 }), { headers, cache: "no-store" }).catch(() => null);
+    const answer = await fetchSigned(buildUrl(path, { limit: 1 }), { headers, cache: "no-store" }).catch(() => null);
+    isAsking = false;
+    if (answer?.status === 403 && path === "etl/runs") {
+      path = "instruments"; // who may not see the runs sees new bars
+      return ask();
+    }
     if (answer?.status === 304) return;
     known = answer?.headers.get("ETag") ?? "";
     if (!isFirst) act();

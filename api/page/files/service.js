@@ -1,5 +1,7 @@
 // Questions to the public API. Addresses are relative to the page, so a path prefix does no harm.
 
+import { fetchSigned, renew } from "./sign_in.js";
+
 const BASE = new URL(".", document.baseURI);
 
 /** What went wrong, in words for the reader: `detail` names the remedy, `nearest` similar symbols. */
@@ -37,7 +39,7 @@ export function buildPath(symbol, resource) {
 export async function ask(url, signal) {
   let answer;
   try {
-    answer = await fetch(url, { signal, headers: { Accept: "application/json" } });
+    answer = await fetchSigned(url, { signal, headers: { Accept: "application/json" } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const where = new URL(url, BASE).host;
@@ -46,6 +48,15 @@ export async function ask(url, signal) {
   if (!answer.ok) throw await readFault(answer);
   noteGeneration(answer.headers.get("X-Data-Generation"));
   return answer.json();
+}
+
+/** How the service is. To who has not signed in where that is wanted it tells less. */
+export async function askHealth() {
+  const url = buildUrl("health");
+  const health = await ask(url);
+  if (health.generation) return health;
+  await renew();
+  return ask(url);
 }
 
 /** All pages of an answer; `data` are rows, or columns of equal length. */

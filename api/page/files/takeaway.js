@@ -2,6 +2,7 @@
 
 import { find, make } from "./elements.js";
 import { buildPath, buildUrl } from "./service.js";
+import { fetchSigned, isSignedIn } from "./sign_in.js";
 import { writeCount } from "./texts.js";
 
 const FILES = [["csv", "CSV"], ["parquet", "Parquet"], ["arrow", "Arrow"], ["json", "JSON"]];
@@ -10,7 +11,7 @@ const FILES = [["csv", "CSV"], ["parquet", "Parquet"], ["arrow", "Arrow"], ["jso
 export function showTakeaway(state, shown, perAnswer) {
   const links = FILES.map(([format, label]) => {
     const url = buildBarsUrl(state, shown, format);
-    return make("a", { href: url, download: "", class: "button" }, label);
+    return make("a", { href: url, download: "", class: "button", onclick: isSignedIn() ? saveSigned : null }, label);
   });
   const cut = perAnswer && make("p", { class: "quiet" }, `A file holds at most ${writeCount(perAnswer)} bars (MAX_ROWS): the first of these days.`);
   const snippets = [["curl", writeCurl(state, shown)], ["pandas", writePandas(state, shown)]];
@@ -22,6 +23,20 @@ export function showTakeaway(state, shown, perAnswer) {
     make("p", { class: "files" }, snippets.map(([name, text]) => makeCopy(name, text))),
     make("details", { class: "snippets", open: wasOpen }, make("summary", {}, "Show what is copied"), texts),
   );
+}
+
+/** A link sends no token: the file is fetched, and saved under the name that the service gives it. */
+async function saveSigned(event) {
+  event.preventDefault();
+  const answer = await fetchSigned(event.currentTarget.href).catch(() => null);
+  if (!answer?.ok) {
+    find("told").textContent = "The file cannot be had now.";
+    return;
+  }
+  const [, name] = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "") ?? [];
+  const url = URL.createObjectURL(await answer.blob());
+  make("a", { href: url, download: name ?? "bars.json" }).click();
+  URL.revokeObjectURL(url);
 }
 
 function buildBarsUrl({ symbol, against, interval, adjustment }, shown, format) {
@@ -41,17 +56,24 @@ function quote(url) {
 }
 
 export function writeCurl(state, shown) {
-  const lines = [`curl '${buildBarsUrl(state, shown, "csv")}'`];
-  if (state.indicators.length) lines.push(`curl '${buildIndicatorsUrl(state, shown)}'`);
+  const curl = isSignedIn() ? `curl -H "X-API-Key: $MDS_KEY"` : "curl"; // make key makes one
+  const lines = [`${curl} '${buildBarsUrl(state, shown, "csv")}'`];
+  if (state.indicators.length) lines.push(`${curl} '${buildIndicatorsUrl(state, shown)}'`);
   return lines.join("\n");
 }
 
 export function writePandas(state, shown) {
+  const isKeyed = isSignedIn();
+  const hasIndicators = state.indicators.length > 0;
   const lines = [
+    ...(hasIndicators ? ["import json"] : []),
+    ...(isKeyed ? ["import os"] : []),
+    ...(hasIndicators ? [`from urllib.request import ${isKeyed ? "Request, " : ""}urlopen`, ""] : isKeyed ? [""] : []),
     "import pandas as pd",
     "",
+    ...(isKeyed ? ['key = {"X-API-Key": os.environ["MDS_KEY"]}', ""] : []),
     "bars = pd.read_parquet(",
-    `    "${buildBarsUrl(state, shown, "parquet")}"`,
+    `    "${buildBarsUrl(state, shown, "parquet")}"${isKeyed ? ", storage_options=key" : ""}`,
     ").set_index(\"timestamp\")",
   ];
   if (state.against.length) {
@@ -60,11 +82,11 @@ export function writePandas(state, shown) {
       "rebased = closes / closes.dropna().iloc[0] * 100",
     );
   }
-  if (state.indicators.length) {
-    lines.splice(0, 1, "import json", "from urllib.request import urlopen", "", "import pandas as pd");
+  if (hasIndicators) {
+    const url = `"${buildIndicatorsUrl(state, shown)}"`;
     lines.push(
       "with urlopen(",
-      `    "${buildIndicatorsUrl(state, shown)}"`,
+      `    ${isKeyed ? `Request(${url}, headers=key)` : url}`,
       ") as answer:",
       '    indicators = pd.DataFrame(json.load(answer)["data"])',
     );
