@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.cache.memory import Memory, MemoryBackend
 from api.cache.series_cache import SeriesCache
+from api.callers.rates.limiter import check_limits, warn_of_workers
 from api.docs import openapi as docs
 from api.edge.answers import AnswerCache
 from api.edge.front import Front, build_front
@@ -108,6 +109,8 @@ async def run_beside(app: FastAPI) -> AsyncIterator[None]:
     """What goes on in the background while the app is served."""
     with watch_secrets(app.state.settings):
         yield
+    if app.state.limiter is not None:
+        await app.state.limiter.close()
 
 
 def install_tokens(app: FastAPI, settings: ApiSettings) -> None:
@@ -125,11 +128,14 @@ def main() -> int:
     try:
         settings = read_settings(ApiSettings)
         check_guard(settings)
+        check_limits(settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for line in find_oddities(ApiSettings):
         print(f"warning: {line}", file=sys.stderr)
+    if warning := warn_of_workers(settings):
+        print(f"warning: {warning}", file=sys.stderr)
     logging.basicConfig(level=settings.log_level, format="%(levelname)s %(message)s")
     if fault := find_port_fault(settings):
         print(f"error: {fault}", file=sys.stderr)

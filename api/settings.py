@@ -48,12 +48,41 @@ def to_root_path(text: str) -> str:
     return path
 
 
+def parse_rate(text: str) -> list[tuple[int, int]]:
+    """Requests and seconds of each part of 5/second;1000/hour. ValueError where it is no rate."""
+    import limits  # only where a limit is set
+
+    pairs = [(item.amount, int(item.get_expiry())) for item in limits.parse_many(text)]
+    if any(quota < 1 or window < 1 for quota, window in pairs):
+        raise ValueError(text)
+    return pairs
+
+
+def to_rate(text: str) -> str:
+    if text.lower() in ("", "off"):
+        return text.lower()
+    try:
+        parse_rate(text)
+    except ValueError:
+        raise ValueError("a rate like 100/minute or 5/second;1000/hour, or off") from None
+    return text
+
+
+def to_redis_url(text: str) -> str:
+    if text and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("an address like redis://127.0.0.1:6379/0")
+    return text
+
+
 def to_networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     parts = (part.strip() for part in text.split(","))
     try:
         return tuple(ipaddress.ip_network(part) for part in parts if part)
     except ValueError:
         raise ValueError("addresses or networks like 127.0.0.1, 10.0.0.0/8") from None
+
+
+WITH_AUTH = "100/minute"  # the limit where callers are told apart and none is set
 
 
 def to_switch(text: str) -> bool | None:
@@ -107,8 +136,22 @@ class ApiSettings(Shared):
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = declare(
         "TRUSTED_PROXIES",
         "",
-        "addresses or networks of proxies whose X-Forwarded-Prefix is taken; empty = none",
+        "addresses or networks of proxies whose X-Forwarded-For and -Prefix count; empty = none",
         to_networks,
+    )
+    rate_limit: str = declare(
+        "RATE_LIMIT",
+        "",
+        "requests that a caller may make, as 100/minute or 5/second;1000/hour; off = none; empty ="
+        " none, with AUTH=on 100/minute",
+        to_rate,
+    )
+    rate_limit_url: str = declare(
+        "RATE_LIMIT_URL",
+        "",
+        "Redis through which processes share limits, as redis://127.0.0.1:6379/0; empty = each"
+        " worker limits by itself",
+        to_redis_url,
     )
     jwt_key: Secret = declare_secret("JWT_KEY", "key that signs tokens, of at least 32 bytes")
     jwt_key_previous: Secret = declare_secret(
@@ -119,6 +162,7 @@ class ApiSettings(Shared):
         "METRICS", "off", "count requests and give all metrics at /metrics: on or off", to_flag
     )
     access_log: bool = declare("ACCESS_LOG", "off", "log each request: on or off", to_flag)
+
     auth: bool | None = declare(
         "AUTH",
         "",
@@ -137,6 +181,12 @@ class ApiSettings(Shared):
         "file of users and keys; empty = users.sqlite in DATA_DIR",
         to_optional_path,
     )
+
+    @property
+    def rate_limit_in_use(self) -> str:
+        """The limit of requests; "" for none."""
+        with_auth = WITH_AUTH if self.auth else ""
+        return {"": with_auth, "off": ""}.get(self.rate_limit, self.rate_limit)
 
     @property
     def users_path(self) -> Path:

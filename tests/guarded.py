@@ -84,7 +84,8 @@ def guard(data_dir: Path, folder: Path, **settings: object) -> Iterator[Guarded]
     path = folder / "users.sqlite"
     if not path.exists():
         make_users(path)
-    given = {"AUTH": "on", "JWT_KEY": JWT_KEY, "USERS_DB": str(path), **settings}
+    named = {"AUTH": "on", "JWT_KEY": JWT_KEY, "USERS_DB": str(path), "RATE_LIMIT": "off"}
+    given = {**named, **settings}
     app = create_app(make_settings(data_dir, **given))
     with serve_app(app) as client:
         yield Guarded(app, client, path)

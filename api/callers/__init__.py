@@ -50,3 +50,7 @@ class Limiter(Protocol):
     def spend(self, caller: Caller, weight: int) -> Spent | Awaitable[Spent]:
         """Take `weight` requests of the caller's limit; at once wherever that is possible."""
         ...
+
+    async def close(self) -> None:
+        """The app is served no more."""
+        ...

@@ -17,7 +17,7 @@ from api.docs.guard import describe_guard
 from api.edge.files import File, build_file, read_file, send_file
 from api.edge.negotiate import get_type
 from api.edge.passing import passes_cache
-from api.edge.route_table import RouteTable, open_to_all
+from api.edge.route_table import RouteTable, open_to_all, weighs
 from api.encode.formats import FORMATS, JSON
 from api.models import ProblemBody
 from api.problems import MEDIA_TYPE, Problem
@@ -209,6 +209,7 @@ def complete_responses(operation: dict[str, Any]) -> None:
 @router.get("/openapi.json")
 @passes_cache()
 @open_to_all
+@weighs(0)
 async def read_openapi(request: Request) -> Response:
     app = request.app
     if not hasattr(app.state, "openapi_file"):  # made once: nothing in it changes
@@ -219,6 +220,7 @@ async def read_openapi(request: Request) -> Response:
 @router.get("/docs")
 @passes_cache()
 @open_to_all
+@weighs(0)
 async def read_docs(request: Request) -> Response:
     return send_file(request, build_page(request.app.title), {"Content-Security-Policy": POLICY})
 
@@ -226,6 +228,7 @@ async def read_docs(request: Request) -> Response:
 @router.get("/docs/files/{name}")
 @passes_cache()
 @open_to_all
+@weighs(0)
 async def read_part(request: Request, name: str) -> Response:
     path = FILES / name
     if name not in PARTS:

@@ -11,8 +11,10 @@ from starlette._utils import get_route_path
 from starlette.types import Scope
 
 from api.callers import SCOPES, Caller, Head, Identity, Limiter, RawHeaders, Spent
-from api.edge.gate import Proxies, refuse
-from api.edge.route_table import RouteTable
+from api.edge.gate import SECURITY, Proxies, refuse
+from api.edge.route_table import RouteFacts, RouteTable
+
+MOST_SYMBOLS = 100  # that one request may name
 
 # Of an answer that not everybody gets: a cache that others share must not keep it, by which header
 # ever it was asked for. Beside what the answer itself says of caches (no-cache).
@@ -40,9 +42,10 @@ class Admission:
         scope["state"]["caller"] = caller
         headers = [] if self.identity is None or facts.scope is None else PRIVATE
         if self.limiter is not None:
-            spent = self.limiter.spend(caller, facts.weight)
+            spent = self.limiter.spend(caller, weigh(facts, scope))
             told, refusal = spent if isinstance(spent, Spent) else await spent
             if refusal is not None:
+                refusal.raw_headers.extend(SECURITY)
                 return refusal
             headers = [*headers, *told]
         return found if isinstance(found, Response) else headers
@@ -69,6 +72,18 @@ class Admission:
         """A caller of whom only the address is known; where nobody is told apart it may all."""
         address = self.proxies.find_address(scope.get("client"), head)
         return Caller(address, "address", SCOPES if self.identity is None else frozenset())
+
+
+def weigh(facts: RouteFacts, scope: Scope) -> int:
+    """How many requests this one counts as: on some routes one a symbol."""
+    return facts.weight * count_symbols(scope["query_string"]) if facts.by_symbols else facts.weight
+
+
+def count_symbols(query: bytes) -> int:
+    """The symbols that a query names, at least 1; read as roughly as this needs."""
+    named = [part for part in query.split(b"&") if part.startswith(b"symbols=")]
+    commas = sum(part.count(b",") + part.upper().count(b"%2C") for part in named)
+    return min(commas + 1, MOST_SYMBOLS)
 
 
 def refuse_scope(needed: str) -> Response:

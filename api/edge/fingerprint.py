@@ -41,6 +41,7 @@ NOT_SHAPING = frozenset(
             *("vault_addr", "vault_path", "vault_role_id", "vault_secret_id", "vault_token"),
             *("jwt_key", "jwt_key_previous", "metrics_token"),
             *("auth", "access_minutes", "sign_in_days", "users_db"),
+            *("rate_limit", "rate_limit_url"),
         ),
     }
 )

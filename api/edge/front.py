@@ -20,6 +20,7 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.callers import Identity, Limiter
+from api.callers.rates.limiter import build_rate_limiter
 from api.edge.admission import Admission
 from api.edge.answers import AnswerCache
 from api.edge.depends import Dependence
@@ -41,6 +42,7 @@ from api.edge.route_table import RouteTable
 from api.edge.shortcut import build_shortcut
 from api.edge.targets import Targets, read_forms
 from api.edge.watch import Observer, RequestCounts, Watch
+from api.fallbacks import Standby
 from api.settings import ApiSettings
 from api.store.run_records import describe_folder
 
@@ -136,7 +138,14 @@ def build_identity(app: FastAPI, settings: ApiSettings) -> Identity | None:
 
 
 def build_limiter(app: FastAPI, settings: ApiSettings) -> Limiter | None:
-    return None
+    """What limits callers; its stand-in, where it counts in Redis, is shown in /health."""
+    app.state.limiter = None
+    if not settings.rate_limit_in_use:
+        return None
+    standby: Standby = app.state.fallbacks.setdefault("redis_limits", Standby())
+    rate, url = settings.rate_limit_in_use, settings.rate_limit_url
+    limiter = app.state.limiter = build_rate_limiter(rate, url, standby)
+    return limiter
 
 
 def build_answer_cache(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> AnswerCache:

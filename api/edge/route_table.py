@@ -14,7 +14,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import compile_path
 
 F = TypeVar("F", bound=Callable[..., Any])
-SCOPE_MARK, WEIGHT_MARK = "needs_scope", "weighs"
+SCOPE_MARK, WEIGHT_MARK, SYMBOLS_MARK = "needs_scope", "weighs", "weighs_by_symbols"
 READ_SCOPE = "read"
 MOST_PATHS, LONGEST_PATH = 4096, 256  # of paths whose route is remembered, and their characters
 
@@ -35,12 +35,14 @@ GROUPS = {
 @dataclass(frozen=True, slots=True)
 class RouteFacts:
     """template: the path as it was declared; scope: what a caller needs, None: open to all;
-    weight: requests that one of this route counts as; group: of which its time is a part."""
+    weight: requests that one of this route counts as, by_symbols: so many a symbol; group: of
+    which its time is a part."""
 
     template: str
     scope: str | None = READ_SCOPE
     weight: int = 1
     group: str = "service"
+    by_symbols: bool = False
 
 
 OTHER = RouteFacts("other")  # a path that no route has
@@ -62,11 +64,15 @@ def needs_scope(scope: str) -> Callable[[F], F]:
     return mark
 
 
-def weighs(requests: int) -> Callable[[F], F]:
-    """Mark a route's function: under a limit, one request of it counts as so many."""
+def weighs(requests: int, by_symbols: bool = False) -> Callable[[F], F]:
+    """Mark a route's function: under a limit, one request of it counts as so many.
+
+    0: it is not counted. by_symbols: as so many for each of its `symbols`.
+    """
 
     def mark(endpoint: F) -> F:
         setattr(endpoint, WEIGHT_MARK, requests)
+        setattr(endpoint, SYMBOLS_MARK, by_symbols)
         return endpoint
 
     return mark
@@ -105,7 +111,12 @@ class RouteTable:
 
 
 def read_marks(path: str, endpoint: Any) -> RouteFacts:
-    scope, weight = getattr(endpoint, SCOPE_MARK, READ_SCOPE), getattr(endpoint, WEIGHT_MARK, 1)
     module = getattr(endpoint, "__module__", "")
     group = next((name for room, name in GROUPS.items() if module.startswith(room)), "service")
-    return RouteFacts(path, scope, weight, group)
+    return RouteFacts(
+        path,
+        getattr(endpoint, SCOPE_MARK, READ_SCOPE),
+        getattr(endpoint, WEIGHT_MARK, 1),
+        group,
+        getattr(endpoint, SYMBOLS_MARK, False),
+    )

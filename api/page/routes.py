@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.edge.files import read_file, send_file
 from api.edge.passing import passes_cache
-from api.edge.route_table import open_to_all
+from api.edge.route_table import open_to_all, weighs
 from api.problems import Problem
 
 router = APIRouter(include_in_schema=False)
@@ -51,6 +51,7 @@ HEADERS = {
 @router.get("/")
 @passes_cache()
 @open_to_all
+@weighs(0)
 async def read_page(request: Request) -> Response:
     return answer_file(request, "index.html")
 
@@ -58,6 +59,7 @@ async def read_page(request: Request) -> Response:
 @router.get("/dashboard/{name:path}")
 @passes_cache()
 @open_to_all
+@weighs(0)
 async def read_part(request: Request, name: str) -> Response:
     return answer_file(request, name)
 

@@ -11,6 +11,7 @@ from api.bars.view import View, build_figures_view, derive_range, derive_whole, 
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.edge.room import CELL_BYTES
+from api.edge.route_table import weighs
 from api.encode.formats import JSON, wrap_rows
 from api.encode.text import write_rows
 from api.figures.answers import build_statistics, describe
@@ -50,6 +51,7 @@ CELLS_A_ROW = 10  # figures of one answer: so many times MAX_ROWS
     responses=docs.answers(Statistics, "statistics", 404, 422, 503),
 )
 @depends_on_symbols("benchmark")
+@weighs(2)
 async def read_statistics(
     symbol: Symbol, query: Annotated[StatisticsQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -79,6 +81,7 @@ async def read_statistics(
     responses=docs.answers(FiguresPage, "rolling", 404, 422, 503),
 )
 @depends_on_symbols("benchmark")
+@weighs(2)
 async def read_rolling(
     symbol: Symbol, query: Annotated[RollingQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -109,6 +112,7 @@ async def read_rolling(
     responses=docs.answers(FiguresPage, "indicators", 404, 422, 503),
 )
 @depends_on_symbols()
+@weighs(2)
 async def read_indicators(
     symbol: Symbol, query: Annotated[IndicatorsQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -132,6 +136,7 @@ async def read_indicators(
     responses=docs.answers(FiguresPage, "returns", 404, 422, 503),
 )
 @depends_on_symbols()
+@weighs(2)
 async def read_returns(
     symbol: Symbol, query: Annotated[ReturnsQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -150,6 +155,7 @@ async def read_returns(
     responses=docs.answers(DrawdownsAnswer, "drawdowns", 404, 422, 503),
 )
 @depends_on_symbols()
+@weighs(2)
 async def read_drawdowns(
     symbol: Symbol, query: Annotated[DrawdownsQuery, InQuery()], context: ContextOf
 ) -> Response:

@@ -14,7 +14,7 @@ from fastapi import Query as InQuery
 from api.callers import Caller
 from api.docs import openapi as docs
 from api.edge.passing import passes_cache
-from api.edge.route_table import READ_SCOPE, open_to_all
+from api.edge.route_table import READ_SCOPE, open_to_all, weighs
 from api.encode.formats import JSON
 from api.encode.text import encode_json
 from api.fallbacks import list_fallbacks
@@ -42,6 +42,7 @@ VERSIONS = {
 )
 @passes_cache()
 @open_to_all
+@weighs(0)
 async def read_health(
     request: Request, query: Annotated[NoQuery, InQuery()], context: ContextOf
 ) -> Response:

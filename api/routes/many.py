@@ -26,6 +26,7 @@ from api.bars.view import (
 )
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
+from api.edge.route_table import weighs
 from api.encode.formats import Format, Page
 from api.figures.comparison import compute_matrices
 from api.models import (
@@ -56,6 +57,7 @@ FEWER = "ask for fewer symbols"
     responses=docs.bar_answers(ManyBarsPage, "many", 404, 406, 422, 503),
 )
 @depends_on_symbols("symbols")
+@weighs(1, by_symbols=True)
 async def read_many(
     request: Request, query: Annotated[ManyQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -94,6 +96,7 @@ async def read_many(
     responses=docs.bar_answers(ManyBarsPage, "latest", 404, 406, 422, 503),
 )
 @depends_on_symbols("symbols")
+@weighs(1, by_symbols=True)
 async def read_latest(
     request: Request, query: Annotated[LatestQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -115,6 +118,7 @@ async def read_latest(
     responses=docs.answers(MatrixAnswer, "correlation", 404, 422, 503),
 )
 @depends_on_symbols("symbols")
+@weighs(1, by_symbols=True)
 async def read_correlation(
     query: Annotated[MatrixQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -128,6 +132,7 @@ async def read_correlation(
     responses=docs.answers(MatrixAnswer, "covariance", 404, 422, 503),
 )
 @depends_on_symbols("symbols")
+@weighs(1, by_symbols=True)
 async def read_covariance(
     query: Annotated[CovarianceQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -140,6 +145,7 @@ async def read_covariance(
     summary="Rank all instruments",
     responses=docs.answers(ScreenPage, "screen", 422, 503),
 )
+@weighs(10)
 async def read_screen(
     request: Request, query: Annotated[ScreenQuery, InQuery()], context: ContextOf
 ) -> Response:

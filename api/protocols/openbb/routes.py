@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from api.bars.series import FIELDS, Series, cut_page, reverse_bars
 from api.bars.view import View, check_range, derive_range
 from api.edge.depends import depends_on_symbols
+from api.edge.route_table import weighs
 from api.encode.formats import JSON, Page, build_columns
 from api.encode.text import encode_json, encode_rows
 from api.figures.answers import build_statistics
@@ -71,6 +72,7 @@ async def list_symbols(context: ContextOf) -> Response:
 
 @router.get("/openbb/price_chart")
 @depends_on_symbols("symbol")
+@weighs(2)
 async def draw_prices(query: Annotated[ChartQuery, InQuery()], context: ContextOf) -> Response:
     """A Plotly figure of the newest bars of a range; `raw` gives their rows."""
     series = await take_newest(context, query)
@@ -90,6 +92,7 @@ async def list_bars(query: Annotated[WidgetQuery, InQuery()], context: ContextOf
 
 @router.get("/openbb/statistics")
 @depends_on_symbols("symbol")
+@weighs(2)
 async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], context: ContextOf) -> Response:
     """Figures of a range."""
     series = await take_bars(context, query)
