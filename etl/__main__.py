@@ -7,6 +7,7 @@ from etl.base import command, run_records, whole_files
 from etl.extract import add_options as add_extract_options
 from etl.extract import extract
 from etl.load import is_out_of_step, load, write_no_bars
+from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
 from etl.sources.files.summary import tell_read
 from etl.store.duckdb_file import publish
@@ -30,7 +31,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="what was read of the files, as JSON")
     return command.main(
-        parser, "etl", work, argv, is_reading=lambda args: args.check, find_need=find_need
+        parser,
+        "etl",
+        work,
+        argv,
+        is_reading=lambda args: args.check,
+        find_need=find_need,
+        tell_end=write_textfile,
     )
 
 

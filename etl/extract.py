@@ -30,6 +30,7 @@ from etl.calls.plan import make_plan
 from etl.contracts.deliveries import Delivery
 from etl.contracts.raw_files import open_raw_files
 from etl.credentials.redaction import strike
+from etl.reporting.textfile import write_textfile
 from etl.settings import SOURCES, Settings, to_symbols
 from etl.sources import Order, Source
 from etl.sources.paid import find_pending, open_archive
@@ -42,7 +43,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = command.build_parser("etl.extract", __doc__)
     add_options(parser)
     parser.add_argument("--plan", action="store_true", help="show what the next run asks, and why")
-    return command.main(parser, "extract", work, argv, is_reading=lambda args: args.plan)
+    return command.main(
+        parser,
+        "extract",
+        work,
+        argv,
+        is_reading=lambda args: args.plan,
+        tell_end=write_textfile,
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -21,10 +21,12 @@ import duckdb
 from etl.base import command, parquet_sql, run_records, stage_files
 from etl.contracts import runs
 from etl.contracts.files import CLEAN_TYPES
+from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
 from etl.store import accounts, gaps, incoming, rounds, volumes
 from etl.store.clean_files import read_beside, read_input
 from etl.store.duckdb_file import build, publish, published
+from etl.store.due import find_due
 
 log = logging.getLogger("etl")
 
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = command.build_parser("etl.load", __doc__)
     parser.add_argument("--input", type=command.from_here, help="clean Parquet file or folder")
     parser.add_argument("--database", type=choose_database, help="DuckDB file to publish")
-    return command.main(parser, "load", load, argv)
+    return command.main(parser, "load", load, argv, tell_end=write_textfile)
 
 
 def choose_database(text: str) -> Path:
@@ -76,8 +78,7 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
         is_needed = store.is_touched or incoming.changes_store(connection, settings)
         with build.begin(database, store, is_needed):
             gaps.view_sessions(connection, settings.exchange)
-            record["symbols"] = accounts.count_by_symbol(connection)
-            record.update(sum_outcomes(record["symbols"]))
+            record.update(count_outcomes(connection), data_due=find_due(connection))
             add_left_out(record, run)
         if is_needed:
             build.publish_next(connection, settings, database, run, store)
@@ -109,8 +110,11 @@ def write_no_bars(path: Path) -> None:
         )
 
 
-def sum_outcomes(symbols: dict[str, dict[str, int]]) -> dict[str, int]:
-    return {name: sum(fates[name] for fates in symbols.values()) for name in runs.LOADED}
+def count_outcomes(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """What became of the rows, symbol by symbol and in all."""
+    symbols = accounts.count_by_symbol(connection)
+    sums = {name: sum(counts[name] for counts in symbols.values()) for name in runs.LOADED}
+    return {"symbols": symbols, **sums}
 
 
 def report(record: dict[str, Any]) -> None:

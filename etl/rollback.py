@@ -15,6 +15,7 @@ from pathlib import Path
 
 from etl.base import command, parquet_sql, run_records
 from etl.base.errors import StoreError
+from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
 from etl.store import accounts, digests, versions
 from etl.store.duckdb_file import publish, restore
@@ -25,7 +26,7 @@ log = logging.getLogger("etl")
 def main(argv: list[str] | None = None) -> int:
     parser = command.build_parser("etl.rollback", __doc__)
     parser.add_argument("--database", type=command.from_here, help="DuckDB file to roll back")
-    return command.main(parser, "rollback", roll_back, argv)
+    return command.main(parser, "rollback", roll_back, argv, tell_end=write_textfile)
 
 
 def roll_back(settings: Settings, args: argparse.Namespace) -> None:

@@ -401,6 +401,13 @@ class Settings(Shared, OnFailure):
     end_date: date | None = declare(
         "END_DATE", "", "last day to keep (inclusive); empty = keep all", to_date
     )
+    metrics_textfile: Path | None = declare(
+        "METRICS_TEXTFILE",
+        "",
+        "file (.prom), or folder of node_exporter's textfile collector, to write how runs ended"
+        " to; empty = none",
+        to_optional_path,
+    )
     etl_memory_mb: int | None = declare(
         "ETL_MEMORY_MB",
         "",
@@ -519,12 +526,23 @@ def find_oddities(kind: type[object], env_file: Path | None = None) -> list[str]
     odd = [
         f"{path.name}: {name} is no setting: did you mean {near}?"
         for name in values
-        if name not in known and (near := find_nearest(name, known))
+        if name not in known
+        and name not in list_others(kind)
+        and (near := find_nearest(name, known))
     ]
     has_key = any(is_secret(name) and value for name, value in values.items())
     if has_key and path.stat().st_mode & 0o077:
         odd.append(f"{path.name} holds a key and others may read it: chmod 600 {path}")
     return odd
+
+
+def list_others(kind: type[object]) -> list[str]:
+    """Names of the settings of the other half, as far as this process knows it."""
+    alike: list[type[object]] = []
+    for base in kind.__bases__:
+        alike += base.__subclasses__()
+    others = [each for each in alike if each is not kind]
+    return [setting["name"] for each in others for setting in list_settings(each)]
 
 
 def find_nearest(name: str, known: Sequence[str]) -> str | None:

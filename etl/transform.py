@@ -21,6 +21,7 @@ import duckdb
 from etl.base import command, parquet_sql, run_records, stage_files, whole_files
 from etl.base.errors import EtlError, InputError
 from etl.contracts.files import CLEAN_COLUMNS, PRICES, RAW_BARS, VOLUME_TYPES
+from etl.reporting.textfile import write_textfile
 from etl.rules.clean_actions import type_actions
 from etl.rules.doubled_keys import find_unproven
 from etl.rules.rejects import DUPLICATE, REASON, TWO_BARS, TYPED, VOLUMES, bind
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = command.build_parser("etl.transform", __doc__)
     add_options(parser)
     parser.add_argument("--input", type=command.from_here, help="raw Parquet file to judge")
-    return command.main(parser, "transform", transform, argv)
+    return command.main(parser, "transform", transform, argv, tell_end=write_textfile)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,11 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import datetime
+from heapq import nlargest
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import orjson
@@ -80,7 +83,7 @@ async def list_store(app: FastAPI) -> list[Sample]:
             app.state.store_samples = kept
         return kept[1]
     except Problem as error:
-        log.warning("metrics without those of the store: %s", error)
+        log.debug("metrics without those of the store: %s", error)
         return []
 
 
@@ -88,16 +91,28 @@ def list_runs(folder: Path, now: datetime) -> list[Sample]:
     try:
         return list(list_run_samples(read_records(folder), now))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("metrics without those of the runs: %s", error)
+        log.debug("metrics without those of the runs: %s", error)
         return []
 
 
 def read_records(folder: Path) -> Iterator[Record]:
-    """The newest first; what cannot be read is passed over."""
-    for run_id in sorted(list_run_ids(folder), reverse=True)[:MOST_RECORDS]:
+    """The last written first; what cannot be read is passed over."""
+    for path in list_newest(folder):
         try:
-            stages = orjson.loads((folder / f"{run_id}.json").read_bytes())["stages"]
+            stages = orjson.loads(path.read_bytes())["stages"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if isinstance(stages, dict) and stages:
-            yield run_id, stages
+            yield path.stem, stages
+
+
+def list_newest(folder: Path) -> list[Path]:
+    """A run whose stages are called one by one is written again by each of them."""
+    written = []
+    for run_id in list_run_ids(folder):
+        path = folder / f"{run_id}.json"
+        with suppress(OSError):
+            found = path.stat()
+            if S_ISREG(found.st_mode):  # a pipe would be waited for without end
+                written.append((found.st_mtime_ns, path))
+    return [path for _, path in nlargest(MOST_RECORDS, written)]

@@ -28,6 +28,7 @@ from etl.settings import Settings, SettingsError, check_path, find_oddities, rea
 log = logging.getLogger("etl")
 
 Work = Callable[[Settings, argparse.Namespace], None]
+Report = Callable[[Settings, str, int], None]  # settings, command, exit code
 
 RUNS = ("etl", "extract", "transform", "load")  # the others look at what these made
 EXPECTED = (EtlError, OSError, duckdb.Error, pa.ArrowException, MemoryError)
@@ -70,9 +71,11 @@ def main(
     is_reading: Callable[[argparse.Namespace], bool] = lambda args: False,
     is_shared: bool = False,
     find_need: Callable[[Settings, argparse.Namespace], Need] = lambda settings, args: Need.DUTY,
+    tell_end: Report = lambda settings, command, code: None,
 ) -> int:
     """Parse, lock, work; returns the exit code.
 
+    tell_end is called when the work is over, however it ended.
     is_reading: without a lock. is_shared: beside others who read, in a folder that may be
     read-only. 0: done. 1: failed, with one line that says why. 2: a setting or an argument cannot
     be used.
@@ -99,7 +102,9 @@ def main(
         log.warning("%s", line)
     if is_reading(args):
         return guard(settings, lambda: work(settings, args))
-    return guard(settings, lambda: run_locked(settings, stage, work, args, is_shared), need, run)
+    code = guard(settings, lambda: run_locked(settings, stage, work, args, is_shared), need, run)
+    tell_end(settings, stage, code)
+    return code
 
 
 def run_locked(

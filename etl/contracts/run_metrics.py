@@ -14,6 +14,8 @@ Stages = dict[str, dict[str, Any]]
 Record = tuple[str, Stages]  # run_id, its stages
 
 HELP = {
+    "mds_etl_command_success": "Whether the last call of this command ended well",
+    "mds_etl_command_timestamp_seconds": "When it ended",
     "mds_etl_last_run_success": "Whether the newest run that ended did so well",
     "mds_etl_last_run_timestamp_seconds": "When it ended",
     "mds_etl_last_run_duration_seconds": "How long it took",
@@ -38,8 +40,14 @@ class Sample:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+def list_command_samples(command: str, code: int, now: datetime) -> Iterator[Sample]:
+    """Of a command of the ETL that ended now with this exit code."""
+    yield Sample("mds_etl_command_success", code == 0, {"command": command})
+    yield Sample("mds_etl_command_timestamp_seconds", now.timestamp(), {"command": command})
+
+
 def list_run_samples(records: Iterable[Record], now: datetime) -> Iterator[Sample]:
-    """Of records, the newest first: nothing of runs that are under way."""
+    """Of records, the last written first: nothing of runs that are under way."""
     last: runs.Run | None = None
     for number, (run_id, stages) in enumerate(records):
         run = runs.describe_run(run_id, stages, is_last=number == 0)

@@ -8,6 +8,7 @@ yet: of this run, and of any before it (see marks).
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 from etl.base.clock import Clock
@@ -107,7 +108,12 @@ class PaidSource:
 
     def note_progress(self) -> None:
         self.notes["calls"] = self.ledger.made
-        self.notes["calls_left"] = self.ledger.left(self.clock.now())
+        now = self.clock.now()
+        self.notes["calls_left"] = self.ledger.left(now)
+        if self.ledger.limits.per_day:
+            ends = self.ledger.reopens_at(now).astimezone(UTC)
+            self.notes["calls_per_day"] = self.ledger.limits.per_day
+            self.notes["calls_day_ends"] = f"{ends:%Y-%m-%dT%H:%M:%SZ}"
 
     def find_refusal(self, call: Call) -> SourceError | None:
         """What rules out a call that was planned: a symbol that got no bars needs no actions."""
