@@ -20,7 +20,7 @@ import duckdb
 
 from etl.base import command, parquet_sql, run_records, stage_files, whole_files
 from etl.base.errors import EtlError, InputError
-from etl.contracts.files import CLEAN_COLUMNS, PRICES, RAW_BARS, VOLUME_TYPES
+from etl.contracts.files import CLEAN_COLUMNS, DAILY, PRICES, RAW_BARS, VOLUME_TYPES
 from etl.reporting.textfile import write_textfile
 from etl.rules.clean_actions import type_actions
 from etl.rules.doubled_keys import find_unproven
@@ -37,12 +37,13 @@ VALUES = (*PRICES, "volume", "volume_decimals")
 DEFAULTS = {
     **dict.fromkeys(("volume", "adj_close", "run_id", "file", "line"), "NULL"),
     "source": "'files'",
+    "interval": f"'{DAILY}'",
 }
 TYPES = {"fetched_at": "TIMESTAMP", "line": "BIGINT"}
 CORE_MB = 64  # memory for each core's share of a sort
 TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"
 OUT_OF_RANGE = "out of range"  # of the dates asked for: neither clean nor rejected
-PROVENANCE = ("source", "fetched_at", "run_id", "basis")
+PROVENANCE = ("source", "fetched_at", "run_id", "basis", "interval")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,6 +74,7 @@ def transform(
         bound_memory(connection, settings)
         with parquet_sql.reading(path):
             view_raw(connection, settings, path)
+            check_interval(connection, path)
             validate(connection, settings, scratch)
         find_duplicates(connection)
         record.update(count_rows(connection))
@@ -157,6 +159,18 @@ def view_raw(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Pa
         f"CREATE TEMP VIEW raw AS SELECT {', '.join(picked)}, file_row_number AS place"
         f" FROM {parquet_sql.scan_numbered(path)}"
     )
+
+
+def check_interval(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """InputError for bars that are not daily: nothing behind would tell them from those."""
+    found = connection.execute(
+        f"SELECT symbol, interval FROM raw WHERE interval <> '{DAILY}' LIMIT 1"
+    ).fetchall()
+    if found:
+        raise InputError(
+            f"{path}: {found[0][0]} has bars of interval {found[0][1]}, and daily bars ({DAILY})"
+            " are what is kept: take the others out"
+        )
 
 
 def validate(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:

@@ -20,7 +20,7 @@ from etl.base import command, parquet_sql, run_records, stage_files, whole_files
 from etl.base.errors import StoreError
 from etl.contracts.runs import COUNTS, OUTCOMES
 from etl.settings import Settings
-from etl.store import digests, versions
+from etl.store import calendars, digests, versions
 from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
@@ -206,6 +206,8 @@ def check_all(
         except duckdb.Error as error:
             rows = [(str(error).splitlines()[0],)]
         yield said, "; ".join(" ".join(map(str, row)) for row in rows)
+    wrong = calendars.find_wrong(connection)
+    yield "each exchange has the sessions of its calendar", " ".join(wrong)
     for path, name in list_files(settings):
         yield from check_file(connection, settings, path, name)
 

@@ -83,8 +83,20 @@ def write_store(database: Path, *queries: str) -> None:
 RENEW_VERSIONS = f"""UPDATE instruments i SET version = v.version
 FROM ({select_versions("main")}) v WHERE v.symbol = i.symbol"""
 
-# A file of schema 3 as schema 2 had it; the digests of bars are the same.
-OLDER = (
+# A file of schema 4 as schema 3 had it.
+OF_3 = (
+    "DROP TABLE sessions",
+    "ALTER TABLE calendars DROP COLUMN source",
+    "ALTER TABLE calendars DROP COLUMN listed_from",
+    *(
+        f"""CREATE TABLE older AS SELECT * EXCLUDE ({new}) FROM {table}; DROP TABLE {table};
+        ALTER TABLE older RENAME TO {table}"""
+        for table, new in {"instruments": "interval"}.items()
+    ),
+    "UPDATE generation SET schema_version = 3",
+)
+# And then as schema 2 had it; the digests of bars are the same.
+OF_2 = (
     """CREATE TABLE ohlcv_arrivals AS
     SELECT symbol, timestamp AS first, timestamp AS last,
            coalesce(came_at, known_from) AS known_from, run_id FROM ohlcv_known LEFT JOIN (
@@ -113,9 +125,9 @@ OLDER = (
 )
 
 
-def make_older(database: Path) -> None:
-    """Turn a published file into what the version of schema 2 would have written."""
-    write_store(database, *OLDER)
+def make_older(database: Path, version: int = 2) -> None:
+    """Turn a published file into what the version of schema 2, or 3, would have written."""
+    write_store(database, *OF_3, *(OF_2 if version < 3 else ()))
 
 
 def identify(path: Path) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from etl import rollback, verify
+from etl.contracts.tables import SCHEMA_VERSION
 from etl.store import digests
 from tests.conftest import call_stage, query_store
 from tests.stores import load_answer, make_older, store_of, write_store
@@ -115,7 +116,7 @@ def test_a_load_renews_the_digests_of_all_symbols_of_an_older_store(data_dir: Pa
     load_answer(data_dir, "2024-01-10", ("A", "2024-01-03", 5.0))
     found = query_store(store_of(data_dir), "SELECT digest FROM instruments WHERE symbol = 'B'")
     assert found == wanted
-    assert read_version(data_dir) == 3
+    assert read_version(data_dir) == SCHEMA_VERSION
     assert call_stage(verify.main) == 0
 
 
@@ -125,5 +126,5 @@ def test_a_rollback_to_a_store_of_the_schema_before_renews_its_digests(data_dir:
     load_answer(data_dir, "2024-01-10", ("A", "2024-01-03", 5.0))
     assert call_stage(rollback.main) == 0
     assert query_store(store_of(data_dir), "SELECT symbol, bars FROM instruments") == [("A", 1)]
-    assert read_version(data_dir) == 3
+    assert read_version(data_dir) == SCHEMA_VERSION
     assert call_stage(verify.main) == 0

@@ -477,7 +477,7 @@ def test_the_generation_says_which_publication_by_which_run(sample_dir: Path) ->
     found = query_store(store_of(sample_dir), "FROM generation")
     [(generation, version, published_at, run_id, unsorted)] = found
     assert generation == record["stages"]["load"]["generation"]
-    assert (version, run_id, unsorted) == (3, record["run_id"], 0)
+    assert (version, run_id, unsorted) == (4, record["run_id"], 0)
     started, ended = (record["stages"]["load"][name] for name in ("started_at", "finished_at"))
     assert started <= f"{published_at.isoformat(timespec='milliseconds')}Z" <= ended
 

@@ -1,6 +1,7 @@
 """Exchange sessions: the exchange of a symbol, its days and its closes."""
 
 import logging
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -213,7 +214,8 @@ def test_bars_behind_a_calendars_end_are_neither_noted_nor_missed_and_the_log_sa
     data_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end = [day for day in sessions.read_calendar("XNYS").sessions if day <= date(2024, 1, 5)]
-    short = sessions.Calendar(end, sessions.read_calendar("XNYS").closes[: len(end)])
+    whole = sessions.read_calendar("XNYS")
+    short = replace(whole, **{f.name: getattr(whole, f.name)[: len(end)] for f in fields(whole)})
     monkeypatch.setattr(sessions, "read_calendar", lambda name: short)
     monkeypatch.setattr(logging.getLogger("etl"), "propagate", True)
     days = ["2024-01-05", "2024-01-13", "2024-01-17"]  # a Saturday, and sessions missing

@@ -37,6 +37,7 @@ GOOD: Row = {
     "fetched_at": FETCHED_AT,
     "file": None,
     "line": None,
+    "interval": "1d",
 }
 
 

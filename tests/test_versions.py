@@ -152,7 +152,7 @@ def test_verify_finds_a_version_that_is_not_that_of_the_rows(
 
 
 LEFT_OUT = {
-    "instruments": {"seen_at", "version"},
+    "instruments": {"seen_at", "interval", "version"},
     "corporate_actions": {"symbol", "known_at"},
     "corporate_action_revisions": {"symbol", "run_id"},
     "bar_notes": {"symbol"},

@@ -3,6 +3,8 @@
 import pyarrow as pa
 
 PRICES = ("open", "high", "low", "close")
+# The one interval that is kept. A file of an older version does not name it.
+DAILY = "1d"
 
 # As received: whatever the vendor said, as text, with its provenance. `basis` says whether the
 # prices are as traded (raw) or already adjusted for splits (split).
@@ -14,6 +16,7 @@ RAW_BARS = pa.schema(
         # of bars out of files: which one, and its line (or row)
         ("file", pa.string()),
         ("line", pa.int64()),
+        ("interval", pa.string()),
     ]
 )
 RAW_ACTIONS = pa.schema(
@@ -47,4 +50,5 @@ CLEAN_BREACHES = (
     ("a NULL key", "timestamp IS NULL OR symbol IS NULL"),
     ("a symbol that is padded or not upper case", "symbol <> upper(trim(symbol))"),
     ("a volume_decimals outside 0 to 18", "volume_decimals NOT BETWEEN 0 AND 18"),
+    (f"an interval other than {DAILY}", f"interval <> '{DAILY}'"),
 )

@@ -1,7 +1,8 @@
 """etl.contracts.tables"""
 
 # 2: digests of another arithmetic (etl.digests). 3: since when each bar, action and note is known.
-SCHEMA_VERSION = 3
+# 4: the sessions of the exchanges, and the interval of the bars.
+SCHEMA_VERSION = 4
 
 # Volumes are whole numbers of units of 10^-volume_decimals of the instrument: BIGINT holds no more
 # decimals than these.
@@ -33,6 +34,7 @@ CREATE TABLE ohlcv_data (
 # of its dividends (NULL: none ever did), actions_known_at of both: the earlier of the two. version:
 # a digest of all that answers about the symbol depend on (see etl.store.versions).
 # volume_decimals: the unit of its volumes is 10^-volume_decimals; 0 where all are whole numbers.
+# interval: of its bars, as 1d.
 INSTRUMENTS_TABLE = """
 CREATE TABLE instruments (
     symbol VARCHAR PRIMARY KEY,
@@ -49,6 +51,7 @@ CREATE TABLE instruments (
     dividends_known_at TIMESTAMP,
     actions_known_at TIMESTAMP,
     volume_decimals INTEGER DEFAULT 0,
+    interval VARCHAR DEFAULT '1d',
     version UBIGINT
 )"""
 
@@ -153,12 +156,27 @@ CREATE TABLE gaps (
 )"""
 
 # The first and last session that each calendar knew when it was last asked: on days before and
-# after no session is expected, and no bar lies outside sessions.
+# after no session is expected, and no bar lies outside sessions. source: what was asked,
+# with its version; listed_from: the day from which on `sessions` lists them, to the last.
 CALENDARS_TABLE = """
 CREATE TABLE calendars (
     exchange VARCHAR,
     first DATE,
-    last DATE
+    last DATE,
+    source VARCHAR,
+    listed_from DATE
+)"""
+
+# The sessions of the exchanges of all instruments, from a month before the first bar to the last
+# session that is known. Instants in UTC; a session without a break has none.
+SESSIONS_TABLE = """
+CREATE TABLE sessions (
+    exchange VARCHAR,
+    session DATE,
+    open TIMESTAMP,
+    close TIMESTAMP,
+    break_start TIMESTAMP,
+    break_end TIMESTAMP
 )"""
 
 # The old values of every bar that changed, and from when to when they were what was known.
@@ -225,6 +243,7 @@ TABLES = {
     "bar_note_revisions": NOTE_REVISIONS_TABLE,
     "gaps": GAPS_TABLE,
     "calendars": CALENDARS_TABLE,
+    "sessions": SESSIONS_TABLE,
     "ohlcv_revisions": REVISIONS_TABLE,
     "etl_runs": RUNS_TABLE,
     "etl_run_symbols": RUN_SYMBOLS_TABLE,
@@ -256,8 +275,7 @@ OLDER_TABLES = {
     "instruments": f"""
         SELECT i.*, seen_at, NULL::TIMESTAMP AS splits_known_at,
                NULL::TIMESTAMP AS dividends_known_at, NULL::TIMESTAMP AS actions_known_at,
-               0 AS volume_decimals,
-               NULL::UBIGINT AS version
+               0 AS volume_decimals, '1d' AS interval, NULL::UBIGINT AS version
         FROM {{old}}.instruments i LEFT JOIN (
             SELECT symbol, max(known_at) AS seen_at FROM ({OLDER_KNOWN}) GROUP BY symbol)
         USING (symbol)""",
@@ -275,14 +293,36 @@ OLDER_TABLES = {
 }
 
 
-def list_older_views(name: str, old: str) -> list[str]:
-    """The SQL that makes, in the schema `name`, today's tables of an attached file of schema 1 or
-    2: what reads them needs to know of no other schema."""
-    nothing = {table: ddl for table, ddl in TABLES.items() if table not in OLDER_TABLES}
+# Of a file of schema 3. It says of no calendar how far it lists its sessions: it has none.
+TABLES_OF_3 = {
+    **{table: f"FROM {{old}}.{table}" for table in TABLES if table != "sessions"},
+    "instruments": "SELECT *, '1d' AS interval FROM {old}.instruments",
+    "calendars": """
+        SELECT *, NULL::VARCHAR AS source, NULL::DATE AS listed_from FROM {old}.calendars""",
+}
+
+
+def select_older(version: int) -> dict[str, str]:
+    """Table of today → SQL that reads it out of a file of an older schema, {old}."""
+    return OLDER_TABLES if version < 3 else TABLES_OF_3
+
+
+def list_older_tables(version: int) -> set[str]:
+    """The tables that a file of an older schema has."""
+    if version < 3:
+        return (OLDER_TABLES.keys() - {"ohlcv_known"}) | {"ohlcv_arrivals"}
+    return {*TABLES_OF_3}
+
+
+def list_older_views(name: str, old: str, version: int) -> list[str]:
+    """The SQL that makes, in the schema `name`, today's tables of an attached file of an older
+    schema: what reads them needs to know of no other schema."""
+    selects = select_older(version)
+    nothing = {table: ddl for table, ddl in TABLES.items() if table not in selects}
     return [
         *(
             f"CREATE VIEW {name}.{table} AS {select.format(old=old)}"
-            for table, select in OLDER_TABLES.items()
+            for table, select in selects.items()
         ),
         *(ddl.replace(f"TABLE {table}", f"TABLE {name}.{table}") for table, ddl in nothing.items()),
     ]

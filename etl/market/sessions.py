@@ -8,9 +8,11 @@ of 2026), have no sessions here: whoever asks must not take them for holidays.
 
 import warnings
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -24,15 +26,20 @@ if TYPE_CHECKING:
 
 # Fixed, so that a calendar does not depend on the day on which it was built. Before 1970 the
 # calendars know few holidays: New York would trade on New Year's Day.
+MARGIN = timedelta(days=31)  # so much more than asked is listed on both ends
 KNOWN = (date(1970, 1, 1), date(2040, 12, 31))
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """The sessions of one exchange, ascending, and the close of each (naive UTC)."""
+    """The sessions of one exchange, ascending, with the instants of each (naive UTC); without a
+    break in it those are None."""
 
     sessions: list[date]
+    opens: list[datetime]
     closes: list[datetime]
+    break_starts: list[datetime | None]
+    break_ends: list[datetime | None]
 
 
 def list_closes(exchange: str, first: date, last: date) -> list[tuple[date, datetime]]:
@@ -64,11 +71,10 @@ def create_sessions(
     It reaches a month beyond both ends, so that a bar on either end is seen to lie inside.
     `exchange` holds the names as given, so that they join with what was asked.
     """
-    margin = timedelta(days=31)
     rows = [
         (exchange, session, close)
         for exchange in exchanges
-        for session, close in list_closes(exchange, first - margin, last + margin)
+        for session, close in list_closes(exchange, first - MARGIN, last + MARGIN)
     ]
     schema = pa.schema(
         [("exchange", pa.string()), ("session", pa.date32()), ("close", pa.timestamp("us"))]
@@ -77,6 +83,28 @@ def create_sessions(
     connection.register("listed_sessions", table)
     connection.execute("CREATE OR REPLACE TEMP TABLE sessions AS FROM listed_sessions")
     connection.unregister("listed_sessions")
+
+
+def list_sessions(exchange: str, first: date) -> pa.Table:
+    """All columns of the table `sessions`, from `first` to the last session that is known."""
+    calendar = read_calendar(exchange)
+    known = slice(bisect_left(calendar.sessions, first), None)
+    days = calendar.sessions[known]
+    instants: dict[str, Sequence[datetime | None]] = {
+        "open": calendar.opens,
+        "close": calendar.closes,
+        "break_start": calendar.break_starts,
+        "break_end": calendar.break_ends,
+    }
+    columns = {name: pa.array(all_[known], pa.timestamp("us")) for name, all_ in instants.items()}
+    names = pa.array([exchange] * len(days), pa.string())
+    return pa.table({"exchange": names, "session": pa.array(days, pa.date32()), **columns})
+
+
+@cache
+def name_source() -> str:
+    """What the calendars come of. Not imported for that: it brings pandas."""
+    return f"exchange_calendars {version('exchange_calendars')}"
 
 
 @cache
@@ -93,11 +121,11 @@ def read_calendar(name: str) -> Calendar:
             reason = str(error)[:80]
             raise ValueError(f"The calendar of {name} cannot be built ({reason})") from error
         sessions = [day.date() for day in built.sessions.to_pydatetime()]
-        closes = [
-            close.replace(tzinfo=None)
-            for close in built.closes.dt.floor("us").dt.to_pydatetime().tolist()
-        ]
-    return Calendar(sessions, closes)
+        columns = (built.opens, built.closes, built.break_starts, built.break_ends)
+        # to the microsecond, naive; None where there is none
+        naive = [each.dt.tz_convert(None).to_numpy("datetime64[us]") for each in columns]
+        instants = [each.tolist() for each in naive]
+    return Calendar(sessions, *instants)
 
 
 def build_calendar(name: str) -> "ExchangeCalendar":

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from etl.base.clock import Clock
 from etl.contracts.deliveries import Delivery
-from etl.contracts.files import RAW_ACTIONS, RAW_BARS
+from etl.contracts.files import DAILY, RAW_ACTIONS, RAW_BARS
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def build_bars(
     rows: list[dict[str, str | None]], source: str, basis: str, fetched_at: datetime
 ) -> pa.Table:
     """Rows of text as a table of RAW_BARS (run_id is added by extract)."""
-    stamps = {"source": source, "basis": basis, "fetched_at": fetched_at}
+    stamps = {"source": source, "basis": basis, "fetched_at": fetched_at, "interval": DAILY}
     return pa.Table.from_pylist([{**row, **stamps} for row in rows], schema=RAW_BARS)
 
 

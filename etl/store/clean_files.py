@@ -12,7 +12,7 @@ import duckdb
 
 from etl.base import parquet_sql, run_records
 from etl.base.errors import InputError
-from etl.contracts.files import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES, VOLUME_TYPES
+from etl.contracts.files import CLEAN_BREACHES, CLEAN_COLUMNS, CLEAN_TYPES, DAILY, VOLUME_TYPES
 from etl.rules.doubled_keys import find_unproven
 from etl.rules.rejects import IS_REJECTED, IS_UNREADABLE_SYMBOL, REASON, REREAD, bind
 from etl.settings import Settings
@@ -41,6 +41,7 @@ def read_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: 
         "source": ("VARCHAR", "'files'"),
         "basis": ("VARCHAR", parquet_sql.quote(settings.source_adjustment)),
         "fetched_at": ("TIMESTAMP", f"TIMESTAMP {parquet_sql.quote(str(modified))}"),
+        "interval": ("VARCHAR", f"'{DAILY}'"),
         "volume_decimals": ("INTEGER", "0"),
         "volume_given": ("VARCHAR", "NULL"),
     }

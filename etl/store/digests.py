@@ -52,6 +52,7 @@ OF_BAR = {
     ),
     2: mix(KEYS),
     3: mix(KEYS),
+    4: mix(KEYS),
 }
 BAR_DIGEST = OF_BAR[SCHEMA_VERSION]
 

@@ -10,9 +10,9 @@ from datetime import date, timedelta
 
 import duckdb
 
-from etl.calendar_names import check_exchange, resolve_name
-from etl.market import sessions
+from etl.calendar_names import check_exchange
 from etl.market.exchanges import find_exchange
+from etl.store import calendars
 
 log = logging.getLogger("etl")
 
@@ -43,31 +43,9 @@ def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
     first, last = find_span(connection)
     names = {p[1] for p in pairs} | {find_exchange(row[0], default) for row in stored}
     known = sorted(name for name in names if name is not None)
-    sessions.create_sessions(connection, known, first, last)
-    for name in known:
-        end = sessions.read_calendar(name).sessions[-1]
+    for name, end in calendars.open_sessions(connection, known, first, last).items():
         if last > end + timedelta(days=3):  # a calendar's last days may be no sessions
             log.warning("load: sessions of %s are not known after %s: none is missed", name, end)
-
-
-def write_calendars(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """From when to when the calendars know sessions: those of this load, and those not written.
-
-    Returns those that are not as they were.
-    """
-    found = connection.execute(
-        """SELECT DISTINCT exchange FROM symbol_exchanges
-        UNION SELECT exchange FROM next.instruments ANTI JOIN next.calendars USING (exchange)"""
-    ).fetchall()
-    names = sorted(name for (name,) in found if name and resolve_name(name) == name)
-    known = {name: sessions.read_calendar(name).sessions for name in names}
-    stored = set(connection.execute("FROM next.calendars").fetchall())
-    moved = [n for n, days in known.items() if (n, days[0], days[-1]) not in stored]
-    for name in moved:
-        connection.execute("DELETE FROM next.calendars WHERE exchange = ?", [name])
-        span = [name, known[name][0], known[name][-1]]
-        connection.execute("INSERT INTO next.calendars VALUES (?, ?, ?)", span)
-    return moved
 
 
 def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:

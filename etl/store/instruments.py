@@ -8,11 +8,12 @@ from etl.store import digests
 
 # The bars that are written, and the values that they take the place of.
 WRITTEN = """
-SELECT symbol, timestamp, open, high, low, close, volume, is_new, true AS is_now, source, basis
+SELECT symbol, timestamp, open, high, low, close, volume, is_new, true AS is_now, source, basis,
+       interval
 FROM changes
 UNION ALL
 SELECT symbol, timestamp, old_open, old_high, old_low, old_close, old_volume, false, false, NULL,
-       NULL
+       NULL, NULL
 FROM changes WHERE NOT is_new"""
 
 
@@ -23,8 +24,8 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
                count(*) FILTER (is_new) AS bars,
                arg_max(close, timestamp) FILTER (is_now) AS last_close,
                any_value(source) AS source, any_value(basis) AS basis,
-               any_value(exchange) AS exchange, bit_xor(digest) AS digest,
-               coalesce(any_value(decimals), 0) AS volume_decimals
+               any_value(interval) AS interval, any_value(exchange) AS exchange,
+               bit_xor(digest) AS digest, coalesce(any_value(decimals), 0) AS volume_decimals
         FROM ({digests.digest_rows(WRITTEN)})
         LEFT JOIN symbol_exchanges USING (symbol)
         LEFT JOIN volume_units USING (symbol)
@@ -60,7 +61,7 @@ def repair_instruments(connection: duckdb.DuckDBPyConnection, default: str) -> l
     )
     connection.execute(
         """INSERT INTO next.instruments BY NAME
-        SELECT *, 'files' AS source, 'raw' AS basis, NULL AS exchange FROM found
+        SELECT *, 'files' AS source, 'raw' AS basis, NULL AS exchange, '1d' AS interval FROM found
         ON CONFLICT (symbol) DO UPDATE SET first = excluded.first, last = excluded.last,
             bars = excluded.bars, last_close = excluded.last_close, digest = excluded.digest"""
     )

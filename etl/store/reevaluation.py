@@ -11,9 +11,8 @@ import duckdb
 
 from etl.base.run_records import format_instant
 from etl.calendar_names import resolve_name
-from etl.market import sessions
 from etl.market.exchanges import find_exchange
-from etl.store import bar_notes
+from etl.store import bar_notes, calendars
 from etl.store.bar_notes import NOT_FINAL, retire_notes
 from etl.store.gaps import PUBLICATION_LAG
 
@@ -84,7 +83,7 @@ def list_sessions(connection: duckdb.DuckDBPyConnection) -> None:
     names = connection.execute("SELECT DISTINCT exchange FROM again").fetchall()
     known = sorted(name for (name,) in names if name and resolve_name(name) == name)
     day = date(2000, 1, 1)
-    sessions.create_sessions(connection, known, first or day, last or day)
+    calendars.open_sessions(connection, known, first or day, last or day)
 
 
 def rewrite_gaps(connection: duckdb.DuckDBPyConnection) -> None:

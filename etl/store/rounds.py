@@ -73,7 +73,7 @@ def open_round(connection: duckdb.DuckDBPyConnection, number: int, count: int) -
 
 def read_arriving(connection: duckdb.DuckDBPyConnection, number: int) -> None:
     """`arriving`, compared with what the rounds before left in `next`."""
-    columns = ", ".join((*("timestamp", "symbol"), *changes.VALUES, "source", "basis"))
+    columns = ", ".join((*("timestamp", "symbol"), *changes.VALUES, "source", "basis", "interval"))
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE round_bars AS
         SELECT {columns}, fetched_at FROM pending SEMI JOIN (FROM rounds WHERE round = {number})

@@ -19,7 +19,7 @@ import duckdb
 from api.counts import Counts
 from api.problems import Damaged, NoDatabase, OutOfMemory, QueryTimeout
 from api.store.workers import Job, Workers
-from etl.contracts.tables import list_older_views
+from etl.contracts.tables import SCHEMA_VERSION, list_older_views
 
 log = logging.getLogger("api")
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 Question = Callable[[duckdb.DuckDBPyConnection], T]
 Identity = tuple[int, int, int, int]
 
-SCHEMA_VERSIONS = (1, 2, 3)
+SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
 NOT_YET = "There is no database yet: run `make etl`; this service finds it by itself."
 UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the log says why."
 DAMAGED = "The database is damaged: run `make load`, or `make rollback`; the log says where."
@@ -208,8 +208,8 @@ def open_snapshot(path: Path, memory_mb: int) -> Snapshot:
     ).fetchall()[0]
     if version not in SCHEMA_VERSIONS:
         raise ValueError(f"its schema is {version}, this service reads {SCHEMA_VERSIONS}")
-    if version < 3:
-        show_as_of_today(connection, literal)
+    if version < SCHEMA_VERSION:
+        show_as_of_today(connection, literal, version)
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     # DuckDB opens a file that is cut short, and fails where it meets a missing block; the larger of
@@ -239,11 +239,11 @@ def is_cut_short(size: int, block: int, total: int, used: int) -> bool:
     return size < HEADER_BYTES + block * (used if is_whole else total)
 
 
-def show_as_of_today(connection: duckdb.DuckDBPyConnection, literal: str) -> None:
+def show_as_of_today(connection: duckdb.DuckDBPyConnection, literal: str, version: int) -> None:
     """Attach a file of an older schema under another name; `market` are views of it that have
     today's tables."""
     connection.execute("DETACH market")
     connection.execute(f"ATTACH {literal} AS older (READ_ONLY)")
     connection.execute("CREATE SCHEMA market")
-    for statement in list_older_views("market", "older"):
+    for statement in list_older_views("market", "older", version):
         connection.execute(statement)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from etl.base.errors import Malformed
 from etl.base.parquet_sql import quote
-from etl.contracts.files import PRICES, RAW_BARS
+from etl.contracts.files import DAILY, PRICES, RAW_BARS
 from etl.settings import Settings
 from etl.sources.files import amounts, dates, symbols, times
 from etl.sources.files.headers import choose_volume
@@ -125,6 +125,7 @@ def take_plain(table: Table, settings: Settings, path: Path, reading: Reading) -
         "fetched_at": find_known(path, reading),
         "file": reading.label,
         "run_id": None,
+        "interval": DAILY,
         "split": None,
         "dividend": None,
     }
@@ -407,7 +408,7 @@ def select_rows(
         f" {read_day(reading, shapes)} AS timestamp, {picked},"
         f" {read_split('split') if has_split else 'split'} AS split, {quote(settings.source_adjustment)} AS basis,"
         f" 'files' AS source, NULL::VARCHAR AS run_id, {known} AS fetched_at,"
-        f" {quote(reading.label)} AS file, line FROM ({cells})"
+        f" {quote(reading.label)} AS file, line, '{DAILY}' AS interval FROM ({cells})"
     )
     if settings.symbols is not None:
         wanted = ", ".join(quote(symbol) for symbol in settings.symbols)

@@ -19,6 +19,7 @@ from etl.store import (
     accounts,
     actions,
     bar_notes,
+    calendars,
     changes,
     digests,
     gaps,
@@ -87,7 +88,7 @@ def publish_next(
     volumes.rescale_stored(connection, run.run_id)
     reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
-    moved = gaps.write_calendars(connection)
+    moved = calendars.write_calendars(connection)
     if is_touched:
         instruments.drop_contradicted(connection)
     versions.write_versions(connection, store.is_fresh or store.is_older or is_touched, moved)

@@ -23,9 +23,9 @@ from etl.base.run_records import format_instant
 from etl.base.whole_files import check_is_file, find_free, flush_to_disk, set_aside, write_whole
 from etl.contracts.tables import (
     BARS_VIEW,
-    OLDER_TABLES,
     SCHEMA_VERSION,
     TABLES,
+    list_older_tables,
     list_older_views,
 )
 
@@ -67,11 +67,11 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
     if path.stat().st_size < count_bytes(connection, name):
         read_all(connection, path, name)
     version = check_tables(connection, path, name)
-    if version < 3:
+    if version < SCHEMA_VERSION:
         connection.execute(f"DETACH {name}")
         attach(connection, path, older_of(name))
         connection.execute(f"ATTACH ':memory:' AS {name}")
-        for view in list_older_views(name, older_of(name)):
+        for view in list_older_views(name, older_of(name), version):
             connection.execute(view)
 
 
@@ -87,7 +87,7 @@ def detach_store(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def check_tables(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> int:
     """The schema of an attached file; StoreError if it is no store, or of a newer version."""
-    if is_of_today(connection, name):
+    if has_all_columns(connection, name):
         return SCHEMA_VERSION
     found = set(
         connection.execute(
@@ -95,10 +95,10 @@ def check_tables(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
         ).fetchall()
     )
     version = read_version(connection, path, name) if VERSION_COLUMN in found else 0
-    older = (OLDER_TABLES.keys() - {"ohlcv_known"}) | {"ohlcv_arrivals"}
-    tables = TABLES.keys() if version in (0, SCHEMA_VERSION) else older
+    is_of_today = version in (0, SCHEMA_VERSION)
+    tables = TABLES.keys() if is_of_today else list_older_tables(version)
     lacking: set[tuple[str, ...]] = {(table,) for table in tables - {table for table, _ in found}}
-    if not lacking and version in (0, SCHEMA_VERSION):
+    if not lacking and is_of_today:
         lacking = set(list_columns() - found)
     if lacking:
         lacks = ", ".join(sorted(".".join(names) for names in lacking))
@@ -106,7 +106,7 @@ def check_tables(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -
     return version
 
 
-def is_of_today(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+def has_all_columns(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     """Whether all columns of all tables are there: a question that names them takes a millisecond,
     and asking which there are takes ten."""
     named: dict[str, list[str]] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 
 from etl.base.errors import StoreError
+from etl.contracts.tables import SCHEMA_VERSION
 from etl.store import changes, digests
 from etl.store.duckdb_file import publish
 from etl.store.duckdb_file.build import Store
@@ -39,7 +40,9 @@ def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
     )
     if version < 3:
         changes.read_confirmed(connection, path)
-    return Store(False, bars, unsorted, is_touched, version < 3, publish.identify(path))
+    return Store(
+        False, bars, unsorted, is_touched, version < SCHEMA_VERSION, publish.identify(path)
+    )
 
 
 def is_replaced(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 
 from etl.base.errors import StoreError
+from etl.contracts.tables import SCHEMA_VERSION
 from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
@@ -19,11 +20,11 @@ def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: P
     was, version = connection.execute(
         "SELECT generation, schema_version FROM previous.generation"
     ).fetchall()[0]
-    if version < 3:
+    if version < SCHEMA_VERSION:
         publish.attach_new(connection, next_path, "next")
         publish.copy_tables(connection, "previous", "next")
     publish.detach_store(connection, "previous")
-    if version >= 3:
+    if version == SCHEMA_VERSION:
         publish.copy_store(previous, next_path)
         publish.attach_own(connection, next_path, "next")
     if is_readable(connection, path):
