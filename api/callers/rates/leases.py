@@ -62,6 +62,8 @@ class Leases:
     async def try_again(self) -> None:
         """A lease of nobody's: it may answer and yet have no memory left to count in."""
         try:
+            if self.client is not None:  # connections to one that was started anew are dead
+                await self.client.connection_pool.disconnect(inuse_connections=False)
             await self.call("limits:probe", Policy("probe", 1, 1), 1)
             self.standby.end()
         except Exception as error:
@@ -91,13 +93,17 @@ class Leases:
 
     def open(self) -> None:
         redis = import_redis()
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
         pool = redis.BlockingConnectionPool.from_url(
             self.url,
             max_connections=MOST_CONNECTIONS,
             timeout=TIMEOUT,
             socket_timeout=TIMEOUT,
             socket_connect_timeout=CONNECT_TIMEOUT,
-            retry=None,
+            # once, for a connection that was closed meanwhile: a lease that is lost by it is lost
+            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         )
         self.client = redis.Redis(connection_pool=pool)
         self.script = self.client.register_script(SCRIPT)

@@ -10,6 +10,7 @@ from api.callers.rates.policies import Policy
 # Counters of one kind of callers. One more takes the place of the one whose window ends first: so a
 # flood of made-up addresses ends others' windows early, and those of keys and users not at all.
 MOST_CALLERS = 65_536
+ROUNDING = 1e-6  # seconds: what a sum of floats is off by is no second more to wait
 
 
 class Window:
@@ -53,7 +54,8 @@ class Windows:
             del table[next(iter(table))]
         quota = self.policy.quota
         granted, rest = (quota, 0) if self.is_alone else (0, quota)
-        window = table[name] = Window(now + self.policy.window, granted, rest)
+        ends_at = now + self.policy.window - ROUNDING
+        window = table[name] = Window(ends_at, granted, rest)
         return window
 
 

@@ -1,0 +1,83 @@
+"""A private Redis on a free port of the loopback; skipped where redis-server is not installed."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import find_port, find_program
+from tests.server import HOST, PATIENCE, wait_until
+
+
+class RedisServer:
+    """It can be stopped, paused and started again on its port, each time empty."""
+
+    def __init__(self, folder: Path) -> None:
+        pytest.importorskip("redis", reason="redis is not installed: make engines")
+        found = find_program("redis-server")
+        if found is None:
+            pytest.skip("redis-server is not installed (Debian: apt install redis-server)")
+        self.program, self.folder, self.port = found, folder, find_port()
+        self.url = f"redis://{HOST}:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        import redis
+
+        options = {"bind": HOST, "port": self.port, "save": "", "appendonly": "no", "dir": "."}
+        command = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        with (self.folder / "redis.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [self.program, *command], cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        self.client = redis.Redis(host=HOST, port=self.port, retry=None, socket_timeout=PATIENCE)
+        wait_until(self.is_ready)
+
+    def is_ready(self) -> bool:
+        import redis
+
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "redis.log").read_text()
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.client.close()
+            self.process.kill()
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    def pause(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def fill(self) -> None:
+        """No memory is left for what is new, and nothing old makes room."""
+        self.client.config_set("maxmemory-policy", "noeviction")
+        self.client.config_set("maxmemory", 1)
+
+    def empty(self) -> None:
+        self.client.config_set("maxmemory", 0)
+
+
+@contextmanager
+def run_redis(folder: Path) -> Iterator[RedisServer]:
+    server = RedisServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
