@@ -1,6 +1,6 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help serve etl extract transform load plan verify report rollback \
+.PHONY: help install serve etl extract transform load plan verify report rollback \
 	user key users revoke engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
@@ -20,6 +20,8 @@ KEY =
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.run  ## Install what service and ETL need into .venv, and nothing else
 
 serve: $(VENV)/.run  ## Serve on 127.0.0.1:8000; runs the ETL first where there are no bars yet
 	@$(PY) -m etl --if-needed

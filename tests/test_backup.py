@@ -1,22 +1,27 @@
 """A copy of the data folder, made while runs publish: it is consistent, and the ETL goes on in it.
 
-The commands are those of deploy/README.md.
+What copies is deploy/backup.sh.
 """
 
 import shutil
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from etl import __main__ as whole
 from etl import verify
+from etl.settings import PROJECT_ROOT
 from tests.conftest import call_stage, read_bars
 from tests.server import serve, wait_until
 
+BACKUP = PROJECT_ROOT / "deploy" / "backup.sh"
 RUNS = 6
+needs_flock = pytest.mark.skipif(not shutil.which("flock"), reason="flock is not installed")
 
 
 def write_prices(path: Path, close: int) -> None:
@@ -53,21 +58,30 @@ def copy_while_runs_publish(data_dir: Path, copy: Callable[[Path], None]) -> lis
     return copies[:: -(-len(copies) // 4)]  # some of them: to verify one takes longer than to copy
 
 
+def run_backup(data_dir: Path, target: Path) -> Path:
+    """The copy that the script made, below the target."""
+    command = [BACKUP, data_dir, target]
+    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Path(made.stdout.strip())
+
+
 def list_closes(folder: Path) -> set[float]:
     return {bar[5] for bar in read_bars(folder / "market_data.duckdb")}
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not shutil.which("flock"), reason="flock is not installed")
-def test_a_copy_made_under_the_shared_lock_verifies_in_every_point(
+@needs_flock
+def test_a_copy_made_by_the_script_verifies_in_every_point(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def copy(target: Path) -> None:
-        command = ["flock", "--shared", data_dir / "etl.lock", "cp", "-a", data_dir, target]
-        subprocess.run(command, check=True)
+        made = subprocess.run(
+            [BACKUP, data_dir, target], check=True, capture_output=True, text=True
+        )
+        Path(made.stdout.strip()).rename(target / "data")
 
     seen = set()
-    for folder in copy_while_runs_publish(data_dir, copy):
+    for folder in (copy / "data" for copy in copy_while_runs_publish(data_dir, copy)):
         closes = list_closes(folder)
         assert len(closes) == 1, "bars of two publications"
         seen |= closes
@@ -104,3 +118,21 @@ def test_a_restored_or_moved_folder_serves_the_same_bars(own_sample: Path) -> No
         assert (
             before.get("/health").json()["generation"] == after.get("/health").json()["generation"]
         )
+
+
+@needs_flock
+def test_users_are_copied_whole_though_a_change_is_under_way(data_dir: Path) -> None:
+    users = data_dir / "users.sqlite"
+    (data_dir / "etl.lock").touch()
+    with closing(sqlite3.connect(users, isolation_level=None)) as file:
+        file.execute("CREATE TABLE users (name TEXT)")
+        file.execute("INSERT INTO users VALUES ('ann')")
+        users.chmod(0o600)
+        file.execute("BEGIN IMMEDIATE")
+        file.execute("INSERT INTO users VALUES ('bob')")  # and its journal lies beside the file
+        copy = run_backup(data_dir, data_dir.parent / "copies") / "users.sqlite"
+        file.execute("ROLLBACK")
+    with closing(sqlite3.connect(copy)) as file:
+        assert file.execute("SELECT name FROM users").fetchall() == [("ann",)]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in copy.parent.glob("users*")] == ["users.sqlite"]

@@ -55,7 +55,8 @@ def units(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(text.replace("/opt/mds", str(PROJECT_ROOT)))
     for name in UNITS[:2]:
         (tmp_path / f"{name}.d").mkdir()
-        for part in (DEPLOY / "systemd" / "credentials.conf", DEPLOY / "logs" / "files.conf"):
+        credentials = DEPLOY / "systemd" / name.replace(".service", ".credentials.conf")
+        for part in (credentials, DEPLOY / "logs" / "files.conf"):
             shutil.copy(part, tmp_path / f"{name}.d")
     return tmp_path
 
