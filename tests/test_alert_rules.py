@@ -7,10 +7,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from etl import __main__ as whole
 from etl.settings import PROJECT_ROOT
+from tests.conftest import call_stage
+from tests.server import serve
 
 PROMETHEUS = PROJECT_ROOT / "deploy" / "prometheus"
 ALERTMANAGER = PROJECT_ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
@@ -104,3 +108,51 @@ def test_no_panel_lies_over_another() -> None:
     assert len(places) == len(set(places))
     assert max(x for x, _ in places) < 24
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+METRIC = re.compile(r"(?<![\w:])mds_\w+")
+SAMPLE = re.compile(r"^(mds_\w+?)(?:\{(.*)\})? \S+$", re.MULTILINE)
+
+
+def read_names(exposition: str) -> dict[str, set[str]]:
+    """Each metric that is declared, and the labels of its samples."""
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", exposition, re.MULTILINE))
+    ends = {"histogram": "_bucket"}
+    labels: dict[str, set[str]] = {name + ends.get(kinds[name], ""): set() for name in kinds}
+    for name, text in SAMPLE.findall(exposition):
+        labels.setdefault(name, set()).update(re.findall(r'(\w+)="', text))
+    return labels
+
+
+@pytest.fixture
+def told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Metrics and labels of a real scrape and of what a real run leaves for node_exporter."""
+    textfile = data_dir.parent / "mds.prom"
+    monkeypatch.setenv("METRICS_TEXTFILE", str(textfile))
+    assert call_stage(whole.main, "--source", "sample") == 0
+    with serve(data_dir, METRICS="on") as client:
+        ask_all_ways(client)
+        scraped = client.get("/metrics").text
+    return {**read_names(textfile.read_text()), **read_names(scraped)}
+
+
+def ask_all_ways(client: httpx.Client) -> None:
+    for url in ("/instruments/AAPL/ohlcv?limit=2", "/instruments/AAPL/ohlcv?limit=2", "/none"):
+        client.get(url)
+
+
+def test_every_metric_that_rules_and_dashboard_name_is_one(told: dict[str, set[str]]) -> None:
+    named = set(METRIC.findall("\n".join(list_expressions())))
+    assert len(named) > 25
+    assert named - set(told) == set()
+
+
+def test_every_label_that_they_part_by_is_one_of_that_metric(told: dict[str, set[str]]) -> None:
+    parted = [
+        (METRIC.findall(each)[0], set(re.split(r", ?", labels)))
+        for each in list_expressions()
+        for labels in re.findall(r"\bby \(([\w, ]+)\)", each)
+        if METRIC.findall(each)
+    ]
+    assert parted
+    assert [(name, by) for name, by in parted if told[name] and not by <= told[name]] == []

@@ -182,7 +182,9 @@ def test_a_failed_run_and_a_burst_of_5xx_reach_slack_and_resolve(
     text = watched.wait_for("CRITICAL: MdsEtlFailed")
     assert "run make etl once it is repaired" in text
     told = {labels["job"] for labels, value in watched.query("mds_etl_last_run_success == 0")}
-    assert "mds" in told
+    assert told == {"mds", "node"}
+    for name in ("node_filesystem_avail_bytes", "node_textfile_scrape_error"):
+        assert watched.query(name), f"node_exporter has no {name}"
 
     text = watched.wait_for("CRITICAL: MdsErrors", watched.ask)  # there is no database: 503
     assert "% of the answers are errors of the service (5xx)" in text
