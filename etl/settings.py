@@ -247,6 +247,12 @@ class Shared:
     vault_role_id: str = declare("VAULT_ROLE_ID", "", "AppRole that opens the vault", str)
     vault_secret_id: Secret = declare_secret("VAULT_SECRET_ID", "the secret of that AppRole")
     vault_token: Secret = declare_secret("VAULT_TOKEN", "token that opens the vault")
+    log_format: str = declare(
+        "LOG_FORMAT",
+        "text",
+        "lines of the log as text, or as json: one object a line",
+        to_choice("text", "json"),
+    )
 
     @property
     def database_path(self) -> Path:

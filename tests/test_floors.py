@@ -18,7 +18,7 @@ from etl.settings import PROJECT_ROOT
 # Top down. Each name is a module or a folder right below its package.
 FLOORS = {
     "api": (
-        ("main",),
+        ("main", "log_config"),
         ("protocols", "routes", "page", "docs", "metrics"),
         ("edge",),
         ("cache",),
@@ -34,10 +34,15 @@ FLOORS = {
         ("rules",),
         ("contracts", "market"),
         ("base",),
-        ("settings", "calendar_names", "credentials"),
+        ("settings", "calendar_names", "credentials", "log_lines"),
     ),
 }
-OF_ETL = ("etl.settings", "etl.credentials", "etl.contracts")  # all that the API may know of it
+OF_ETL = (
+    "etl.settings",
+    "etl.credentials",
+    "etl.contracts",
+    "etl.log_lines",
+)  # all that the API may know of it
 
 Arrow = tuple[str, str]
 

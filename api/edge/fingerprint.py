@@ -26,7 +26,16 @@ ENCODERS = (
 # No byte of an answer depends on these; a setting that is not named here counts.
 NOT_SHAPING = frozenset(
     {
-        *("data_dir", "log_level", "access_log", "metrics", "api_host", "api_port", "api_workers"),
+        *(
+            "data_dir",
+            "log_level",
+            "log_format",
+            "access_log",
+            "metrics",
+            "api_host",
+            "api_port",
+            "api_workers",
+        ),
         *(
             "cache_max_mb",
             "db_memory_mb",

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.callers import Identity, Limiter
 from api.callers.rates.limiter import build_rate_limiter
+from api.edge.access_log import AccessLog
 from api.edge.admission import Admission
 from api.edge.answers import AnswerCache
 from api.edge.depends import Dependence
@@ -41,7 +42,7 @@ from api.edge.room import Room
 from api.edge.route_table import RouteTable
 from api.edge.shortcut import build_shortcut
 from api.edge.targets import Targets, read_forms
-from api.edge.watch import Observer, RequestCounts, Watch
+from api.edge.watch import RequestCounts, Watch
 from api.fallbacks import Standby
 from api.settings import ApiSettings
 from api.store.run_records import describe_folder
@@ -107,15 +108,21 @@ def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     front: ASGIApp = gate
     if settings.cors_origins:
         front = allow_origins(front, settings.cors_origins, bool(settings.auth))
-    return Front(build_watch(front, app, settings, routes), gate, answers)
+    return Front(build_watch(front, app, settings, routes, proxies), gate, answers)
 
 
-def build_watch(front: ASGIApp, app: FastAPI, settings: ApiSettings, routes: RouteTable) -> Watch:
+def build_watch(
+    front: ASGIApp, app: FastAPI, settings: ApiSettings, routes: RouteTable, proxies: Proxies
+) -> Watch:
     """What is told of each request that is over, as the settings say."""
-    observers: list[Observer] = []
+    watch = Watch(front, routes)
     if settings.metrics:
-        observers.append(RequestCounts(app.state.counts))
-    return Watch(front, routes, observers)
+        watch.observers.append(RequestCounts(app.state.counts))
+    if settings.access_log:
+        access_log = AccessLog(settings.log_format, proxies)
+        watch.observers.append(access_log)
+        watch.chores.append(access_log.flush)
+    return watch
 
 
 def build_admission(

@@ -5,7 +5,7 @@ request gets its name, and nothing else.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
@@ -33,12 +33,10 @@ class Watch:
     `chores` are called each second while the service runs, and once when it ends.
     """
 
-    def __init__(
-        self, app: ASGIApp, routes: RouteTable, observers: Sequence[Observer] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, routes: RouteTable) -> None:
         self.app = app
         self.routes = routes
-        self.observers = tuple(observers)
+        self.observers: list[Observer] = []
         self.chores: list[Callable[[], None]] = []
         self.timer: asyncio.TimerHandle | None = None
         self.in_flight = 0

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etl import log_lines
 from etl.base.errors import EtlError
 from etl.base.whole_files import read_bytes, write_whole
 from etl.credentials.redaction import strike
@@ -81,6 +82,7 @@ def open_run(settings: Settings, data_path: Path | None = None) -> Run:
     run_id = read_run_id(data_path) if data_path else None
     run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     path = settings.runs_dir / f"{run_id}.json"
+    log_lines.run["run_id"] = run_id
     return Run(run_id, path, read_record(path) or {})
 
 

@@ -2,32 +2,16 @@
 
 import logging
 import logging.handlers
-import time
 
 from etl.base.errors import InputError
 from etl.base.whole_files import check_is_file
-from etl.credentials.redaction import strike
+from etl.log_lines import Facts, build_lines, tell_nothing, tell_run
 from etl.settings import Settings
 
 log = logging.getLogger("etl")
 LOG_BYTES = 5_000_000
-
-
-class Redacting(logging.Formatter):
-    """Writes times in UTC and never a secret, wherever in a record it may stand."""
-
-    converter = staticmethod(time.gmtime)
-
-    def __init__(self, form: str, has_traceback: bool) -> None:
-        super().__init__(form, "%Y-%m-%dT%H:%M:%SZ")
-        self.has_traceback = has_traceback
-
-    def format(self, record: logging.LogRecord) -> str:
-        if not self.has_traceback:
-            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
-        text = strike(super().format(record))
-        # a file's name may be bytes that are no text: that must not cost the message
-        return text.encode("utf-8", "backslashreplace").decode()
+TERMINAL = "%(levelname)s %(message)s"
+FILE = "%(asctime)s %(process)d %(levelname)s %(message)s"
 
 
 def start_logging(settings: Settings, is_needed: bool = True) -> None:
@@ -36,7 +20,9 @@ def start_logging(settings: Settings, is_needed: bool = True) -> None:
     Without that file where it cannot be written, and is not needed.
     """
     to_terminal = logging.StreamHandler()
-    to_terminal.setFormatter(Redacting("%(levelname)s %(message)s", False))
+    to_terminal.setFormatter(
+        build_lines(settings.log_format, TERMINAL, False, find_facts(settings))
+    )
     handlers: list[logging.Handler] = [to_terminal]
     try:
         handlers.append(open_log(settings))
@@ -56,6 +42,10 @@ def open_log(settings: Settings) -> logging.Handler:
     handler = logging.handlers.RotatingFileHandler(
         path, maxBytes=LOG_BYTES, backupCount=3, encoding="utf-8"
     )
-    form = "%(asctime)s %(process)d %(levelname)s %(message)s"
-    handler.setFormatter(Redacting(form, True))
+    handler.setFormatter(build_lines(settings.log_format, FILE, True, find_facts(settings)))
     return handler
+
+
+def find_facts(settings: Settings) -> Facts:
+    """A person reads the lines of one run; a program those of many."""
+    return tell_run if settings.log_format == "json" else tell_nothing

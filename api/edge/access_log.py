@@ -1,0 +1,138 @@
+"""One line a request, cheap enough for a kept answer: gathered, and written together.
+
+Written once a second, when much has come together, and when the service ends. A worker that is
+killed (kill -9) loses what it had gathered since, at most a second of it.
+"""
+
+import atexit
+import logging
+import os
+import re
+import stat
+import time
+
+import orjson
+from starlette.types import Scope
+
+from api.callers import Caller
+from api.edge.gate import Proxies
+from api.edge.request_ids import Sent
+from api.edge.route_table import RouteFacts
+from api.edge.watch import name_way
+from etl.credentials.redaction import strike
+from etl.log_lines import escape
+
+log = logging.getLogger("api")
+
+MOST_LINES = 512  # that wait for each other
+PIPE_PIECE, FILE_PIECE = 4_096, 65_536  # bytes in one write; of workers' pipe no more stay together
+# Parameters whose value may be a key; one whose name is written with % may be any.
+SECRET = re.compile(r"(^|&)([^=&]*(?:key|token|secret|pass|auth|sign|%)[^=&]*)=[^&]*", re.I)
+
+
+class AccessLog:
+    """An Observer that writes to a file descriptor, as text or JSON."""
+
+    def __init__(self, form: str, proxies: Proxies, descriptor: int = 1) -> None:
+        self.write_line = show_json if form == "json" else show_text
+        self.proxies = proxies
+        self.descriptor = descriptor
+        self.lines: list[bytes] = []
+        self.second, self.beginning = 0, ""
+        self.is_broken = False
+        atexit.register(self.flush)
+
+    def note(self, scope: Scope, facts: RouteFacts, sent: Sent, seconds: float) -> None:
+        state = scope["state"]
+        query: bytes = scope.get("query_string", b"")
+        caller: Caller | None = state.get("caller")
+        is_named = caller is not None and caller.kind != "address"
+        line = {
+            "time": self.show_now(),
+            "level": "INFO",
+            "logger": "access",
+            "message": f"{scope['method']} {facts.template} {sent.status}",
+            "request_id": state["request_id"].decode(),
+            "method": scope["method"],
+            "path": show_path(scope),
+            "query": strike_query(query.decode("latin-1")) if query else "",
+            "route": facts.template,
+            "status": sent.status,
+            "duration_ms": round(seconds * 1000, 3),
+            "bytes": sent.size,
+            "way": name_way(state.get("way"), sent.status),
+            "user": caller.name if caller is not None and is_named else None,
+            "client": self.proxies.find_address(scope.get("client"), state["head"]),
+        }
+        self.lines.append(self.write_line(line))
+        if len(self.lines) >= MOST_LINES:
+            self.flush()
+
+    def show_now(self) -> str:
+        now = time.time()
+        if int(now) != self.second:
+            self.second = int(now)
+            self.beginning = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        return f"{self.beginning}.{int(now % 1 * 1000):03}Z"
+
+    def flush(self) -> None:
+        """Write what came together; a secret that stands in a path is struck here, all at once."""
+        if not self.lines:
+            return
+        text = strike(b"".join(self.lines).decode("utf-8", "replace"))
+        self.lines.clear()
+        try:
+            for piece in cut_pieces(text.encode(), find_piece_size(self.descriptor)):
+                write_all(self.descriptor, piece)
+        except OSError as error:
+            if not self.is_broken:
+                log.warning("lines of the access log were lost: %s", error.strerror)
+            self.is_broken = True
+
+
+def show_path(scope: Scope) -> str:
+    """As it was sent, so without any control character; else with each escaped."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    path = raw.decode("latin-1")
+    return path if path.isascii() and path.isprintable() else escape(path)
+
+
+def strike_query(query: str) -> str:
+    struck = SECRET.sub(r"\1\2=***", query)
+    return struck if struck.isascii() and struck.isprintable() else escape(struck)
+
+
+def show_json(line: dict[str, object]) -> bytes:
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def show_text(line: dict[str, object]) -> bytes:
+    asked = f"{line['path']}?{line['query']}" if line["query"] else line["path"]
+    user = escape(str(line["user"])) if line["user"] else "-"
+    return (
+        f"{line['time']} {line['client'] or '-'} {user} {line['method'] or '-'} {asked or '-'}"
+        f" {line['status']} {line['bytes']} {line['duration_ms']}ms {line['way']}"
+        f" {line['request_id']}\n"
+    ).encode()
+
+
+def find_piece_size(descriptor: int) -> int:
+    """Other workers write to the same pipe: what is longer than this may be mixed with theirs."""
+    return PIPE_PIECE if stat.S_ISFIFO(os.fstat(descriptor).st_mode) else FILE_PIECE
+
+
+def cut_pieces(text: bytes, size: int) -> list[bytes]:
+    """Whole lines, as many in a piece as fit."""
+    pieces, start = [], 0
+    while start < len(text):
+        end = text.rfind(b"\n", start, start + size) + 1
+        if not end:  # a line that is longer than a piece
+            end = text.find(b"\n", start) + 1 or len(text)
+        pieces.append(text[start:end])
+        start = end
+    return pieces
+
+
+def write_all(descriptor: int, piece: bytes) -> None:
+    while piece:
+        piece = piece[os.write(descriptor, piece) :]
