@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from api.bars.adjust import adjust
-from api.bars.series import PRICES, Days, Floats, Series
+from api.bars.series import PRICES, Floats, Series, Timestamps
 from etl.settings import PROJECT_ROOT
 
 SAMPLE = PROJECT_ROOT / "data" / "sample"
@@ -20,10 +20,11 @@ def make_series(
 ) -> Series:
     """Closes on days one after another; the open is the close, the range 1 to each side."""
     column = np.array(closes, dtype=float)
-    days: Days = np.datetime64(first, "D") + np.arange(len(column))
+    times: Timestamps = np.datetime64(first, "D") + np.arange(len(column))
+    times = times.astype("datetime64[s]")
     volume = np.ma.masked_array(np.full(len(column), 1000), False)
     with np.errstate(over="ignore"):
-        return Series(symbol, "raw", days, column, column + 1, column - 1, column, volume)
+        return Series(symbol, "raw", times, column, column + 1, column - 1, column, volume)
 
 
 def walk_series(seed: int, count: int, symbol: str = "X", shared: float = 0.0) -> Series:
@@ -42,7 +43,7 @@ def walk_series(seed: int, count: int, symbol: str = "X", shared: float = 0.0) -
     volumes = own.integers(0, 10**7, len(closes))
     volume = np.ma.masked_array(volumes, own.random(len(closes)) < 0.05)
     kept = np.sort(own.permutation(len(weekdays))[:count])
-    columns = (weekdays, opens, highs, lows, closes, volume)
+    columns = (weekdays.astype("datetime64[s]"), opens, highs, lows, closes, volume)
     return Series(symbol, "split", *(column[kept] for column in columns))
 
 
@@ -52,7 +53,7 @@ def read_sample(symbol: str) -> Series:
     with gzip.open(SAMPLE / "bars.csv.gz", "rt") as file:
         frame = pd.read_csv(file)
     frame = frame[frame["symbol"] == symbol].sort_values("timestamp")
-    days = frame["timestamp"].to_numpy(dtype="datetime64[D]")
+    days = frame["timestamp"].to_numpy(dtype="datetime64[s]")
     prices = (frame[name].to_numpy(float) for name in PRICES)
     volume = np.ma.masked_array(frame["volume"].to_numpy(np.int64), False)
     with (SAMPLE / "splits.csv").open() as file:

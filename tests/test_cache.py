@@ -422,7 +422,7 @@ def count_bytes(memory: Memory) -> int:
         elif isinstance(value, Prepared):
             total += len(value.text) + value.offsets.nbytes
         else:
-            calendars[id(value.series.days)] = value.series.days.nbytes
+            calendars[id(value.series.timestamps)] = value.series.timestamps.nbytes
             total += sum(getattr(value.series, name).nbytes for name in FIELDS)
     return total + sum(calendars.values())
 
@@ -527,8 +527,8 @@ def test_symbols_with_the_same_days_hold_them_once(sample_dir: Path) -> None:
         return [await series_cache.take(None, symbol) for symbol in ("AAPL", "MSFT", "GOOG")]
 
     apple, microsoft, google = asyncio.run(ask())
-    assert apple.series.days is microsoft.series.days
-    assert google.series.days is not apple.series.days
+    assert apple.series.timestamps is microsoft.series.timestamps
+    assert google.series.timestamps is not apple.series.timestamps
     assert count_bytes(get_memory(app)) <= get_memory(app).bytes
     assert get_memory(app).bytes < weigh_columns(apple.series) * 3
 
@@ -1036,3 +1036,14 @@ def test_kept_answers_weigh_what_they_take(sample_dir: Path, query: str) -> None
     finally:
         tracemalloc.stop()
     assert real < get_memory(app).bytes - counted < 2 * real
+
+
+def test_columns_are_kept_by_version_symbol_and_interval(sample_dir: Path) -> None:
+    app = create_app(make_settings(sample_dir))
+    asyncio.run(call_app(app, BARS))
+    pairs = [key for key in get_memory(app).list_keys() if isinstance(key, tuple)]
+    snapshot = app.state.database.take_snapshot()
+    assert pairs == [(snapshot.find_version("AAPL"), "AAPL", "1d")]
+    cache: SeriesCache = app.state.series_cache
+    assert cache.find(snapshot, "AAPL") is not None
+    assert cache.find(snapshot, "AAPL", "1m") is None

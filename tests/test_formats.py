@@ -40,7 +40,7 @@ def make_series(count: int = len(HARD), symbol: str = "AAPL") -> Series:
     volume = np.ma.masked_array(
         np.array([each or 0 for each in volumes], np.int64), [each is None for each in volumes]
     )
-    return Series(symbol, "raw", axis, **prices, volume=volume)
+    return Series(symbol, "raw", axis.astype("datetime64[s]"), **prices, volume=volume)
 
 
 def make_page(series: Series, **others: Any) -> Page:
@@ -233,7 +233,7 @@ def test_any_numbers_come_back_from_every_format(
     known = volumes[: len(prices)]
     volume = np.ma.masked_array([v or 0 for v in known], [v is None for v in known], dtype=np.int64)
     axis = np.datetime64("1999-12-30") + np.arange(len(prices))
-    series = Series("X", "split", axis, **columns, volume=volume)
+    series = Series("X", "split", axis.astype("datetime64[s]"), **columns, volume=volume)
     for name, read in READERS:
         check_rows(read(FORMATS[name].encode(make_page(series))), list_rows(series))
 

@@ -55,7 +55,7 @@ def count_warmup(spec: Indicator) -> int:
 
 def without_volume_gaps(series: Series) -> Series:
     """The bars that have a volume: TA-Lib knows no absent one."""
-    return take_days(series, series.days[~np.ma.getmaskarray(series.volume)])
+    return take_days(series, series.timestamps[~np.ma.getmaskarray(series.volume)])
 
 
 def compute_by_talib(series: Series, name: str, *values: Any) -> tuple[Floats, ...]:
@@ -193,7 +193,7 @@ def test_constant_prices_have_averages_and_no_oscillation() -> None:
 def flat_columns(price: float, count: int) -> list[Any]:
     days = np.datetime64("2020-01-01") + np.arange(count)
     volume = np.ma.masked_array(np.full(count, 100), False)
-    return [days, *[np.full(count, price)] * 4, volume]
+    return [days.astype("datetime64[s]"), *[np.full(count, price)] * 4, volume]
 
 
 def test_a_stochastic_goes_on_after_bars_without_a_range() -> None:
@@ -206,7 +206,7 @@ def test_a_stochastic_goes_on_after_bars_without_a_range() -> None:
     ]
     days = np.datetime64("2020-01-01") + np.arange(70)
     prices = [np.asarray(column) for column in joined[:4]]
-    series = Series("X", "raw", days, *prices, joined[4])
+    series = Series("X", "raw", days.astype("datetime64[s]"), *prices, joined[4])
     k = compute(series, "stoch:5")["stoch_k_5_3_3"]
     assert np.isnan(k[:30]).all()
     assert np.isfinite(k[32:]).all()

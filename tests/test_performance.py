@@ -435,7 +435,7 @@ def walk_sample_days(symbol: str) -> Series:
     series = read_sample(symbol)
     parts = [take_slice(series, slice(first, None, 3)) for first in (0, 1)]
     rows = np.argsort(np.concatenate([part.days for part in parts]))
-    names = ("days", "open", "high", "low", "close", "volume")
+    names = ("timestamps", "open", "high", "low", "close", "volume")
     columns = [np.ma.concatenate([getattr(part, name) for part in parts])[rows] for name in names]
     return Series(symbol, "split", *(np.asarray(column) for column in columns[:5]), columns[5])
 

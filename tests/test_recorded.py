@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from api.bars.resample import number_periods, resample
-from api.bars.series import PRICES, Days, Series, slice_days
+from api.bars.series import PRICES, Series, Timestamps, slice_days
 
 RECORDED = os.environ.get("RECORDED_PAYLOADS_DIR", "")
 KINDS = {
@@ -50,7 +50,7 @@ def name_columns(row: dict[str, str]) -> dict[str, str]:
 
 def build_series(symbol: str, rows: dict[str, dict[str, str]]) -> Series:
     order = sorted(rows)
-    days: Days = np.array(order, "datetime64[D]")
+    days: Timestamps = np.array(order, "datetime64[s]")
     prices = (np.array([float(rows[day][name]) for day in order]) for name in PRICES)
     volume = np.ma.masked_array([int(rows[day]["volume"]) for day in order], False)
     return Series(symbol, "raw", days, *prices, volume)

@@ -1,5 +1,6 @@
 """Adjusting, resampling and cutting agree with pandas, DuckDB and the published factors."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
@@ -16,12 +17,14 @@ from api.bars.resample import INTERVALS, resample
 from api.bars.series import (
     FIELDS,
     PRICES,
+    Axis,
     Series,
     cut_page,
     cut_range,
     find_range,
     reverse_bars,
     select_fields,
+    show_day,
     slice_days,
 )
 from etl.settings import PROJECT_ROOT
@@ -50,7 +53,7 @@ def make_series(days: list[str] | np.ndarray, closes: Any = None, **others: Any)
     columns["volume"] = np.ma.masked_equal(
         np.array([-1 if v is None else v for v in columns["volume"]], np.int64), -1
     )
-    return Series("X", "raw", axis, **columns)
+    return Series("X", "raw", axis.astype("datetime64[s]"), **columns)
 
 
 def make_frame(series: Series) -> pd.DataFrame:
@@ -416,3 +419,48 @@ def test_a_page_by_index_is_the_page_by_slicing(
 def test_days_stay_sorted_and_none_comes_twice(series: Series, interval: str) -> None:
     days = resample(series, interval).days.tolist()
     assert all(one < other for one, other in pairwise(days))
+
+
+# Timestamps that are instants, as of bars shorter than a day.
+
+TOKYO = Axis("instant", "Asia/Tokyo")
+NEW_YORK = Axis("instant", "America/New_York")
+
+
+def make_minutes(axis: Axis, *times: str) -> Series:
+    return replace(make_series(list(times)), timestamps=np.array(times, "datetime64[s]"), axis=axis)
+
+
+@pytest.mark.parametrize(
+    ("axis", "time", "day"),
+    [
+        (TOKYO, "2024-01-08T15:00", "2024-01-09"),
+        (TOKYO, "2024-01-08T14:59:59", "2024-01-08"),
+        (NEW_YORK, "2024-01-09T04:59", "2024-01-08"),
+        (NEW_YORK, "2024-07-09T04:00", "2024-07-09"),  # summer: midnight is an hour earlier
+        (Axis("instant"), "2024-01-08T23:59", "2024-01-08"),
+        (Axis("session", "Asia/Tokyo"), "2024-01-08", "2024-01-08"),
+    ],
+)
+def test_an_instant_has_its_day_on_the_clock_of_its_exchange(
+    axis: Axis, time: str, day: str
+) -> None:
+    series = make_minutes(axis, "2023-12-29T12:00", time, "2024-11-29T12:00")
+    assert str(series.days[1]) == day == show_day(series, 1)
+    assert str(reverse_bars(series).days[1]) == day
+    wanted = date.fromisoformat(day)
+    assert slice_days(series, wanted, wanted).timestamps.tolist() == series.timestamps.tolist()[1:2]
+
+
+def test_a_range_of_instants_ends_with_the_last_one_of_its_day() -> None:
+    times = ("2024-01-08T14:30", "2024-01-08T20:59", "2024-01-09T14:30")
+    series = make_minutes(NEW_YORK, *times)
+    assert len(slice_days(series, None, date(2024, 1, 8))) == 2
+    assert len(slice_days(series, date(2024, 1, 9), date.max)) == 1
+    assert len(slice_days(series, date(2024, 1, 9), date(2024, 1, 8))) == 0
+
+
+def test_timestamps_weigh_as_much_as_days_did() -> None:
+    series = make_series(["2024-01-08", "2024-01-09"])
+    assert series.timestamps.dtype == np.dtype("datetime64[s]")
+    assert series.timestamps.nbytes == series.days.nbytes == 16

@@ -329,7 +329,7 @@ def series_and_splits(draw: st.DrawFn) -> tuple[Series, list[tuple[date, float]]
     splits = st.tuples(
         st.dates(date(2019, 12, 1), date(2021, 2, 1)), st.sampled_from([2.0, 3.0, 7.0, 20.0])
     )
-    series = Series("X", "raw", axis, **columns, volume=volume)
+    series = Series("X", "raw", axis.astype("datetime64[s]"), **columns, volume=volume)
     return series, draw(st.lists(splits, max_size=3, unique_by=lambda split: split[0]))
 
 
@@ -363,7 +363,7 @@ def test_every_bar_is_in_one_of_two_ranges_that_meet(
 
 def test_summarize_gives_no_bars_the_same_fields_as_bars() -> None:
     one = Series(
-        *("X", "raw", np.array(["2020-01-01"], "datetime64[D]")),
+        *("X", "raw", np.array(["2020-01-01"], "datetime64[s]")),
         *(np.array([1.0]) for _ in PRICES),
         np.ma.masked_array(np.array([1])),
     )

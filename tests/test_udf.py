@@ -204,7 +204,7 @@ def make_series(prices: list[float]) -> Series:
     column = np.array(prices)
     days = np.datetime64("2020-01-06") + np.arange(len(prices))
     volume = np.ma.masked_array(np.ones(len(prices), np.int64))
-    return Series("A", "raw", days, column, column, column, column, volume)
+    return Series("A", "raw", days.astype("datetime64[s]"), column, column, column, column, volume)
 
 
 def test_search_gives_the_documented_fields_and_no_other(client: httpx.Client) -> None:

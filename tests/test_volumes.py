@@ -232,7 +232,9 @@ def make_series(units: list[int], decimals: int) -> Series:
     closes = np.arange(1.0, 1 + len(units))
     prices = dict.fromkeys(("open", "high", "low", "close"), closes)
     volume = np.ma.masked_array(np.array(units, np.int64))
-    return divide_units(Series("X", "raw", days, **prices, volume=volume), decimals)
+    return divide_units(
+        Series("X", "raw", days.astype("datetime64[s]"), **prices, volume=volume), decimals
+    )
 
 
 @pytest.mark.parametrize("unit", [123456789012000001, 2**53 + 1, 2**63 - 1, 1, 0])

@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from api.bars.series import ADJUSTMENTS, PRICES, TOO_BIG, Days, Dividend, Floats, Series, Split
+from api.bars.series import (
+    ADJUSTMENTS,
+    PRICES,
+    TOO_BIG,
+    Days,
+    Dividend,
+    Floats,
+    Series,
+    Split,
+    Timestamps,
+)
 from api.bars.volumes import round_volumes
 
 # Adjustment.
@@ -39,12 +49,12 @@ def adjust(
     known = [split for split in splits if adjusted_as_of is None or split[0] <= adjusted_as_of]
     wanted = [] if adjustment == "raw" else known
     stored = list(splits) if series.adjustment == "split" else []
-    adjusted = series
+    adjusted, times = series, series.timestamps
     if wanted != stored:
         adjusted = scale(
             series,
-            divisors=compute_split_factors(series.days, [s for s in wanted if s not in stored]),
-            factors=compute_split_factors(series.days, [s for s in stored if s not in wanted]),
+            divisors=compute_split_factors(times, [s for s in wanted if s not in stored]),
+            factors=compute_split_factors(times, [s for s in stored if s not in wanted]),
         )
     if adjustment == "all":
         paid = [d for d in dividends if adjusted_as_of is None or d[0] <= adjusted_as_of]
@@ -76,8 +86,8 @@ def scale(series: Series, divisors: Floats, factors: Floats) -> Series:
     return replace(series, volume=volume, **prices)
 
 
-def compute_split_factors(days: Days, splits: Sequence[Split]) -> Floats:
-    """For each day the product of the ratios of all splits after it."""
+def compute_split_factors(days: Timestamps | Days, splits: Sequence[Split]) -> Floats:
+    """For each day, or midnight of it, the product of the ratios of all splits after it."""
     return compute_factors(days, [ex for ex, _ in splits], np.array([r for _, r in splits], float))
 
 
@@ -89,21 +99,23 @@ def compute_dividend_factors(
     A split between that bar and the ex-date (there may be days without bars) changes what a share
     is, in raw prices. On one and the same day the dividend is for a share before the split.
     """
-    known = [each for each in dividends if len(series) and series.days[0] < np.datetime64(each[0])]
+    known = [
+        each for each in dividends if len(series) and series.timestamps[0] < np.datetime64(each[0])
+    ]
     ex_dates: Days = np.array([ex for ex, _ in known], "datetime64[D]")
     amounts = np.array([amount for _, amount in known], float)
-    before = np.searchsorted(series.days, ex_dates) - 1
+    before = series.timestamps.searchsorted(ex_dates) - 1
     closes: Floats = series.close[before]
     if series.adjustment == "raw":
         eves = ex_dates - np.timedelta64(1, "D")
-        factors = compute_split_factors(series.days[before], splits)
+        factors = compute_split_factors(series.timestamps[before], splits)
         closes = closes * compute_split_factors(eves, splits) / factors
     counts = closes > amounts
     ratios = 1 - amounts[counts] / closes[counts]
-    return compute_factors(series.days, ex_dates[counts], ratios)
+    return compute_factors(series.timestamps, ex_dates[counts], ratios)
 
 
-def compute_factors(days: Days, ex_dates: Any, values: Floats) -> Floats:
+def compute_factors(days: Timestamps | Days, ex_dates: Any, values: Floats) -> Floats:
     """For each day the product of all values with an ex-date after it."""
     ex = np.asarray(ex_dates, "datetime64[D]")
     order = np.argsort(ex, kind="stable")

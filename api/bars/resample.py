@@ -34,18 +34,19 @@ def resample(series: Series, interval: str) -> Series:
         raise ValueError(f"bars of {series.interval} cannot be resampled: start from daily ones")
     if interval == "1d":
         return series
-    firsts = find_firsts(number_periods(series.days, interval))
+    days = series.days
+    firsts = find_firsts(number_periods(days, interval))
     lasts = np.append(firsts, len(series))[1:] - 1
     return replace(
         series,
         interval=interval,
-        days=series.days[firsts],
+        timestamps=series.timestamps[firsts],
         open=series.open[firsts],
         high=np.maximum.reduceat(series.high, firsts) if len(firsts) else series.high,
         low=np.minimum.reduceat(series.low, firsts) if len(firsts) else series.low,
         close=series.close[lasts],
         volume=sum_volumes(series.volume, firsts, series.volume_decimals),
-        complete=find_complete(series.days, interval, len(firsts)),
+        complete=find_complete(days, interval, len(firsts)),
     )
 
 

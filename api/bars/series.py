@@ -7,8 +7,9 @@ whatever range it is asked in.
 """
 
 from dataclasses import dataclass, replace
-from datetime import date
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from api.models.terms import find_session_day
 
 Floats = npt.NDArray[np.float64]
-Days = npt.NDArray[np.datetime64]
+Timestamps = npt.NDArray[np.datetime64]  # of seconds, UTC
+Days = npt.NDArray[np.datetime64]  # of days
 Flags = npt.NDArray[np.bool_]
 Volumes = np.ma.MaskedArray[Any, np.dtype[np.int64 | np.float64]]
 Split = tuple[date, float]
@@ -28,11 +30,42 @@ ADJUSTMENTS = ("raw", "split", "all")
 TOO_BIG = 2.0**63
 
 
+class Axis(NamedTuple):
+    """What timestamps are: of sessions, midnight (UTC) of the day; else instants, the start of each
+    bar. zone: of the exchange's clock, by which an instant has its day; empty: UTC."""
+
+    kind: Literal["session", "instant"] = "session"
+    zone: str = ""
+
+    def begin(self, day: date) -> np.datetime64:
+        """Where a day begins: the first timestamp that it may have."""
+        if self.kind == "session" or not self.zone:
+            return np.datetime64(day, "s")
+        midnight = datetime.combine(day, time.min, ZoneInfo(self.zone)).astimezone(UTC)
+        return np.datetime64(midnight.replace(tzinfo=None), "s")
+
+    def find_days(self, timestamps: Timestamps) -> Days:
+        """The day of each, on the exchange's clock."""
+        if self.kind == "session" or not self.zone or not len(timestamps):
+            return timestamps.astype("datetime64[D]")
+        days = timestamps.astype("datetime64[D]")
+        # the clock of a zone is less than a day from UTC: a day is before, at or after that in UTC
+        wanted: Days = np.arange(days.min() - 1, days.max() + 2)
+        begins = np.array([self.begin(day) for day in wanted.tolist()])
+        found: Days = wanted[begins.searchsorted(timestamps, "right") - 1]
+        return found
+
+
+SESSIONS = Axis()
+STORED_INTERVAL = "1d"
+
+
 @dataclass(frozen=True)
 class Series:
-    """The bars of one symbol, sorted by day, no day twice; all columns have the same length.
+    """The bars of one symbol, sorted by time, no time twice; all columns have the same length.
 
-    days: datetime64[D], the first session of each bar; open, high, low, close: float64; volume:
+    timestamps: datetime64[s], UTC: when each bar begins; of a daily bar, or a longer one, midnight
+    of its (first) session. `axis` says which. open, high, low, close: float64; volume:
     int64, masked where the vendor gave none; float64 where volume_decimals, the most that any has,
     are not 0. `adjustment` says which prices these are: raw (as
     traded), split or all. `complete` is there for intervals longer than a day: False on a last
@@ -43,7 +76,7 @@ class Series:
 
     symbol: str
     adjustment: str
-    days: Days
+    timestamps: Timestamps
     open: Floats
     high: Floats
     low: Floats
@@ -55,20 +88,26 @@ class Series:
     actions_known_at: str = ""
     never_asked: tuple[str, ...] = ()
     volume_decimals: int = 0
+    axis: Axis = SESSIONS
 
     def __len__(self) -> int:
-        return len(self.days)
+        return len(self.timestamps)
+
+    @property
+    def days(self) -> Days:
+        """datetime64[D]: the session of each bar, worked out anew each time."""
+        return self.axis.find_days(self.timestamps)
 
 
 def take_slice(series: Series, part: slice) -> Series:
-    columns = {name: getattr(series, name) for name in ("days", *FIELDS, "complete")}
+    columns = {name: getattr(series, name) for name in ("timestamps", *FIELDS, "complete")}
     present = {name: column[part] for name, column in columns.items() if column is not None}
     return replace(series, **present)
 
 
 def weigh_columns(series: Series) -> int:
     """Bytes of memory that the columns take."""
-    names = ("days", *FIELDS)
+    names = ("timestamps", *FIELDS)
     mask: int = np.ma.getmask(series.volume).nbytes
     return mask + sum(int(getattr(series, name).nbytes) for name in names)
 
@@ -86,10 +125,24 @@ def find_range(series: Series, start: date | None, end: date | None) -> tuple[in
     start, end = (find_session_day(day, series.calendar) for day in (start, end))
     first, last = 0, len(series)
     if start is not None:
-        first = int(series.days.searchsorted(np.datetime64(start), "left"))
+        first = find_begin(series, start)
     if end is not None:
-        last = int(series.days.searchsorted(np.datetime64(end), "right"))
+        last = find_end(series, end)
     return first, max(first, last)
+
+
+def find_begin(series: Series, start: date) -> int:
+    """The bars from the beginning of a day on, as series[first:]."""
+    return int(series.timestamps.searchsorted(series.axis.begin(start), "left"))
+
+
+def find_end(series: Series, end: date) -> int:
+    """The bars up to the end of a day, as series[:last]."""
+    if series.axis.kind == "session":  # a day has no bar but that at its beginning
+        return int(series.timestamps.searchsorted(np.datetime64(end, "s"), "right"))
+    if end == date.max:
+        return len(series)
+    return int(series.timestamps.searchsorted(series.axis.begin(end + timedelta(days=1)), "left"))
 
 
 def cut_range(first: int, last: int, limit: int, order: str) -> tuple[int, int, int | None]:
@@ -103,7 +156,7 @@ def cut_range(first: int, last: int, limit: int, order: str) -> tuple[int, int, 
 
 
 def keep_bars(series: Series, mask: Flags) -> Series:
-    columns = {name: getattr(series, name) for name in ("days", *FIELDS, "complete")}
+    columns = {name: getattr(series, name) for name in ("timestamps", *FIELDS, "complete")}
     kept = {name: column[mask] for name, column in columns.items() if column is not None}
     return replace(series, **kept)
 
@@ -120,8 +173,19 @@ def cut_page(series: Series, limit: int, order: str) -> tuple[Series, date | Non
     """The first `limit` bars of a sorted series in that order, and the day of the bar after."""
     first, last, following = cut_range(0, len(series), limit, order)
     page = take_slice(series, slice(first, last))
-    after: date | None = None if following is None else series.days[following].item()
+    after = None if following is None else find_day(series, following)
     return (reverse_bars(page) if order == "desc" else page), after
+
+
+def find_day(series: Series, row: int) -> date:
+    """The day of one bar."""
+    day: date = series.axis.find_days(series.timestamps[row : row + 1 or None])[0].item()
+    return day
+
+
+def show_day(series: Series, row: int) -> str:
+    """The day of one bar, as 2012-01-31."""
+    return find_day(series, row).isoformat()
 
 
 def list_fields(interval: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ range is a slice of bytes.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from api.bars.series import Days, Series, weigh_columns
+from api.bars.series import STORED_INTERVAL, Axis, Days, Series, Timestamps, weigh_columns
 from api.bars.view import StoredSeries, View, derive_whole
 from api.bars.volumes import divide_units
 from api.cache.memory import Memory
@@ -24,6 +24,7 @@ from api.encode.turns import Turns
 from api.store import queries
 from api.store.duckdb_file.snapshots import CORES, Database, Snapshot
 from api.store.workers import Job, Workers
+from etl.contracts.zones import ZONES
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class CachedSeries(StoredSeries):
 
 
 class SeriesCache:
-    """The series_cache of a worker, by version and symbol, within the memory for all."""
+    """The series of a worker, by version, symbol and interval, within the memory for all."""
 
     def __init__(self, memory: Memory, database: Database) -> None:
         self.memory = memory
@@ -63,11 +64,13 @@ class SeriesCache:
         self.turns = Turns()
         self.preparing: set[asyncio.Task[None]] = set()
         self.catalog: tuple[str, queries.Catalog] | None = None
-        self.calendars: WeakValueDictionary[tuple[int, int, int], Days] = WeakValueDictionary()
+        self.shared: WeakValueDictionary[tuple[int, int, int], Timestamps] = WeakValueDictionary()
 
-    def find(self, snapshot: Snapshot, symbol: str) -> CachedSeries | None:
-        """The series of a symbol (upper case) if it was read already."""
-        return self.memory.get((snapshot.find_version(symbol), symbol))
+    def find(
+        self, snapshot: Snapshot, symbol: str, interval: str = STORED_INTERVAL
+    ) -> CachedSeries | None:
+        """A symbol's (upper case) stored bars of an interval, if they were read already."""
+        return self.memory.get((snapshot.find_version(symbol), symbol, interval))
 
     def knows(self, snapshot: Snapshot, symbol: str) -> bool:
         """Whether a symbol (upper case) is known to be stored, as far as that was read."""
@@ -86,7 +89,7 @@ class SeriesCache:
         held = self.find(snapshot, name)
         if held is not None:
             return held
-        key = (snapshot.find_version(name), name)
+        key = (snapshot.find_version(name), name, STORED_INTERVAL)
         return await self.once.get(key, lambda _: self.read(snapshot, name))
 
     async def read(self, snapshot: Snapshot, symbol: str) -> CachedSeries:
@@ -156,25 +159,26 @@ class SeriesCache:
     def keep(self, held: CachedSeries) -> None:
         """Symbols of one exchange have the same days: kept, and weighed, once for all of them."""
         series = held.series
-        days = self.share_days(series.days)
-        is_shared = days is not series.days
-        held.series = replace(series, days=days)
-        size = weigh_columns(series) - (days.nbytes if is_shared else 0)
-        self.memory.put((held.version, series.symbol), held, size, is_proven=True)
+        timestamps = self.share_timestamps(series.timestamps)
+        is_shared = timestamps is not series.timestamps
+        held.series = replace(series, timestamps=timestamps)
+        size = weigh_columns(series) - (timestamps.nbytes if is_shared else 0)
+        key = held.version, series.symbol, series.interval
+        self.memory.put(key, held, size, is_proven=True)
 
-    def share_days(self, days: Days) -> Days:
-        """The same days as they are held for another symbol already; else these."""
-        ends = days[[0, -1]].astype(np.int64).tolist() if len(days) else [0, 0]
-        key = len(days), ends[0], ends[1]
-        held = self.calendars.get(key)
-        if held is not None and np.array_equal(held, days):
+    def share_timestamps(self, timestamps: Timestamps) -> Timestamps:
+        """The same timestamps as they are held for another symbol already; else these."""
+        ends = timestamps[[0, -1]].astype(np.int64).tolist() if len(timestamps) else [0, 0]
+        key = len(timestamps), ends[0], ends[1]
+        held = self.shared.get(key)
+        if held is not None and np.array_equal(held, timestamps):
             return held
-        self.calendars[key] = days
-        return days
+        self.shared[key] = timestamps
+        return timestamps
 
     def find_rows(self, held: CachedSeries) -> Prepared | None:
         """The JSON text of all bars as traded, if it was worth while so far."""
-        rows: Prepared | None = self.memory.get((held.version, held.series.symbol, "rows"))
+        rows: Prepared | None = self.memory.get(name_rows(held))
         return rows
 
     def count_encoded(self, held: CachedSeries, rows: int) -> None:
@@ -192,7 +196,7 @@ class SeriesCache:
         """Thousands of rows: whoever asks meanwhile has theirs encoded singly."""
         rows = index_rows(await self.turns.join(write_bars(derive_whole(PLAIN, held))))
         size = len(rows.text) + rows.offsets.nbytes
-        self.memory.put((held.version, held.series.symbol, "rows"), rows, size)
+        self.memory.put(name_rows(held), rows, size)
 
 
 def read_cached_series(
@@ -224,11 +228,17 @@ def build_cached_series(
     return CachedSeries(series, *actions, known_at={} if as_of else known_at)
 
 
+def name_rows(held: CachedSeries) -> Hashable:
+    """The key of the text of all its bars."""
+    return held.version, held.series.symbol, held.series.interval, "rows"
+
+
 def name_calendar(series: Series, exchange: str | None) -> Series:
     """The series with the calendar of its instrument, or if that is not known, as its days say."""
     if exchange is None and trades_on_weekends(series.days):
         exchange = "24/7"
-    return replace(series, calendar=exchange or "")
+    axis = Axis(series.axis.kind, ZONES.get(exchange or "", ""))
+    return replace(series, calendar=exchange or "", axis=axis)
 
 
 def trades_on_weekends(days: Days) -> bool:

@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api.bars.series import Series
+from api.bars.series import Series, show_day
 from api.encode.text import encode_array, write_csv, write_rows
 from api.encode.text import encode_json as encode_json
 
@@ -205,8 +205,8 @@ def build_file_name(page: Page, chosen: Format) -> str:
     """AAPL_1d_raw_2012-01-03_2012-01-31.csv: the days are those of the first and last bar."""
     symbols = [part.symbol for part in page.parts]
     names = "-".join(symbols) if len(symbols) < 4 else f"{symbols[0]}-and-{len(symbols) - 1}-more"
-    ends = [part.days[each] for part in page.parts for each in (0, -1) if len(part)]
-    days = [str(min(ends)), str(max(ends))] if ends else []
+    ends = [show_day(part, each) for part in page.parts for each in (0, -1) if len(part)]
+    days = [min(ends), max(ends)] if ends else []
     told = describe(page)
     stem = "_".join((names, told["interval"], told["adjustment"], *days))
     return re.sub(r"^[-.]|[^A-Za-z0-9._-]", "_", stem) + f".{chosen.extension}"

@@ -150,8 +150,8 @@ def fill(template: bytes, columns: dict[str, Any], csv: Csv | None) -> Iterator[
 
 def write_bars(series: Series) -> Iterator[bytes]:
     """All rows of a series as JSON, joined by commas."""
-    names = {"timestamp": "days"} | {name: name for name in list_fields(series.interval)}
-    return write_rows({name: getattr(series, key) for name, key in names.items()}, "json")
+    columns = {name: getattr(series, name) for name in list_fields(series.interval)}
+    return write_rows({"timestamp": series.days, **columns}, "json")
 
 
 def index_rows(text: bytes) -> Prepared:

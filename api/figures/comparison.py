@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from api.bars.series import PRICES, Days, Floats, Series
+from api.bars.series import PRICES, Floats, Series, Timestamps, show_day
 from api.figures.returns import (
     compute_close_returns,
     compute_returns,
@@ -32,15 +32,17 @@ def take_common_days(*series: Series) -> tuple[Series, ...]:
     return tuple(take_days(one, common) for one in series)
 
 
-def take_days(series: Series, days: Days) -> Series:
+def take_days(series: Series, days: Timestamps) -> Series:
     """The bars of some of its own days, which are sorted."""
-    rows = np.searchsorted(series.days, days)
-    columns = {name: getattr(series, name)[rows] for name in ("days", *PRICES, "volume")}
+    rows = series.timestamps.searchsorted(days)
+    columns = {name: getattr(series, name)[rows] for name in ("timestamps", *PRICES, "volume")}
     return replace(series, **columns)
 
 
-def find_common_days(*series: Series) -> Days:
-    return reduce(lambda a, b: np.intersect1d(a, b, assume_unique=True), [s.days for s in series])
+def find_common_days(*series: Series) -> Timestamps:
+    return reduce(
+        lambda a, b: np.intersect1d(a, b, assume_unique=True), [s.timestamps for s in series]
+    )
 
 
 def compare(
@@ -141,8 +143,8 @@ def compute_matrices(
     return {
         "symbols": [one.symbol for one in series],
         "count": returns.shape[1],
-        "first": str(common[0].days[0]) if len(common[0]) else None,
-        "last": str(common[0].days[-1]) if len(common[0]) else None,
+        "first": show_day(common[0], 0) if len(common[0]) else None,
+        "last": show_day(common[0], -1) if len(common[0]) else None,
         "left_out": [len(one) - len(common[0]) for one in series],
         "correlation": blank_gaps(correlation),
         "covariance": blank_gaps(covariance * (periods_per_year or 1)),

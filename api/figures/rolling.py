@@ -80,9 +80,9 @@ def roll_spread(returns: Floats, window: int) -> Floats:
 
 def roll_beta(series: Series, benchmark: Series, window: int) -> Floats:
     common = find_common_days(series, benchmark)
-    rows = np.searchsorted(series.days, common)
+    rows = series.timestamps.searchsorted(common)
     own = compute_close_returns(series.close[rows])
-    other = compute_close_returns(benchmark.close[np.searchsorted(benchmark.days, common)])
+    other = compute_close_returns(benchmark.close[benchmark.timestamps.searchsorted(common)])
     betas = reduce_windows(reduce_beta, window, own, other)
     result = np.full(len(series), np.nan)
     if len(common):

@@ -3,12 +3,11 @@
 from datetime import date
 from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api.bars.adjust import tell_actions
-from api.bars.series import Series, cut_page, take_slice
+from api.bars.series import Series, cut_page, find_begin, find_end, show_day, take_slice
 from api.bars.view import build_bars_view, derive_range, tell_nothing_known, tell_view
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
@@ -44,7 +43,7 @@ async def read_ohlcv(
     part, following = cut_page(rest, limit, view.order)
     if following is not None:
         check_whole(chosen, view, len(kept), context.max_rows)
-    moved = move_on(request, after=str(part.days[-1])) if following else None
+    moved = move_on(request, after=show_day(part, -1)) if following else None
     page = Page((part,), view.fields, moved, **read_csv_form(query, chosen))
     if view.is_plain:
         context.series_cache.count_encoded(stored, len(part))
@@ -57,7 +56,6 @@ def pass_over(series: Series, after: date | None, order: str) -> Series:
     """The bars that come after a day in an order, sorted as before."""
     if after is None:
         return series
-    day = np.datetime64(after)
     if order == "desc":
-        return take_slice(series, slice(int(np.searchsorted(series.days, day))))
-    return take_slice(series, slice(int(np.searchsorted(series.days, day, "right")), None))
+        return take_slice(series, slice(find_begin(series, after)))
+    return take_slice(series, slice(find_end(series, after), None))

@@ -73,7 +73,7 @@ class Context:
             is_wide=len(symbols) > 1,
         )
         pairs = zip(parts, noted, strict=True)
-        return [keep_bars(part, ~np.isin(part.days, days)) for part, days in pairs]
+        return [keep_bars(part, ~np.isin(part.timestamps, days)) for part, days in pairs]
 
     def require_snapshot(self) -> Snapshot:
         """The snapshot, or the one there is by now: NoDatabase if there still is none."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
-from api.bars.series import Floats, Series, find_range, slice_days
+from api.bars.series import Floats, Series, find_range, slice_days, take_slice
 from api.bars.view import View, build_figures_view, derive_range, derive_whole, tell_instant
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
@@ -211,6 +211,7 @@ async def answer_columns(
     check_cells(last - first, count, context.max_rows)
     await context.reserve(len(series) * count * CELL_BYTES)
     columns = await context.series_cache.compute(compute)
+    days = take_slice(series, slice(first, last)).days
     cut = {name: column[first:last] for name, column in columns.items()}
     check_cells(last - first, len(cut), context.max_rows)
     description = {
@@ -219,7 +220,7 @@ async def answer_columns(
         **(told or {}),
         "count": last - first,
     }
-    return await answer_rows(context, description, {"timestamp": series.days[first:last], **cut})
+    return await answer_rows(context, description, {"timestamp": days, **cut})
 
 
 async def answer_rows(

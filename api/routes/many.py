@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
 from api.bars.adjust import tell_actions
-from api.bars.series import FIELDS, Series, reverse_bars, take_slice
+from api.bars.series import FIELDS, Series, reverse_bars, show_day, take_slice
 from api.bars.view import (
     View,
     build_bars_view,
@@ -238,9 +238,10 @@ def find_row(series: Series, text: str) -> int | None:
         day = np.datetime64(date.fromisoformat(text))
     except ValueError:
         return None
-    is_falling = len(series) > 1 and series.days[0] > series.days[-1]
-    days = series.days[::-1] if is_falling else series.days
-    place = int(np.searchsorted(days, day))
+    days = series.days
+    is_falling = len(series) > 1 and bool(days[0] > days[-1])
+    days = days[::-1] if is_falling else days
+    place = int(days.searchsorted(day))
     if place == len(days) or days[place] != day:
         return None
     return len(days) - 1 - place if is_falling else place
@@ -251,12 +252,12 @@ def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], 
     page: list[Series] = []
     for part in parts:
         if not limit and len(part):
-            return tuple(page), f"{page[-1].symbol}:{page[-1].days[-1]}"
+            return tuple(page), f"{page[-1].symbol}:{show_day(page[-1], -1)}"
         cut = take_slice(part, slice(limit))
         limit -= len(cut)
         page += [cut] if len(cut) else []
         if len(cut) < len(part):
-            return tuple(page), f"{cut.symbol}:{cut.days[-1]}"
+            return tuple(page), f"{cut.symbol}:{show_day(cut, -1)}"
     return tuple(page), None
 
 

@@ -159,13 +159,13 @@ def has_volume(series: Series) -> bool:
     return not bool(np.ma.getmaskarray(series.volume).all())
 
 
-def list_times(days: Days) -> Times:
-    return days.astype("datetime64[s]").astype(np.int64)
+def list_times(series: Series) -> Times:
+    return series.timestamps.astype("datetime64[s]").astype(np.int64)
 
 
 def find_day(bars: Series, start: int) -> date | None:
     """The day of the first bar from `start` on; None where there is none."""
-    place = int(np.searchsorted(list_times(bars.days), start))
+    place = int(np.searchsorted(list_times(bars), start))
     day: date | None = bars.days[place].item() if place < len(bars) else None
     return day
 
@@ -177,7 +177,7 @@ def build_history(series: Series, start: int | None, end: int, countback: int, m
     Without a bar it is no_data, and nextTime is the bar before the range, if there is one. A
     symbol without volumes has no `v`; where just some are unknown they are 0: `v` holds numbers.
     """
-    times = list_times(series.days)
+    times = list_times(series)
     last = int(np.searchsorted(times, end))
     first = int(np.searchsorted(times, start)) if start is not None else 0
     first = last - countback if countback else first
@@ -195,15 +195,16 @@ def place_on_bars(days: Sequence[date], daily: Series, bars: Series) -> Times:
     first session or past the last -1. `bars` is `daily`, resampled.
     """
     wanted: Days = np.array(days, "datetime64[D]")
-    sessions = np.searchsorted(daily.days, wanted)
-    is_known = (sessions < len(daily)) & ((sessions > 0) | np.isin(wanted, daily.days[:1]))
-    found = daily.days[np.where(is_known, sessions, 0)]
+    traded = daily.days
+    sessions = traded.searchsorted(wanted)
+    is_known = (sessions < len(daily)) & ((sessions > 0) | np.isin(wanted, traded[:1]))
+    found = traded[np.where(is_known, sessions, 0)]
     return np.where(is_known, np.searchsorted(bars.days, found, "right") - 1, -1)
 
 
 def build_marks(notes: Sequence[Row], daily: Series, bars: Series, start: int, end: int) -> Row:
     """Notes as marks on bars from `start` to `end`: one a bar and reason, as columns."""
-    times = list_times(bars.days)
+    times = list_times(bars)
     places = place_on_bars([note["timestamp"] for note in notes], daily, bars)
     groups: dict[int, dict[str, list[Row]]] = {}
     for place, note in zip(places.tolist(), notes, strict=True):
@@ -247,7 +248,7 @@ def build_timescale_marks(
         [(ex, "S", SPLIT_COLOR, f"Split {ratio:g}:1") for ex, ratio in splits]
         + [(ex, "D", DIVIDEND_COLOR, f"Dividend {amount:g}") for ex, amount in dividends]
     )
-    times = list_times(bars.days)
+    times = list_times(bars)
     places = place_on_bars([action[0] for action in actions], daily, bars).tolist()
     return [
         {

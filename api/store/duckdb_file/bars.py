@@ -31,12 +31,12 @@ def read_series(cursor: Cursor, symbol: str, basis: str) -> Series:
 
 def build_series(symbol: str, basis: str, columns: dict[str, Any]) -> Series:
     """The columns side by side in one block of memory, which is freed whole, without crumbs."""
-    days = columns["timestamp"].astype("datetime64[D]")
+    timestamps = columns["timestamp"].astype("datetime64[s]")
     order: Any = slice(None)
-    if len(days) > 1 and not (days[1:] > days[:-1]).all():
-        order = np.argsort(days)
-        days = days[order]
-    block = np.empty((len(FIELDS), len(days)))
+    if len(timestamps) > 1 and not (timestamps[1:] > timestamps[:-1]).all():
+        order = np.argsort(timestamps)
+        timestamps = timestamps[order]
+    block = np.empty((len(FIELDS), len(timestamps)))
     volume = np.ma.asarray(columns["volume"])[order]
     for row, name in enumerate(PRICES):
         block[row] = columns[name][order]
@@ -45,7 +45,7 @@ def build_series(symbol: str, basis: str, columns: dict[str, Any]) -> Series:
     opens, highs, lows, closes = block[:-1]
     mask = np.ma.getmask(volume)  # of its own, and only where one is absent
     traded = np.ma.masked_array(whole, mask.copy() if mask.any() else np.ma.nomask)
-    return Series(symbol, basis, days, opens, highs, lows, closes, traded)
+    return Series(symbol, basis, timestamps, opens, highs, lows, closes, traded)
 
 
 def read_many_series(
