@@ -116,7 +116,7 @@ class ApiSettings(Shared):
         "CORS_ORIGINS", "", "web origins that may call, parted by commas; empty = off", to_origins
     )
     head_timeout: float = declare(
-        "HEAD_TIMEOUT", "10", "seconds for the head of a request", to_number(0.01, " seconds")
+        "HEAD_TIMEOUT", "10", "seconds for head or body of a request", to_number(0.01, " seconds")
     )
     client_connections: int = declare(
         "CLIENT_CONNECTIONS",

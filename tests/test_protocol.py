@@ -18,6 +18,7 @@ from api.edge import protocol
 from api.edge.cycle import Cycle
 from api.edge.protocol import Connections, build_connections, raise_descriptors
 from api.main import create_app
+from tests.guarded import guard
 from tests.server import PATIENCE, make_settings, serve, serve_app, wait_until
 
 GET = b"GET /instruments/AAPL HTTP/1.1\r\nHost: localhost\r\n"
@@ -167,7 +168,7 @@ def test_pipelined_requests_and_answers_without_a_body_come_whole(client: httpx.
     with dial(client) as connection:
         connection.sendall(GET + b"\r\n" + head + b"\r\n")
         connection.sendall(GET + b"If-None-Match: " + etag + b"\r\n\r\n")
-        connection.sendall(GET + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}")
+        connection.sendall(GET + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n")
         connection.sendall(head + b"Connection: close\r\n\r\n")
         answer = read_all(connection)
     statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:] if part[:3] != b"100"]
@@ -258,3 +259,58 @@ def test_a_body_of_another_length_than_was_said_closes_the_connection(body: byte
 
 def test_an_answer_whose_body_never_comes_closes_the_connection() -> None:
     assert answer_with("GET", start(LENGTH)) == [b"closed"]
+
+
+# Bodies.
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"Content-Length: 10000000000\r\n\r\nhello",
+    ],
+    ids=["short", "chunked", "without end"],
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_body_where_none_belongs_is_refused_and_the_connection_closed(
+    client: httpx.Client, method: bytes, rest: bytes
+) -> None:
+    with dial(client) as connection:
+        connection.sendall(method + GET[3:] + rest)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer.lower()
+    assert (b"takes no body" in answer) == (method == b"GET")
+
+
+def test_a_body_of_no_bytes_is_none(client: httpx.Client) -> None:
+    assert client.get("/health", headers={"Content-Length": "0"}).status_code == 200
+
+
+def test_a_body_that_nobody_reads_is_not_taken_for_ever(hasty: httpx.Client) -> None:
+    with dial(hasty) as connection:
+        connection.sendall(b"POST" + GET[3:] + b"Content-Length: 1000\r\n\r\nslow")
+        assert read_all(connection).startswith(b"HTTP/1.1 405 ")
+
+
+def test_a_form_that_does_not_come_in_time_is_given_up(sample_dir: Path, tmp_path: Path) -> None:
+    with guard(sample_dir, tmp_path, HEAD_TIMEOUT="0.05") as guarded, dial(guarded.client) as slow:
+        kind = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\n"
+        slow.sendall(b"POST /token HTTP/1.1\r\nHost: localhost\r\n" + kind + b"grant")
+        assert read_all(slow) == b""
+        assert guarded.sign_in()["access_token"]
+
+
+def test_two_hundred_slow_clients_do_not_stop_another(sample_dir: Path) -> None:
+    with serve(sample_dir) as client:
+        address = (client.base_url.host, client.base_url.port or 0)
+        slow = [socket.create_connection(address, timeout=PATIENCE) for _ in range(200)]
+        for number, each in enumerate(slow):
+            each.sendall(GET[: 1 + number % len(GET)])
+        for number in range(20):
+            url = f"/instruments/AAPL/ohlcv?limit={number + 1}"
+            assert client.get(url).json()["count"] == number + 1
+        for each in slow:
+            each.close()

@@ -33,6 +33,7 @@ from api.edge.gate import (
     Proxies,
     add_headers,
     build_hosts,
+    check_body,
     check_head,
     secure,
 )
@@ -72,6 +73,8 @@ class Gate:
             state = scope["state"]
             head: Head = state["head"]
             refusal = check_head(head, state["head_bytes"], self.hosts)
+            if b"content-length" in head or b"transfer-encoding" in head:
+                refusal = refusal or check_body(scope["method"], head)
             if refusal is not None:
                 return await self.refuse(refusal, scope, receive, send)
             if root := self.proxies.find_root(scope.get("client"), head):

@@ -23,6 +23,7 @@ READ = frozenset(
         *(b"host", b"accept", b"accept-encoding", b"range", b"if-range"),
         *(b"if-match", b"if-none-match", b"x-forwarded-prefix", b"x-forwarded-for"),
         *(b"authorization", b"x-api-key", b"x-request-id"),
+        *(b"content-length", b"transfer-encoding"),
     )
 )
 SECURITY: RawHeaders = [
@@ -117,6 +118,15 @@ def check_head(head: Head, size: int, hosts: Hosts) -> Response | None:
         )
         return refuse(421, detail)
     return None
+
+
+def check_body(method: str, head: Head) -> Response | None:
+    """The refusal of a body where none belongs; what is sent of it is not read."""
+    length, coding = head.get(b"content-length", b"0"), head.get(b"transfer-encoding")
+    if method not in ("GET", "HEAD") or (coding is None and not length.strip(b"0, ")):
+        return None
+    detail = f"A {method} takes no body: send what is asked as parameters of the address."
+    return refuse(413, detail, {"Connection": "close"})
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ class Protocol(HttpToolsProtocol):
         self.head_bytes = 0
         self.head_timer: asyncio.TimerHandle | None = None
         self.write_timer: asyncio.TimerHandle | None = None
+        self.body_timer: asyncio.TimerHandle | None = None
 
     # The connection.
 
@@ -120,10 +121,10 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def stop_timers(self) -> None:
-        for timer in (self.head_timer, self.write_timer):
+        for timer in (self.head_timer, self.write_timer, self.body_timer):
             if timer is not None:
                 timer.cancel()
-        self.head_timer = self.write_timer = None
+        self.head_timer = self.write_timer = self.body_timer = None
 
     # The head of a request.
 
@@ -132,6 +133,10 @@ class Protocol(HttpToolsProtocol):
             return
         super().data_received(data)
         if not self.is_in_head:
+            if self.cycle is not None and self.cycle.more_body and self.body_timer is None:
+                self.body_timer = self.loop.call_later(
+                    self.head_timeout, self.on_body_timeout, self.cycle
+                )
             return
         self.head_bytes += len(data)
         if self.head_bytes > MOST_HEAD_BYTES:
@@ -159,6 +164,12 @@ class Protocol(HttpToolsProtocol):
                 408, f"The head of the request did not come within {self.head_timeout:g} s."
             )
         elif self.is_idle():
+            self.give_up()
+
+    def on_body_timeout(self, cycle: RequestResponseCycle) -> None:
+        """A body takes no longer than a head, be it one that is read or one that is thrown away."""
+        self.body_timer = None
+        if cycle.more_body:
             self.give_up()
 
     def send_400_response(self, msg: str) -> None:

@@ -22,6 +22,7 @@ GONE = (
     "RATE_LIMIT_URL: Redis cannot be asked ({}): each process limits by itself until it can;"
     " start it, or correct the address"
 )
+PROBE = Policy("probe", 2**31, 1)
 # KEYS: the caller's counter. ARGV: quota, requests wanted, window in ms. → granted, rest, ms left.
 SCRIPT = """
 local used, left_ms = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
@@ -60,11 +61,11 @@ class Leases:
         return False
 
     async def try_again(self) -> None:
-        """A lease of nobody's: it may answer and yet have no memory left to count in."""
+        """A lease of nobody's, which is always written: it may answer and have no memory left."""
         try:
             if self.client is not None:  # connections to one that was started anew are dead
                 await self.client.connection_pool.disconnect(inuse_connections=False)
-            await self.call("limits:probe", Policy("probe", 1, 1), 1)
+            await self.call("limits:probe", PROBE, 1)
             self.standby.end()
         except Exception as error:
             self.note_failure(error)
