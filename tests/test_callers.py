@@ -27,6 +27,7 @@ ORIGIN = "https://desk.example"
 OPEN = {
     *("/", "/dashboard/{name:path}", "/docs", "/docs/files/{name}", "/openapi.json"),
     *("/health", "/token", "/token/revoke"),
+    "/metrics",  # asks by itself who may: METRICS_TOKEN, this machine, the scope admin
 }
 
 

@@ -1,13 +1,14 @@
 """What make bench runs: requests a second (speed), transform and load (loads), what reads cost as
-the store grows (reads), and what publications leave of the kept answers (kept)."""
+the store grows (reads), what publications leave of the kept answers (kept), and what metrics,
+callers, limits and the access log cost (guarded)."""
 
 import argparse
 import shutil
 import sys
 
-from tests.bench import kept, loads, reads, speed
+from tests.bench import guarded, kept, loads, reads, speed
 
-PARTS = (("speed", speed), ("loads", loads), ("reads", reads), ("kept", kept))
+PARTS = (("speed", speed), ("loads", loads), ("reads", reads), ("kept", kept), ("guarded", guarded))
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
     loads.add_options(parser)
     reads.add_options(parser)
     kept.add_options(parser)
+    guarded.add_options(parser)
     parser.add_argument("--only", choices=[name for name, _ in PARTS], help="one of them")
     args = parser.parse_args()
     if not shutil.which("wrk"):

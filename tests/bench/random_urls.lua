@@ -1,10 +1,14 @@
 -- wrk: send a random line of the file that LINES_OF names, as the path of a GET or, where METHOD is
--- POST, as the SQL of a question to ROAPI; which lines, SEED says
+-- POST, as the SQL of a question to ROAPI; which lines, SEED
+-- says; KEY, if there is one, goes along as who asks
 local lines = {}
 for line in io.lines(os.getenv("LINES_OF")) do
   lines[#lines + 1] = line
 end
 local is_post = os.getenv("METHOD") == "POST"
+if os.getenv("KEY") ~= "" then
+  wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY")
+end
 math.randomseed(tonumber(os.getenv("SEED")))
 request = function()
   local line = lines[math.random(#lines)]

@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -24,6 +24,7 @@ OTHER_PORTS = ("--addr-postgres", "127.0.0.1:0", "--addr-flight-sql", "127.0.0.1
 class Server:
     base: str
     process: subprocess.Popen[bytes]
+    key: str = ""  # what callers of it send
 
     def read_cpu(self) -> float:
         """Seconds of processor time that it took so far; NaN where the system does not tell."""
@@ -50,7 +51,8 @@ class Turn:
 def drive(server: Server, lines: Path, seed: int, method: str = "GET") -> Turn:
     """One second; who is driven with the same seed is asked for the same lines."""
     before = server.read_cpu()
-    said = start_wrk(server.base, lines, TURN, CONNECTIONS, method, seed).communicate()[0]
+    wrk = start_wrk(server.base, lines, TURN, CONNECTIONS, method, seed, server.key)
+    said = wrk.communicate()[0]
     took = server.read_cpu() - before
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     requests = int(find(r"^\s*(\d+) requests in", said))
@@ -65,12 +67,19 @@ def drive(server: Server, lines: Path, seed: int, method: str = "GET") -> Turn:
 
 
 def start_wrk(
-    base: str, lines: Path, seconds: float, connections: int, method: str = "GET", seed: int = 7
+    base: str,
+    lines: Path,
+    seconds: float,
+    connections: int,
+    method: str = "GET",
+    seed: int = 7,
+    key: str = "",
 ) -> subprocess.Popen[str]:
     """wrk asking for random lines of a file, under way; its report comes on stdout."""
     script = str(Path(__file__).with_name("random_urls.lua"))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", script, base]
-    environ = {**os.environ, "LINES_OF": str(lines), "METHOD": method, "SEED": str(seed)}
+    asked = {"LINES_OF": str(lines), "METHOD": method, "SEED": str(seed), "KEY": key}
+    environ = {**os.environ, **asked}
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
 
 
@@ -81,12 +90,14 @@ def find(pattern: str, text: str) -> str:
 
 
 @contextmanager
-def serve_service(data: Path) -> Iterator[Server]:
-    """The service with one worker over a data folder."""
+def serve_service(
+    data: Path, settings: Mapping[str, str] | None = None, key: str = ""
+) -> Iterator[Server]:
+    """The service with one worker over a data folder; `key` is what wrk will send to it."""
     port = find_port()
-    environ = {**os.environ, "DATA_DIR": str(data), "API_PORT": str(port), "LOG_LEVEL": "ERROR"}
-    with serve([sys.executable, "-m", "api.main"], environ, port) as served:
-        yield served
+    own = {"DATA_DIR": str(data), "API_PORT": str(port), "LOG_LEVEL": "ERROR", **(settings or {})}
+    with serve([sys.executable, "-m", "api.main"], {**os.environ, **own}, port) as served:
+        yield replace(served, key=key)
 
 
 @contextmanager
