@@ -23,7 +23,7 @@ from api.settings import ApiSettings
 
 REFRESH_KIND = "mdr_"  # what a refresh token begins with
 # Passwords that may be tried: how many in how many seconds.
-OF_ADDRESS, OF_USER = (10, 60), (30, 900)
+OF_ADDRESS, OF_USER = (10, 60), (25, 900)
 # Threads that ask the file: if another process holds it, they must not be all that there are.
 AT_ONCE = 4
 
