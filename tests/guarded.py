@@ -86,6 +86,6 @@ def guard(data_dir: Path, folder: Path, **settings: object) -> Iterator[Guarded]
         make_users(path)
     named = {"AUTH": "on", "JWT_KEY": JWT_KEY, "USERS_DB": str(path), "RATE_LIMIT": "off"}
     given = {**named, **settings}
-    app = create_app(make_settings(data_dir, **given))
+    app = create_app(make_settings(data_dir, **{**given, **settings}))
     with serve_app(app) as client:
         yield Guarded(app, client, path)

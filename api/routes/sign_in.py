@@ -34,7 +34,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 def describe_form(required: str, fields: dict[str, str]) -> dict[str, Any]:
     """The body of a route as the documentation shows it."""
-    properties = {name: {"type": "string", "description": told} for name, told in fields.items()}
+    properties: dict[str, Any] = {
+        name: {"type": "string", "description": told} for name, told in fields.items()
+    }
+    properties[required]["minLength"] = 1
     schema = {"type": "object", "required": [required], "properties": properties}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
@@ -76,6 +79,7 @@ async def give_token(request: Request) -> Response:
 @router.post(
     "/token/revoke",
     summary="Sign out",
+    response_class=Response,  # the answer has no body
     responses={
         200: {"description": "The token is valid no more, if it ever was."},
         **{status: ERRORS[status] for status in (400, 413, 415, 503)},
