@@ -11,6 +11,7 @@ from starlette._utils import get_route_path
 from starlette.types import Scope
 
 from api.callers import SCOPES, Caller, Head, Identity, Limiter, RawHeaders, Spent
+from api.counts import Counts
 from api.edge.gate import SECURITY, Proxies, refuse
 from api.edge.route_table import RouteFacts, RouteTable
 
@@ -19,6 +20,7 @@ MOST_SYMBOLS = 100  # that one request may name
 # Of an answer that not everybody gets: a cache that others share must not keep it, by which header
 # ever it was asked for. Beside what the answer itself says of caches (no-cache).
 PRIVATE: RawHeaders = [(b"cache-control", b"private"), (b"vary", b"Authorization, X-API-Key")]
+NOT_KEPT = {"Cache-Control": "no-store", "Vary": "Authorization, X-API-Key"}
 NAMING = frozenset((b"authorization", b"x-api-key"))  # headers that say who asks
 
 
@@ -30,6 +32,7 @@ class Admission:
     proxies: Proxies
     identity: Identity | None = None
     limiter: Limiter | None = None
+    counts: Counts | None = None
 
     async def admit(self, scope: Scope, head: Head) -> Response | RawHeaders:
         """The refusal of a request, or the headers that its answer gets beside its own.
@@ -45,10 +48,18 @@ class Admission:
             spent = self.limiter.spend(caller, weigh(facts, scope))
             told, refusal = spent if isinstance(spent, Spent) else await spent
             if refusal is not None:
+                self.count("rate_limited")
                 refusal.raw_headers.extend(SECURITY)
                 return refusal
             headers = [*headers, *told]
-        return found if isinstance(found, Response) else headers
+        if isinstance(found, Response):
+            self.count("auth_refused", name_reason(found.status_code, head))
+            return found
+        return headers
+
+    def count(self, *key: str) -> None:
+        if self.counts is not None:
+            self.counts.add(*key)
 
     async def find_caller(self, scope: Scope, head: Head, needed: str | None) -> Caller | Response:
         """Who asks, if they have the scope `needed`; else the refusal (401, 403).
@@ -86,7 +97,14 @@ def count_symbols(query: bytes) -> int:
     return min(commas + 1, MOST_SYMBOLS)
 
 
+def name_reason(status: int, head: Head) -> str:
+    """Why a caller is refused, in one word."""
+    if not head.keys() & NAMING:
+        return "missing"
+    return {400: "ambiguous", 403: "scope", 503: "unavailable"}.get(status, "invalid")
+
+
 def refuse_scope(needed: str) -> Response:
     detail = f"This needs the scope {needed}: ask with a token or a key that has it."
     challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
-    return refuse(403, detail, {"WWW-Authenticate": challenge})
+    return refuse(403, detail, {"WWW-Authenticate": challenge, **NOT_KEPT})

@@ -135,7 +135,7 @@ def build_admission(
     identity, limiter = build_identity(app, settings), build_limiter(app, settings)
     if identity is None and limiter is None:
         return None
-    return Admission(routes, proxies, identity, limiter)
+    return Admission(routes, proxies, identity, limiter, app.state.counts)
 
 
 def build_identity(app: FastAPI, settings: ApiSettings) -> Identity | None:
