@@ -17,6 +17,7 @@ from api.edge.gate import SECURITY, Head, get_head, secure
 from api.edge.keys import matches, may_match
 from api.edge.negotiate import choose_coding, choose_media, get_type
 from api.edge.passing import Passing
+from api.edge.ready import Ready
 from api.edge.room import Hold, Room
 from api.edge.targets import Target, Targets
 from api.encode.formats import FORMATS
@@ -68,6 +69,7 @@ class AnswerCache:
         self.room = room
         self.once: Once[Answer] = Once()
         self.quiet_until = 0.0
+        self.ready: Ready | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -89,7 +91,7 @@ class AnswerCache:
         head, snapshot = get_head(scope), scope["state"]["snapshot"]
         coding = choose_coding(head.get(b"accept-encoding", b""))
         target = self.targets.find(snapshot, scope, media, coding)
-        send = name_generation(send, snapshot.generation)
+        send = name_generation(send, snapshot)
         if coding == "":
             return await send_answer(send, refuse(406, NO_CODING), X_MISS)
         is_conditional = b"if-none-match" in head or b"if-match" in head
@@ -102,6 +104,9 @@ class AnswerCache:
             answer = await self.cut_short(snapshot, target)
             way = "miss" if answer is None else "shortcut"
         scope["state"]["way"] = way  # for who counts
+        if self.ready is not None and x_cache is X_HIT and answer is not None:
+            more = [X_HIT, build_generation(snapshot)]
+            self.ready.remember(scope, snapshot, target.key, answer, more)
         if answer is not None:
             return await self.finish(scope, send, target, answer, x_cache)
         return await self.share(scope, receive, send, target, (media, coding))
@@ -262,10 +267,14 @@ def build_headers(etag: str | None = None) -> RawHeaders:
     return [(b"etag", etag.encode()), *COMMON] if etag else COMMON
 
 
-def name_generation(send: Send, generation: str) -> Send:
+def build_generation(snapshot: Snapshot) -> tuple[bytes, bytes]:
+    return b"x-data-generation", snapshot.generation.encode()
+
+
+def name_generation(send: Send, snapshot: Snapshot) -> Send:
     """Let an answer name the generation that it is of now, whichever it was made from: it is the
     same in both."""
-    header = (b"x-data-generation", generation.encode())
+    header = build_generation(snapshot)
 
     async def send_named(message: Message) -> None:
         if message["type"] == "http.response.start":

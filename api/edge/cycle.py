@@ -63,8 +63,12 @@ class Cycle(RequestResponseCycle):
 
 
 def write_head(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    return b"%b%b\r\n" % (STATUS_LINE[status], write_lines(headers))
+
+
+def write_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
     """RuntimeError for a header that would begin a line of its own, or bear what none may have."""
-    lines = b"\r\n".join([b": ".join(pair) for pair in headers])
-    if lines.translate(None, PRINTABLE) != b"\r\n" * (len(headers) - 1):
+    lines = b"\r\n".join([*[b": ".join(pair) for pair in headers], b""])
+    if lines.translate(None, PRINTABLE) != b"\r\n" * len(headers):
         raise RuntimeError("a header has characters that none may have")
-    return b"%b%b\r\n\r\n" % (STATUS_LINE[status], lines)
+    return lines

@@ -8,6 +8,9 @@
     AnswerCache  kept answers, 304s, one scope a key; what a route marks goes by it
     the app      FastAPI: routing, validation, routes
 
+What was answered from the cache may be asked for again by the very same bytes: api.edge.ready gives
+it then without any of them, where none of them would look at anything else.
+
 They stand before FastAPI's own layers, not among its middleware: those cost as much as the look-up
 of a ready answer.
 """
@@ -19,6 +22,7 @@ from functools import partial
 from fastapi import FastAPI, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.cache.memory import MemoryBackend
 from api.callers import Identity, Limiter
 from api.callers.rates.limiter import build_rate_limiter
 from api.edge.access_log import AccessLog
@@ -39,6 +43,7 @@ from api.edge.gate import (
 )
 from api.edge.passing import Passing
 from api.edge.ranges import cut_range
+from api.edge.ready import Ready
 from api.edge.room import Room
 from api.edge.route_table import RouteTable
 from api.edge.shortcut import build_shortcut
@@ -111,7 +116,18 @@ def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     front: ASGIApp = gate
     if settings.cors_origins:
         front = allow_origins(front, settings.cors_origins, bool(settings.auth))
-    return Front(build_watch(front, app, settings, routes, proxies), gate, answers)
+    watch = build_watch(front, app, settings, routes, proxies)
+    if front is gate and gate.admission is None and not watch.observers:
+        app.state.ready = answers.ready = build_ready(app, settings)
+    return Front(watch, gate, answers)
+
+
+def build_ready(app: FastAPI, settings: ApiSettings) -> Ready | None:
+    """None where an answer depends on more than the bytes of the request, or is kept elsewhere."""
+    backend = app.state.cache
+    if settings.trusted_proxies or settings.access_log or not isinstance(backend, MemoryBackend):
+        return None
+    return Ready(backend.memory, app.state.database)
 
 
 def build_watch(

@@ -1,0 +1,180 @@
+"""A request that was answered from the cache is answered alike when it comes again, unread."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from api.edge.answers import AnswerCache
+from api.edge.ready import MOST_KNOWN
+from api.main import Service, create_app
+from tests.server import HOST, PATIENCE, make_settings, serve_app
+
+PATH = b"/instruments/AAPL/ohlcv?start=2012-01-03&end=2012-01-31"
+GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % PATH
+OWN = (b"date", b"x-request-id", b"x-cache")  # headers that two answers may differ in
+Answer = tuple[bytes, dict[bytes, bytes], bytes]
+
+
+class Line:
+    """A connection, and the answers that came over it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.file = connection.makefile("rb")
+
+    def ask(self, request: bytes) -> Answer:
+        self.connection.sendall(request)
+        return self.read(has_body=not request.startswith(b"HEAD"))
+
+    def read(self, has_body: bool = True) -> Answer:
+        status, headers = self.file.readline().split()[1], {}
+        while (line := self.file.readline()) != b"\r\n":
+            name, _, value = line.rstrip().partition(b": ")
+            headers[name] = value
+        length = int(headers.get(b"content-length", b"0")) if has_body and status != b"304" else 0
+        return status, headers, self.file.read(length)
+
+
+@pytest.fixture
+def data_dir(sample_dir: Path, tmp_path: Path) -> Path:
+    return Path(copytree(sample_dir, tmp_path / "data"))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods of the requests that came as far as the answer cache."""
+    seen: list[str] = []
+    call = AnswerCache.__call__
+
+    async def note(self, scope, receive, send):  # type: ignore[no-untyped-def]
+        seen.extend([scope["method"]] if scope["type"] == "http" else [])
+        await call(self, scope, receive, send)
+
+    monkeypatch.setattr(AnswerCache, "__call__", note)
+    return seen
+
+
+@contextmanager
+def dial(app: Service) -> Iterator[Line]:
+    with serve_app(app) as client:
+        address = HOST, client.base_url.port or 0
+        with socket.create_connection(address, timeout=PATIENCE) as connection:
+            yield Line(connection)
+
+
+def compare(answer: Answer) -> Answer:
+    """What must be the same."""
+    status, headers, body = answer
+    return status, {n: v for n, v in headers.items() if n not in OWN}, body
+
+
+def test_what_was_a_hit_is_answered_again_without_asking_the_layers(
+    data_dir: Path, asked: list[str]
+) -> None:
+    with dial(create_app(make_settings(data_dir))) as line:
+        answers = [line.ask(GET + b"\r\n") for _ in range(5)]
+        assert len(asked) == 2  # made, and looked up
+        assert [each[1][b"x-cache"] for each in answers] == [b"MISS", *4 * [b"HIT"]]
+        assert all(list(each[1]) == list(answers[1][1]) for each in answers)
+        assert all(compare(each) == compare(answers[0]) for each in answers)
+        assert len({each[1][b"x-request-id"] for each in answers}) == 5
+        other = line.ask(GET + b"Accept: text/csv\r\n\r\n")
+    assert other[1][b"content-type"].startswith(b"text/csv")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GET + b"Range: bytes=0-9\r\n\r\n",
+        GET + b'If-None-Match: "other"\r\n\r\n',
+        GET + b"If-Match: *\r\n\r\n",
+        GET + b"X-Request-ID: of-a-client\r\n\r\n",
+        GET + b"Content-Length: 2\r\n\r\n{}",
+        GET + b"Content-Length: 2\r\n\r\n\r\n",
+        GET.replace(b"GET", b"HEAD") + b"\r\n",
+        GET.replace(PATH, b"/health") + b"\r\n",
+        GET.replace(PATH, b"/instruments/NONE/ohlcv") + b"\r\n",
+        GET + b"X-Long: %b\r\n\r\n" % (b"x" * 3000),
+    ],
+)
+def test_what_depends_on_more_is_read_each_time(
+    data_dir: Path, asked: list[str], request_: bytes
+) -> None:
+    with dial(create_app(make_settings(data_dir))) as line:
+        line.ask(GET + b"\r\n")
+        answers = [line.ask(request_) for _ in range(4)]
+    assert len(asked) == 5
+    assert answers[1][0] == answers[3][0]
+
+
+def test_a_body_that_looks_like_a_known_request_is_none(data_dir: Path, asked: list[str]) -> None:
+    known = GET + b"\r\n"
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (PATH, len(known))
+    with dial(create_app(make_settings(data_dir))) as line:
+        for _ in range(3):
+            line.ask(known)
+        assert line.ask(head)[0] == b"405"  # while the body is still to come
+        line.connection.sendall(known)
+        assert line.ask(known.replace(b"AAPL", b"MSFT"))[2].startswith(b'{"symbol":"MSFT"')
+
+
+def test_known_requests_that_come_together_are_answered_in_order(data_dir: Path) -> None:
+    with dial(create_app(make_settings(data_dir))) as line:
+        both = GET + b"\r\n", GET.replace(b"AAPL", b"MSFT") + b"\r\n"
+        for request in both * 3:
+            line.ask(request)
+        line.connection.sendall(b"".join(both * 2))
+        bodies = [line.read()[2][:16] for _ in range(4)]
+    assert bodies == [b'{"symbol":"AAPL"', b'{"symbol":"MSFT"'] * 2
+
+
+def test_after_a_publication_the_layers_are_asked_again(data_dir: Path, asked: list[str]) -> None:
+    with dial(create_app(make_settings(data_dir))) as line:
+        for _ in range(3):
+            line.ask(GET + b"\r\n")
+        os.utime(data_dir / "market_data.duckdb")
+        again = [line.ask(GET + b"\r\n") for _ in range(3)]
+    assert len(asked) == 3
+    assert [each[1][b"x-cache"] for each in again] == [b"HIT"] * 3
+
+
+def test_what_is_no_longer_kept_is_made_again(data_dir: Path, asked: list[str]) -> None:
+    app = create_app(make_settings(data_dir))
+    with dial(app) as line:
+        for _ in range(3):
+            line.ask(GET + b"\r\n")
+        for key in app.state.cache.memory.list_keys():
+            app.state.cache.memory.drop(key)
+        assert line.ask(GET + b"\r\n")[1][b"x-cache"] == b"MISS"
+    assert len(asked) == 3
+
+
+def test_no_more_requests_are_known_than_there_is_room_for(data_dir: Path) -> None:
+    app = create_app(make_settings(data_dir))
+    with dial(app) as line:
+        for number in range(MOST_KNOWN + 2):
+            for _ in range(1 if number else 2):
+                line.ask(GET + b"X-Number: %d\r\n\r\n" % number)
+        assert len(app.state.ready.known) == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"METRICS": "on"},
+        {"ACCESS_LOG": "on"},
+        {"AUTH": "on", "JWT_KEY": "k" * 32},
+        {"CORS_ORIGINS": "http://localhost:3000"},
+        {"TRUSTED_PROXIES": "127.0.0.1"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_where_a_setting_looks_at_each_request_every_one_is_read(
+    data_dir: Path, settings: dict[str, str]
+) -> None:
+    assert getattr(create_app(make_settings(data_dir, **settings)).state, "ready", None) is None
