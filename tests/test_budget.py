@@ -416,6 +416,28 @@ def test_a_new_key_is_tried_after_an_invalid_one(tmp_path: Path) -> None:
         assert vendor.symbols == ["A", "A", "B"]
 
 
+def test_a_key_that_is_replaced_during_a_run_is_used_from_the_next_call_on(tmp_path: Path) -> None:
+    first, second, file = "FIRSTKEY11", "SECONDKEY2", tmp_path / "key"
+    file.write_text(first)
+
+    class ReplacingClock(FakeClock):
+        """Between two calls the pace waits: then the key is another."""
+
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            file.write_text(second)
+
+    clock = ReplacingClock(friday_evening())
+    with open_vendor(clock=clock, keys=(first, second)) as vendor:
+        given = {"SYMBOLS": "A,B,C", "AV_API_KEY": "", "AV_API_KEY_FILE": file}
+        assert run_extract(settings_for(tmp_path / "data", vendor, **given), clock) is None
+        assert [r.query["apikey"] for r in vendor.requests] == [first, second, second]
+    lines = (tmp_path / "data" / "calls.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["key"] for line in lines if '"call"' in line}) == 2
+    written = [p.read_bytes() for p in (tmp_path / "data").rglob("*") if p.is_file()]
+    assert not any(key.encode() in body for body in written for key in (first, second))
+
+
 def test_unknown_symbols_do_not_fail_a_run_in_which_all_others_are_up_to_date(
     tmp_path: Path,
 ) -> None:

@@ -1,7 +1,9 @@
 """Limits of one process: exact, told in headers, bounded in memory, absent where not wanted."""
 
 import asyncio
+import ipaddress
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -127,8 +129,8 @@ def test_health_and_files_cost_nothing(limited: httpx.Client, url: str) -> None:
     ],
 )
 def test_what_costs_more_weighs_more(limited: httpx.Client, url: str, left: int) -> None:
-    address = f"10.1.0.{abs(hash(url)) % 250}"
-    answer = ask(limited, url, address)
+    address = ipaddress.IPv4Address(zlib.crc32(url.encode()))  # another for each
+    answer = ask(limited, url, str(address))
     assert answer.headers["ratelimit"].startswith(f'"default";r={left};'), answer.text
 
 
@@ -250,6 +252,15 @@ def test_counters_of_windows_that_ended_are_dropped(clock: Clock) -> None:
     clock.now += 61
     spend(limiter, "new")
     assert list(limiter.first["address"]) == ["new"]
+
+
+def test_what_is_refused_is_counted(sample_dir: Path) -> None:
+    with serve(sample_dir, RATE_LIMIT="2/hour", METRICS="on") as client:
+        for _ in range(5):
+            client.get(URL)
+        lines = client.get("/metrics").text.splitlines()
+    assert "mds_rate_limited_total 3.0" in lines
+    assert 'mds_fallback_in_use{what="redis_limits"} 0.0' in lines
 
 
 @pytest.mark.parametrize("value", ["", "off", "OFF"])

@@ -12,6 +12,7 @@ from etl.credentials.names import SECRETS
 from etl.credentials.secret import Secret
 from etl.credentials.watch import count_fallbacks, list_secrets, watch_secrets
 from etl.settings import Settings, SettingsError, find_oddities, list_settings, read_settings
+from tests.guarded import guard
 from tests.server import make_settings, read_json, serve_app, wait_until
 
 NO_ENV = Path("no .env")
@@ -178,6 +179,25 @@ def test_health_says_that_a_secret_is_gone_by_its_name_alone(
         said = read_json(client, "/health")["fallbacks"]
     what = "the last value is in use, for file or vault gives none: the log says why"
     assert said == {"vault": f"METRICS_TOKEN: {what}"}
+
+
+def test_a_token_outlives_the_key_that_signed_it_while_that_is_the_previous_one(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    path, (first, second, third) = tmp_path / "key", ("1" * 40, "2" * 40, "3" * 40)
+    write(path, first)
+    with guard(sample_dir, tmp_path, JWT_KEY="", JWT_KEY_FILE=path) as guarded:
+        key = guarded.app.state.settings.jwt_key
+        old = guarded.sign_in()["access_token"]
+        write(path, f"{second}\n{first}")
+        assert key.refresh()
+        guarded.look()
+        new = guarded.sign_in()["access_token"]
+        assert [guarded.get(secret=token).status_code for token in (old, new)] == [200, 200]
+        write(path, f"{third}\n{second}")
+        assert key.refresh()
+        guarded.look()
+        assert [guarded.get(secret=token).status_code for token in (old, new)] == [401, 200]
 
 
 def test_no_thread_watches_secrets_that_cannot_change() -> None:

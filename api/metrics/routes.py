@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from api.callers import Caller
 from api.edge.gate import LOOPBACK
 from api.edge.passing import passes_cache
-from api.edge.route_table import open_to_all
+from api.edge.route_table import open_to_all, weighs
 from api.metrics.sources import list_sources
 from api.problems import Problem
 
@@ -27,6 +27,7 @@ BEARER = b"Bearer "
 @router.get("/metrics")
 @passes_cache()
 @open_to_all
+@weighs(0)
 async def read_metrics(request: Request) -> Response:
     """Loopback is who connects from there and speaks for nobody else."""
     if not request.app.state.settings.metrics:
