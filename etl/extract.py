@@ -34,7 +34,8 @@ from etl.reporting.textfile import write_textfile
 from etl.settings import SOURCES, Settings, to_symbols
 from etl.sources import Order, Source
 from etl.sources.paid import find_pending, open_archive
-from etl.sources.registry import choose_archive, find_vendor, get_source
+from etl.sources.registry import choose_archives, find_vendors, get_source
+from etl.sources.several import VendorBooks, leave_out_actions
 
 log = logging.getLogger("etl")
 
@@ -83,19 +84,31 @@ def work(settings: Settings, args: argparse.Namespace) -> None:
 
 def show_plan(settings: Settings, args: argparse.Namespace) -> None:
     """Print the plan of the next run; nothing is asked and nothing is written."""
-    vendor = find_vendor(settings)
-    if vendor is None:
+    vendors = find_vendors(settings)
+    if not vendors:
         print(f"source {settings.source}: nothing to plan, every run reads all of it")
-        return
-    now = datetime.now(UTC)
-    ledger = open_ledger(settings.data_dir, vendor, args.retry)
-    archive = open_archive(settings, vendor)
+    earlier: list[VendorBooks] = []
+    for vendor in vendors:
+        if len(vendors) > 1:
+            print(f"{vendor.name}:")
+        ledger = open_ledger(settings.data_dir, vendor, args.retry)
+        books = VendorBooks(vendor, open_archive(settings, vendor), ledger)
+        for line in plan_vendor(settings, books, earlier, args.retry):
+            print(strike(line))
+        earlier.append(books)
+
+
+def plan_vendor(
+    settings: Settings, books: VendorBooks, earlier: list[VendorBooks], is_retry: bool
+) -> Iterator[str]:
+    """What the next run asks one vendor, in lines."""
+    now, vendor, archive, ledger = datetime.now(UTC), *books
     if pending := find_pending(settings, vendor, archive):
         count = tell(len(pending), "answer")
-        print(f"the store has not taken {count} of the archive: they come first, without a call")
-    plan = make_plan(settings, vendor, archive, ledger, now, args.retry)
-    for line in describe_plan(settings, plan, ledger, now):
-        print(strike(line))
+        yield f"the store has not taken {count} of the archive: they come first, without a call"
+    plan = make_plan(settings, vendor, archive, ledger, now, is_retry)
+    leave_out_actions(plan, earlier)
+    yield from describe_plan(settings, plan, ledger, now)
 
 
 def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:
@@ -122,7 +135,7 @@ def extract(
     run = run or run_records.open_run(settings)
     order = open_order(args, clock)
     if order.is_replay:
-        settings = replace(settings, chosen_source=choose_archive(settings))
+        settings = replace(settings, chosen_sources=choose_archives(settings))
     with run.record_stage("extract") as record:
         source = get_source(settings, order)
         log.info("extract: %s", describe_source(settings, order))
@@ -138,8 +151,12 @@ def extract(
 def describe_source(settings: Settings, order: Order) -> str:
     """The source in use, and how to change it."""
     if order.is_replay:
-        return f"replay of {settings.archive_dir / settings.source}: no call is made"
-    if settings.chosen_source:
+        folders = ", ".join(str(settings.archive_dir / name) for name in settings.sources)
+        return f"replay of {folders}: no call is made"
+    if len(settings.sources) > 1:
+        first, *rest = settings.sources
+        return f"source {first}, and {', '.join(rest)} for what it does not have (as SOURCE says)"
+    if settings.chosen_sources:
         return f"source {settings.source} (as SOURCE says)"
     if settings.source == "sample":
         return "source sample (no AV_API_KEY is set: put one in .env to fetch today's bars)"

@@ -23,7 +23,7 @@ from etl.contracts import runs
 from etl.contracts.files import CLEAN_TYPES
 from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
-from etl.store import accounts, gaps, incoming, rounds, volumes
+from etl.store import accounts, gaps, incoming, rounds, vendors, volumes
 from etl.store.clean_files import read_beside, read_input
 from etl.store.duckdb_file import build, publish, published
 from etl.store.due import find_due
@@ -67,10 +67,7 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
         publish.discard_on_failure(database),
         parquet_sql.connect(settings) as connection,
     ):
-        stage_files.check_files(settings, path, "transform")
-        with parquet_sql.reading(path):
-            read_input(connection, settings, path)
-        read_beside(connection, settings, path)
+        take_input(connection, settings, path)
         store = published.open_store(connection, database)
         incoming.leave_out_clashes(connection, record)
         volumes.unify_units(connection)
@@ -82,7 +79,17 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
             add_left_out(record, run)
         if is_needed:
             build.publish_next(connection, settings, database, run, store)
+            vendors.report_replaced(connection)
         report(record)
+
+
+def take_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:
+    """What comes, as views, and which vendor of it goes before."""
+    stage_files.check_files(settings, path, "transform")
+    with parquet_sql.reading(path):
+        read_input(connection, settings, path)
+    read_beside(connection, settings, path)
+    vendors.rank_vendors(connection, settings)
 
 
 def add_left_out(record: dict[str, Any], run: run_records.Run) -> None:

@@ -33,6 +33,7 @@ ENV_FILE = PROJECT_ROOT / ".env"
 
 SOURCES = ("sample", "alpha_vantage", "alpaca", "massive", "files")
 READ_SOURCES = ("sample", "files")  # read whole in each run; the others are asked, and archived
+AV = "alpha_vantage"
 BASES = ("raw", "split")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 NO_SYMBOL = " /\\?#%;|\"'`<>()[]{}*!"
@@ -103,6 +104,15 @@ def to_choice(*choices: str, is_upper: bool = False) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def to_sources(text: str) -> tuple[str, ...]:
+    """One source, or several vendors; () when empty."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    found = tuple(dict.fromkeys(to_choice(*SOURCES)(part) for part in parts))
+    if alone := [name for name in found if name in READ_SOURCES and len(found) > 1]:
+        raise ValueError(f"one source, or vendors parted by commas; {alone[0]} stands alone")
+    return found
 
 
 def to_number(least: float, unit: str = "") -> Callable[[str], float]:
@@ -280,12 +290,13 @@ class OnFailure:
 class Settings(Shared, OnFailure):
     """The settings of the ETL; read them with `read_settings`."""
 
-    chosen_source: str = declare(
+    chosen_sources: tuple[str, ...] = declare(
         "SOURCE",
         "",
-        "sample, alpha_vantage, alpaca, massive or files; empty = alpha_vantage when AV_API_KEY is"
-        " set, else sample",
-        lambda text: to_choice(*SOURCES)(text) if text else "",
+        "sample, files, alpha_vantage, alpaca or massive, or several of these vendors parted by"
+        " commas, the first before the next; empty = alpha_vantage when AV_API_KEY is set, else"
+        " sample",
+        to_sources,
     )
     chosen_symbols: tuple[str, ...] | None = declare(
         "SYMBOLS",
@@ -422,13 +433,18 @@ class Settings(Shared, OnFailure):
     )
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Where bars come from: one source, or vendors of which the first is asked first."""
+        return self.chosen_sources or (AV if self.av_api_key else "sample",)
+
+    @property
     def source(self) -> str:
-        return self.chosen_source or ("alpha_vantage" if self.av_api_key else "sample")
+        return ",".join(self.sources)
 
     @property
     def symbols(self) -> tuple[str, ...] | None:
         """The symbols to fetch; None: every symbol found."""
-        return self.chosen_symbols or DEFAULT_SYMBOLS.get(self.source)
+        return self.chosen_symbols or DEFAULT_SYMBOLS.get(self.sources[0])
 
     @property
     def raw_path(self) -> Path:

@@ -91,7 +91,7 @@ OF_3 = (
     *(
         f"""CREATE TABLE older AS SELECT * EXCLUDE ({new}) FROM {table}; DROP TABLE {table};
         ALTER TABLE older RENAME TO {table}"""
-        for table, new in {"instruments": "interval"}.items()
+        for table, new in {"instruments": "interval", "ohlcv_known": "source"}.items()
     ),
     "UPDATE generation SET schema_version = 3",
 )

@@ -137,7 +137,10 @@ def test_when_nothing_comes_it_exits_1_and_the_old_files_stay(data_dir: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--source", "yahoo"), "SOURCE='yahoo': wanted one of sample, alpha_vantage, files"),
+        (
+            ("--source", "yahoo"),
+            "SOURCE='yahoo': wanted one of sample, alpha_vantage, alpaca, massive, files",
+        ),
         (("--source", "files"), "SOURCE=files wants SOURCE_PATH"),
         (("--source", "files", "--path", "/nowhere"), "SOURCE_PATH=/nowhere: no file there"),
         (("--source", "alpha_vantage"), "SOURCE=alpha_vantage wants AV_API_KEY"),

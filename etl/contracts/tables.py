@@ -1,7 +1,7 @@
 """etl.contracts.tables"""
 
 # 2: digests of another arithmetic (etl.digests). 3: since when each bar, action and note is known.
-# 4: the sessions of the exchanges, and the interval of the bars.
+# 4: the sessions of the exchanges, the interval of the bars, and the source of each.
 SCHEMA_VERSION = 4
 
 # Volumes are whole numbers of units of 10^-volume_decimals of the instrument: BIGINT holds no more
@@ -56,14 +56,16 @@ CREATE TABLE instruments (
 )"""
 
 # Since when the present values of each bar are known (known_from), the newest answer that said so
-# (known_at), and the run that wrote them. One row a bar, in the order of the bars.
+# (known_at), the run that wrote them, and the source they are of (NULL: another program's). One
+# row a bar, in the order of the bars.
 KNOWN_TABLE = """
 CREATE TABLE ohlcv_known (
     symbol VARCHAR,
     timestamp TIMESTAMP,
     known_from TIMESTAMP,
     known_at TIMESTAMP,
-    run_id VARCHAR
+    run_id VARCHAR,
+    source VARCHAR
 )"""
 
 # kind 'split': ratio is new shares for one old; kind 'dividend': amount is cash a share.
@@ -260,8 +262,10 @@ FROM ohlcv_data b LEFT JOIN instruments USING (symbol)"""
 # An action counts as known from its ex-date, as such files said when asked; a note from its bar.
 OLDER_KNOWN = """
 SELECT b.symbol, b.timestamp, coalesce(r.known_to, a.known_from) AS known_from,
-       greatest(r.known_to, a.known_from) AS known_at, coalesce(r.run_id, a.run_id) AS run_id
+       greatest(r.known_to, a.known_from) AS known_at, coalesce(r.run_id, a.run_id) AS run_id,
+       i.source
 FROM {old}.ohlcv_data b
+LEFT JOIN (SELECT symbol, source FROM {old}.instruments) i ON i.symbol = b.symbol
 LEFT JOIN (SELECT symbol, timestamp, max(known_to) AS known_to,
                   arg_max(run_id, known_to) AS run_id
            FROM {old}.ohlcv_revisions GROUP BY ALL) r
@@ -297,6 +301,9 @@ OLDER_TABLES = {
 TABLES_OF_3 = {
     **{table: f"FROM {{old}}.{table}" for table in TABLES if table != "sessions"},
     "instruments": "SELECT *, '1d' AS interval FROM {old}.instruments",
+    "ohlcv_known": """
+        SELECT k.*, i.source FROM {old}.ohlcv_known k
+        LEFT JOIN (SELECT symbol, source FROM {old}.instruments) i USING (symbol)""",
     "calendars": """
         SELECT *, NULL::VARCHAR AS source, NULL::DATE AS listed_from FROM {old}.calendars""",
 }

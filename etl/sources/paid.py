@@ -200,11 +200,6 @@ class Replay:
                     yield delivery
 
 
-def open_source(settings: Settings, order: Order, vendor: Vendor) -> PaidSource | Replay:
-    kind = Replay if order.is_replay else PaidSource
-    return kind(settings, order, vendor)
-
-
 def open_archive(settings: Settings, vendor: Vendor) -> Archive:
     return Archive(settings.archive_dir / vendor.name, vendor.datasets)
 

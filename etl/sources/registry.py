@@ -33,25 +33,24 @@ VENDORS: dict[str, Callable[[Settings], Vendor]] = {
 }
 
 
-def find_vendor(settings: Settings) -> Vendor | None:
-    """The vendor that SOURCE names; None: a source that is not asked, but read."""
-    build = VENDORS.get(settings.source)
-    return build(settings) if build else None
+def find_vendors(settings: Settings) -> list[Vendor]:
+    """The vendors that SOURCE names, in its order; none: a source that is not asked, but read."""
+    return [VENDORS[name](settings) for name in settings.sources if name in VENDORS]
 
 
-def choose_archive(settings: Settings) -> str:
-    """The vendor whose archive is replayed."""
-    return settings.source if settings.source in VENDORS else next(iter(VENDORS))
+def choose_archives(settings: Settings) -> tuple[str, ...]:
+    """The vendors whose archives are replayed."""
+    return tuple(name for name in settings.sources if name in VENDORS) or (next(iter(VENDORS)),)
 
 
 def get_source(settings: Settings, order: Order) -> Source:
     """The source that the settings choose. Raises SettingsError where they do not suffice."""
-    from etl.sources import files, paid, sample
+    from etl.sources import files, sample, several
 
-    if vendor := find_vendor(settings):
-        return paid.open_source(settings, order, vendor)
+    if vendors := find_vendors(settings):
+        return several.open_source(settings, order, vendors)
     openers: dict[str, Callable[[], Source]] = {
         "sample": lambda: sample.open_sample(settings),
         "files": lambda: files.open_files(settings, order.symbol),
     }
-    return openers[settings.source]()
+    return openers[settings.sources[0]]()

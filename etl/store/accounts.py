@@ -2,7 +2,8 @@
 
 Per run and symbol: received = inserted + revised + unchanged + stale + superseded + rejected + out
 of range, duplicates being among the rejected. Superseded is a row that comes together with a newer
-answer of the same bar. `make verify` recomputes all of it.
+answer of the same bar, or whose bar another vendor has that goes before. `make verify` recomputes
+all of it.
 """
 
 import json
@@ -26,10 +27,12 @@ def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str
     rows = connection.execute(
         f"""SELECT symbol, coalesce(inserted, 0), coalesce(revised, 0),
                   bars - coalesce(inserted, 0) - coalesce(differ, 0),
-                  coalesce(differ, 0) - coalesce(revised, 0), came - bars
+                  coalesce(differ, 0) - coalesce(revised, 0) - coalesce(outranked, 0),
+                  came - bars + coalesce(outranked, 0)
         FROM ({count_incoming(connection)})
         LEFT JOIN (SELECT symbol, count(*) FILTER (is_new) AS inserted,
                           count(*) FILTER (NOT is_new AND differs) AS differ,
+                          count(*) FILTER (differs AND is_outranked) AS outranked,
                           count(*) FILTER (NOT is_new AND differs AND {changes.counts()}) AS revised
                    FROM newest GROUP BY symbol) USING (symbol) ORDER BY symbol"""
     ).fetchall()
@@ -38,7 +41,7 @@ def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str
 
 def count_incoming(connection: duckdb.DuckDBPyConnection) -> str:
     """SQL: symbol, rows (came) and bars that they are of. Leaves `newest`: of `compared`, the
-    newest row of each bar."""
+    newest row of each bar, of the vendor that goes before."""
     several = connection.execute(
         """SELECT symbol FROM incoming GROUP BY symbol
         HAVING min(fetched_at) <> max(fetched_at) LIMIT 1"""
@@ -49,7 +52,9 @@ def count_incoming(connection: duckdb.DuckDBPyConnection) -> str:
     connection.execute(
         """CREATE TEMP TABLE newest AS
         SELECT c.* FROM compared c JOIN (
-            SELECT symbol, timestamp, max(fetched_at) AS fetched_at FROM incoming GROUP BY ALL)
+            SELECT symbol, timestamp, arg_max(fetched_at, (
+                -coalesce(vendor_rank(source), 0), fetched_at)) AS fetched_at
+            FROM incoming GROUP BY ALL)
         USING (symbol, timestamp, fetched_at)"""
     )
     return """SELECT symbol, sum(came)::BIGINT AS came, count(*) AS bars FROM (

@@ -15,8 +15,9 @@ from etl.rules.breaks import CONTEXT
 
 NOT_FINAL = "provisional"
 ROUNDED = "volume rounded"
+DISAGREE = "vendors disagree"
 # What no rule over neighbours finds: notes that others write, and retire.
-OF_OTHERS = f"('{NOT_FINAL}', '{ROUNDED}')"
+OF_OTHERS = f"('{NOT_FINAL}', '{ROUNDED}', '{DISAGREE}')"
 # Calendar days that surely hold twice the bars that a note may depend on, where none is missing.
 CONTEXT_DAYS = CONTEXT * 2 * 7 // 5 + 32
 

@@ -27,37 +27,41 @@ NOTHING_STORED = ", ".join(
         "true AS is_new, true AS differs",
         *(f"NULL AS old_{name}" for name in VALUES),
         "NULL::TIMESTAMP AS known_from, NULL::TIMESTAMP AS known_at",
+        "NULL::VARCHAR AS old_source, false AS is_outranked",
     ]
 )
 
 
 def compare(bars: str, base: str, days: str, held: str | None = None) -> str:
     """SQL: those of the `bars` that are new, that differ from the stored ones of `base`, or that
-    come from a newer answer; with is_new, differs, the old values, known_from and known_at.
+    come from a newer answer; with is_new, differs, the old values, known_from, known_at and
+    old_source; is_outranked: the stored bar is of a vendor that goes before (see vendors).
 
     days: what is true of the timestamps of all these bars, told in literals; see `bound`. held:
     where the stored bars are, if not in the table of `base`.
     """
     return f"""
         SELECT i.*, s.symbol IS NULL AS is_new, ({DIFFERS}) AS differs, {OLD_VALUES},
-               known_from, known_at
+               known_from, known_at, old_source,
+               coalesce(vendor_rank(i.source) > vendor_rank(old_source), false) AS is_outranked
         FROM {bars} i LEFT JOIN (
-            SELECT b.*, known_from, known_at
+            SELECT b.*, known_from, known_at, old_source
             FROM (FROM {held or f"{base}.ohlcv_data"} WHERE {days}) b
-            LEFT JOIN (SELECT symbol, timestamp, known_from, known_at FROM {base}.ohlcv_known
-                       WHERE {days}) k USING (symbol, timestamp)) s
+            LEFT JOIN (SELECT symbol, timestamp, known_from, known_at, source AS old_source
+                       FROM {base}.ohlcv_known WHERE {days}) k USING (symbol, timestamp)) s
         ON i.symbol = s.symbol AND i.timestamp = s.timestamp
         WHERE s.symbol IS NULL OR i.fetched_at > known_at OR {DIFFERS}"""
 
 
 def counts() -> str:
-    """SQL: whether a compared bar counts: it is no older than what the stored one stands on.
+    """SQL: whether a compared bar counts: it is no older than what the stored one stands on, and
+    not of a vendor behind.
 
     Of two answers of the same instant the greater content wins, so that any order of loads gives
     one table.
     """
-    return f"""(is_new OR known_at IS NULL OR fetched_at > known_at
-        OR (fetched_at = known_at AND {list_content("")} > {list_content("old_")}))"""
+    return f"""(NOT is_outranked AND (is_new OR known_at IS NULL OR fetched_at > known_at
+        OR (fetched_at = known_at AND {list_content("")} > {list_content("old_")})))"""
 
 
 def list_content(prefix: str) -> str:
@@ -70,14 +74,14 @@ def write_known(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     """Bring ohlcv_known in step with `arriving`: the bars that count, changed or confirmed."""
     connection.execute(
         """INSERT INTO next.ohlcv_known
-        SELECT symbol, timestamp, fetched_at, fetched_at, ? FROM changes
+        SELECT symbol, timestamp, fetched_at, fetched_at, ?, source FROM changes
         WHERE is_new ORDER BY symbol, timestamp""",
         [run_id],
     )
     if not connection.execute("FROM arriving WHERE NOT is_new LIMIT 1").fetchall():
         return
     connection.execute(
-        """UPDATE next.ohlcv_known k SET known_at = a.fetched_at,
+        """UPDATE next.ohlcv_known k SET known_at = a.fetched_at, source = a.source,
             known_from = CASE WHEN a.differs THEN a.fetched_at ELSE k.known_from END,
             run_id = CASE WHEN a.differs THEN $run ELSE k.run_id END
         FROM arriving a
@@ -104,7 +108,7 @@ def repair_known(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     )
     connection.execute(
         """INSERT INTO next.ohlcv_known
-        SELECT symbol, timestamp, $now::TIMESTAMP, $now::TIMESTAMP, $run
+        SELECT symbol, timestamp, $now::TIMESTAMP, $now::TIMESTAMP, $run, NULL
         FROM next.ohlcv_data ANTI JOIN next.ohlcv_known USING (symbol, timestamp)
         ORDER BY symbol, timestamp""",
         {"now": format_instant("seconds"), "run": run_id},

@@ -23,7 +23,7 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT symbol, min(timestamp) AS first, max(timestamp) AS last,
                count(*) FILTER (is_new) AS bars,
                arg_max(close, timestamp) FILTER (is_now) AS last_close,
-               any_value(source) AS source, any_value(basis) AS basis,
+               arg_max(source, timestamp) FILTER (is_now) AS source, any_value(basis) AS basis,
                any_value(interval) AS interval, any_value(exchange) AS exchange,
                bit_xor(digest) AS digest, coalesce(any_value(decimals), 0) AS volume_decimals
         FROM ({digests.digest_rows(WRITTEN)})
@@ -32,7 +32,8 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
         GROUP BY symbol ORDER BY symbol
         ON CONFLICT (symbol) DO UPDATE SET
             first = least(first, excluded.first), last = greatest(last, excluded.last),
-            bars = bars + excluded.bars, source = excluded.source, basis = excluded.basis,
+            bars = bars + excluded.bars, basis = excluded.basis,
+            source = CASE WHEN excluded.last >= last THEN excluded.source ELSE source END,
             exchange = excluded.exchange, digest = xor(digest, excluded.digest),
             last_close = CASE WHEN excluded.last >= last THEN excluded.last_close
                               ELSE last_close END"""

@@ -6,7 +6,8 @@ answers of one symbol say nothing of another, so that round k takes the k-th ans
 
 Works on the temp relations of load: `incoming` (bars), `incoming_actions`, `incoming_lists`,
 `rejected`, and the published file as `store`. A round leaves `arriving` (the bars that count,
-compared with what was stored), `changes` (those of them that are new or different),
+compared with what was stored), `changes` (those of them that are new or different), `rivals`
+(bars that another vendor than theirs has in the store, whether they count or not),
 `round_actions`, `round_lists`, `round_rejected`, `round_instants` (symbol, fetched_at, and `since`,
 from when on what follows from this answer is known) and `before` (the instruments as they were).
 """
@@ -15,6 +16,7 @@ import duckdb
 
 from etl.store import changes
 from etl.store.bar_notes import bound
+from etl.store.vendors import RIVALS
 
 ANSWERS = """
 SELECT symbol, fetched_at FROM pending UNION SELECT symbol, fetched_at FROM incoming_actions
@@ -23,7 +25,7 @@ UNION SELECT symbol, fetched_at FROM incoming_lists UNION SELECT symbol, fetched
 
 def compare_bars(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
     """`compared`: bars that are new, different or newer than what is stored; `pending`: those of
-    them that count."""
+    them that count, and those of vendors behind, to be compared."""
     if is_fresh:
         # nothing to compare with: views spare the memory of a copy
         connection.execute(
@@ -35,7 +37,9 @@ def compare_bars(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
     connection.execute(
         f"CREATE TEMP TABLE compared AS {changes.compare('incoming', 'store', days, 'held_bars')}"
     )
-    connection.execute(f"CREATE TEMP VIEW pending AS FROM compared WHERE {changes.counts()}")
+    connection.execute(
+        f"CREATE TEMP VIEW pending AS FROM compared WHERE {changes.counts()} OR is_outranked"
+    )
 
 
 def number_rounds(connection: duckdb.DuckDBPyConnection) -> int:
@@ -51,10 +55,13 @@ def number_rounds(connection: duckdb.DuckDBPyConnection) -> int:
 
 def open_round(connection: duckdb.DuckDBPyConnection, number: int, count: int) -> None:
     """Make the relations of one round of so many."""
-    if count == 1:
-        connection.execute("CREATE TEMP VIEW arriving AS FROM pending")
-    else:
-        read_arriving(connection, number)
+    if count > 1:
+        compare_round(connection, number)
+    compared = "pending" if count == 1 else "round_compared"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW arriving AS FROM {compared} WHERE {changes.counts()}"
+    )
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW rivals AS FROM {compared} WHERE {RIVALS}")
     connection.execute("CREATE OR REPLACE TEMP VIEW changes AS FROM arriving WHERE differs")
     for name in ("actions", "lists"):
         select_round(connection, f"round_{name}", f"incoming_{name}", number)
@@ -71,8 +78,8 @@ def open_round(connection: duckdb.DuckDBPyConnection, number: int, count: int) -
     )
 
 
-def read_arriving(connection: duckdb.DuckDBPyConnection, number: int) -> None:
-    """`arriving`, compared with what the rounds before left in `next`."""
+def compare_round(connection: duckdb.DuckDBPyConnection, number: int) -> None:
+    """`round_compared`: a round's bars, compared with what the rounds before left in `next`."""
     columns = ", ".join((*("timestamp", "symbol"), *changes.VALUES, "source", "basis", "interval"))
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE round_bars AS
@@ -81,8 +88,8 @@ def read_arriving(connection: duckdb.DuckDBPyConnection, number: int) -> None:
     )
     days = bound(connection, "SELECT min(timestamp), max(timestamp) FROM round_bars")
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE arriving AS
-        FROM ({changes.compare("round_bars", "next", days)}) WHERE {changes.counts()}"""
+        "CREATE OR REPLACE TEMP TABLE round_compared AS"
+        f" {changes.compare('round_bars', 'next', days)}"
     )
 
 

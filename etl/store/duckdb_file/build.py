@@ -27,6 +27,7 @@ from etl.store import (
     provisional,
     reevaluation,
     rounds,
+    vendors,
     versions,
     volumes,
 )
@@ -192,6 +193,7 @@ def write_round(connection: duckdb.DuckDBPyConnection, run_id: str, is_first: bo
         changes.write_revisions(connection, run_id)
     gaps.write_gaps(connection)
     bar_notes.write_notes(connection, run_id, is_first)
+    vendors.write_disagreements(connection, run_id)
     provisional.write_provisional(connection, run_id)
     volumes.note_rounded(connection, run_id)
 
