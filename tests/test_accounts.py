@@ -178,7 +178,7 @@ def test_verify_says_ok_line_by_line_and_changes_nothing(
     capsys.readouterr()
     assert call_stage(verify.main) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 25
+    assert len(lines) == 26
     assert all(line.startswith("ok    ") for line in lines)
     assert list_files() == before
 

@@ -109,8 +109,12 @@ def write_lists(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def tell_instruments(connection: duckdb.DuckDBPyConnection) -> None:
-    """Say in `next.instruments` when the actions of the symbols of this round were last told."""
-    if not connection.execute(f"{ANY_ACTION} LIMIT 1").fetchall():
+    """Say in `next.instruments` when the actions of the symbols of this round were last told.
+
+    Also where none comes: an instrument may be new whose actions came before its first bar.
+    """
+    any_stored = "SELECT 1 FROM next.corporate_actions UNION ALL SELECT 1 FROM next.action_lists"
+    if not connection.execute(f"{any_stored} LIMIT 1").fetchall():
         return
     connection.execute(
         """UPDATE next.instruments i SET splits_known_at = k.splits,
