@@ -1,11 +1,7 @@
 """One error body everywhere: RFC 9457 application/problem+json, made by `build_problem`.
 
     Problem                 any refusal: status and a detail that names the remedy
-    ├── NoDatabase   503    nothing was published yet, or nothing that can be read
-    ├── Damaged      503    the file does not give back what was written
-    ├── QueryTimeout 503    a query was interrupted after QUERY_TIMEOUT
-    ├── OutOfMemory  503    a query needs more than DB_MEMORY_MB
-    └── Busy         503    too many wait for the same
+    Fault (api.faults)      the same without HTTP, of a store or of whoever works for a request
 
 An answer never shows a path, a query or a stack.
 """
@@ -20,6 +16,18 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+
+from api.faults import (
+    Busy,
+    Damaged,
+    Fault,
+    NoDatabase,
+    OutOfMemory,
+    QueryTimeout,
+    Refused,
+    Unknown,
+    UnknownRun,
+)
 
 log = logging.getLogger("api")
 
@@ -43,38 +51,27 @@ class Problem(Exception):
         self.members = members
 
 
-class NoDatabase(Problem):
-    def __init__(self, why: str) -> None:
-        super().__init__(503, why, {"Retry-After": "5"})
+# Fault → its status, and after how many seconds it may be gone.
+STATUS: dict[type[Fault], tuple[int, str | None]] = {
+    NoDatabase: (503, "5"),
+    Damaged: (503, "1"),
+    OutOfMemory: (503, "5"),
+    Busy: (503, "5"),
+    QueryTimeout: (503, "1"),
+    Refused: (422, None),
+    Unknown: (404, None),
+    UnknownRun: (404, None),
+}
 
 
-class Damaged(Problem):
-    def __init__(self, why: str) -> None:
-        super().__init__(503, why, {"Retry-After": "1"})
-
-
-class OutOfMemory(Problem):
-    def __init__(self) -> None:
-        detail = (
-            "The query needs more memory than it may have: ask for a shorter range or fewer rows,"
-            " or raise DB_MEMORY_MB."
-        )
-        super().__init__(503, detail, {"Retry-After": "5"})
-
-
-class Busy(Problem):
-    def __init__(self) -> None:
-        detail = "Too many requests wait for their turn: ask again in some seconds."
-        super().__init__(503, detail, {"Retry-After": "5"})
-
-
-class QueryTimeout(Problem):
-    def __init__(self, seconds: float) -> None:
-        detail = (
-            f"The query took longer than {seconds:g} s and was stopped: ask for a shorter range,"
-            " or raise QUERY_TIMEOUT."
-        )
-        super().__init__(503, detail, {"Retry-After": "1"})
+def as_problem(error: Problem | Fault) -> Problem:
+    """A fault as what a client is told."""
+    if isinstance(error, Problem):
+        return error
+    status, seconds = STATUS[type(error)]
+    members = {"nearest": error.nearest} if isinstance(error, Unknown) else {}
+    headers = {"Retry-After": seconds} if seconds else None
+    return Problem(status, str(error), headers, **members)
 
 
 def shorten(value: Any) -> Any:
@@ -106,14 +103,16 @@ def build_problem(
 
 def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(Fault, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_unexpected)
 
 
 async def on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return build_problem(error.status, error.detail, error.headers, **error.members)
+    assert isinstance(error, Problem | Fault)
+    problem = as_problem(error)
+    return build_problem(problem.status, problem.detail, problem.headers, **problem.members)
 
 
 async def on_http(request: Request, error: Exception) -> Response:

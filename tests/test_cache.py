@@ -29,7 +29,8 @@ from api.edge.negotiate import choose_coding
 from api.edge.passing import Passing, passes_cache
 from api.encode.text import Prepared
 from api.main import Service, create_app
-from api.store.duckdb_file.snapshots import Database, Question, Snapshot, T
+from api.store import Question, T
+from api.store.duckdb_file.snapshots import Database, Snapshot
 from etl import load
 from tests.conftest import call_stage, make_bars
 from tests.server import connect_async, make_settings, serve, serve_app, serve_process, wait_until
@@ -68,9 +69,9 @@ class CountingDatabase(Database):
         self.gate = threading.Event()
         self.gate.set()
 
-    def take_snapshot(self) -> Snapshot:
+    def newest(self) -> Snapshot:
         self.requests += 1
-        return super().take_snapshot()
+        return super().newest()
 
     async def ask(
         self, snapshot: Snapshot | None, question: Question[T], is_wide: bool = False
@@ -1042,7 +1043,7 @@ def test_columns_are_kept_by_version_symbol_and_interval(sample_dir: Path) -> No
     app = create_app(make_settings(sample_dir))
     asyncio.run(call_app(app, BARS))
     pairs = [key for key in get_memory(app).list_keys() if isinstance(key, tuple)]
-    snapshot = app.state.database.take_snapshot()
+    snapshot = app.state.database.newest()
     assert pairs == [(snapshot.find_version("AAPL"), "AAPL", "1d")]
     cache: SeriesCache = app.state.series_cache
     assert cache.find(snapshot, "AAPL") is not None

@@ -71,7 +71,7 @@ def test_what_is_no_file_is_named_at_once(own_store: Path, kind: str) -> None:
         done = run_stage("-m", *args, env=env)
         assert done.returncode == 1
         assert f"{store_of(own_store)} is no file" in done.stderr.splitlines()[-1]
-    snapshot = Database(store_of(own_store), 64, 1).take_snapshot()
+    snapshot = Database(store_of(own_store), 64, 1).newest()
     assert snapshot.generation.startswith("1-")  # the version before
 
 

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi import FastAPI
 
+from api.faults import QueryTimeout
 from api.main import create_app
 from api.models import ProblemBody
-from api.problems import QueryTimeout
 from api.store.duckdb_file.snapshots import Database
 from etl import load
 from tests.conftest import CLEAN_SCHEMA, call_stage, clean_environ, make_row
@@ -307,7 +307,7 @@ def test_a_question_over_the_time_limit_is_stopped(sample_dir: Path) -> None:
 
     async def ask() -> None:
         database = Database(sample_dir / "market_data.duckdb", memory_mb=64, timeout=0.2)
-        snapshot = database.take_snapshot()
+        snapshot = database.newest()
         with pytest.raises(QueryTimeout, match=r"longer than 0\.2 s"):  # it takes minutes
             await database.ask(snapshot, lambda cursor: cursor.execute(heavy).fetchall())
         # the snapshot is none the worse for it

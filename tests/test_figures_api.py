@@ -29,7 +29,7 @@ from api.models import FigureQuery
 from api.problems import Problem
 from api.routes.context import Context
 from api.routes.figures import answer_columns
-from api.store import queries
+from api.store.duckdb_file.reader import FileReader
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
 from tests.server import make_settings, read_json, serve, walk_pages
@@ -55,8 +55,9 @@ def stored(sample_dir: Path) -> Stored:
     with duckdb.connect(":memory:") as connection:
         connection.execute(f"ATTACH '{sample_dir}/market_data.duckdb' AS market (READ_ONLY)")
         for symbol in ("AAPL", "FB", "GOOG", "IBM", "MSFT"):
-            bars = queries.read_series(connection, symbol, "raw")
-            splits, dividends = queries.read_adjusting(connection, [symbol])[0]
+            reader = FileReader(connection)
+            bars = reader.read_series(symbol, "raw")
+            splits, dividends = reader.read_adjusting([symbol])[0]
             series[symbol] = adjust(bars, splits, "split", dividends=dividends)
     return series
 

@@ -25,6 +25,7 @@ FLOORS = {
         ("encode", "store", "figures", "callers"),
         ("bars",),
         ("models", "problems", "fallbacks", "settings", "counts"),
+        ("faults",),
     ),
     "etl": (
         ("__main__",),

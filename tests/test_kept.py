@@ -226,7 +226,7 @@ def test_columns_of_other_symbols_are_not_read_again(data: Path) -> None:
 
 
 def find_held(app: Service, symbol: str) -> object:
-    return app.state.series_cache.find(app.state.database.take_snapshot(), symbol)
+    return app.state.series_cache.find(app.state.database.newest(), symbol)
 
 
 def test_a_file_without_versions_is_keyed_by_its_generation(data: Path) -> None:

@@ -207,7 +207,7 @@ def test_callers_of_two_audiences_share_no_answer(app: Service) -> None:
 def test_what_is_remembered_of_requests_is_bounded(app: Service) -> None:
     targets = app.front.targets
     scopes = ({"path": "/x", "query_string": b"%d" % n, "state": {}} for n in range(MOST_KNOWN + 5))
-    snapshot = app.front.database.take_snapshot()
+    snapshot = app.front.database.newest()
     for scope in scopes:
         targets.find(snapshot, scope, "json", "identity")
     assert 0 < len(targets.known) <= MOST_KNOWN

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from api import models
 from api.models.quality import Sessions
-from api.store.duckdb_file.runs import hide_folders
+from api.store.runs import hide_folders
 from etl import load, transform
 from etl.__main__ import main as run_etl
 from tests.conftest import Bar, call_stage, clean_environ, make_bars, read_record

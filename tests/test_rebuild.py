@@ -16,7 +16,7 @@ import pytest
 
 from api.bars.view import View, derive_whole
 from api.cache.series_cache import read_cached_series
-from api.store import queries
+from api.store.duckdb_file.reader import FileReader
 from api.store.duckdb_file.snapshots import open_snapshot
 from etl import verify
 from etl.base import run_records
@@ -138,17 +138,17 @@ def read_tables(data_dir: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def read_as_of(data_dir: Path, instants: Sequence[datetime]) -> dict[Any, Any]:
     """What the API makes its answers of: bars in all adjustments, and the days that have notes."""
-    cursor = open_snapshot(store_of(data_dir), 64).connection.cursor()
-    catalog = queries.read_catalog(cursor)
+    reader = FileReader(open_snapshot(store_of(data_dir), 64).connection.cursor())
+    catalog = reader.read_catalog()
     found = {}
     for symbol in catalog:
         for at in instants:
-            held = read_cached_series(cursor, [symbol], catalog, at)[0]
+            held = read_cached_series(reader, [symbol], catalog, at)[0]
             for adjustment in ("raw", "split", "all"):
                 series = derive_whole(View((symbol,), adjustment=adjustment), held)
                 closes = list(zip(series.days.tolist(), series.close.tolist(), strict=True))
                 found[symbol, at, adjustment] = closes
-            found[symbol, at] = sorted(queries.read_noted_days(cursor, [symbol], at)[0].tolist())
+            found[symbol, at] = sorted(reader.read_noted_days([symbol], at)[0].tolist())
     return found
 
 

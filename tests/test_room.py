@@ -12,8 +12,8 @@ from api.cache import series_cache
 from api.cache.once import Flight, Once
 from api.edge import room as rooms
 from api.edge.room import SMALL, Hold, Room
+from api.faults import Busy
 from api.main import create_app
-from api.problems import Busy
 from api.store.duckdb_file.snapshots import Database
 from tests.server import connect_async, make_settings, serve, serve_app, wait_until
 from tests.stores import load_answer, store_of, write_store

@@ -11,8 +11,8 @@ from pwdlib import PasswordHash
 
 from api.callers import grants, passwords, users
 from api.callers.grants import OF_ADDRESS, OF_USER
+from api.faults import Busy
 from api.models.service import TokenAnswer
-from api.problems import Busy
 from tests.guarded import CHIEF, JWT_KEY, PASSWORD, READER, Guarded, guard
 from tests.server import check_answer
 

@@ -16,7 +16,7 @@ import duckdb
 import httpx
 import pytest
 
-from api.problems import NoDatabase
+from api.faults import NoDatabase
 from api.store.duckdb_file.snapshots import Database
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store, run_stage
@@ -303,11 +303,11 @@ def test_a_reader_keeps_its_snapshot_while_others_are_published(own_sample: Path
         found: float = cursor.execute("SELECT sum(close) FROM market.ohlcv_data").fetchall()[0][0]
         return found
 
-    snapshots = [database.take_snapshot()]
+    snapshots = [database.newest()]
     first_sum = asyncio.run(database.ask(snapshots[0], sum_closes))
     for number in range(3):
         publish(own_sample, 900.0 + number)
-        snapshots.append(database.take_snapshot())
+        snapshots.append(database.newest())
     (own_sample / "market_data.previous.duckdb").unlink()  # the oldest has no name left
     closes = [asyncio.run(database.ask(snapshot, read_close)) for snapshot in snapshots]
     assert closes == [430.47, 900.0, 901.0, 902.0]
@@ -317,12 +317,12 @@ def test_a_reader_keeps_its_snapshot_while_others_are_published(own_sample: Path
 
 def test_one_version_is_opened_once(own_sample: Path) -> None:
     database = Database(make_settings(own_sample).database_path, memory_mb=64, timeout=1)
-    first = database.take_snapshot()
-    assert database.take_snapshot() is first
+    first = database.newest()
+    assert database.newest() is first
     publish(own_sample, 1000.0)
-    second = database.take_snapshot()
+    second = database.newest()
     assert second is not first
-    assert database.take_snapshot() is second
+    assert database.newest() is second
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts handles in /proc")
@@ -375,7 +375,7 @@ def test_a_touched_file_changes_no_answer(own_sample: Path) -> None:
 def test_without_a_file_there_is_no_snapshot(data_dir: Path) -> None:
     database = Database(data_dir / "market_data.duckdb", memory_mb=64, timeout=1)
     with pytest.raises(NoDatabase, match="There is no database yet"):
-        database.take_snapshot()
+        database.newest()
 
 
 def test_a_wal_of_another_version_is_not_replayed_into_answers(own_sample: Path) -> None:

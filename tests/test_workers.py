@@ -10,8 +10,9 @@ import duckdb
 import httpx
 import pytest
 
+from api.faults import Busy, OutOfMemory, QueryTimeout
 from api.main import create_app
-from api.problems import Busy, OutOfMemory, QueryTimeout
+from api.problems import as_problem
 from api.store.duckdb_file.snapshots import Database
 from api.store.workers import MOST_WAITING, Job, Workers
 from tests.server import (
@@ -71,7 +72,8 @@ def test_who_has_waited_too_long_is_told_to_come_again(held: threading.Event) ->
         job.watch(workers.patience)
         with pytest.raises(Busy) as told:
             await second
-        assert (told.value.status, told.value.headers) == (503, {"Retry-After": "5"})
+        problem = as_problem(told.value)
+        assert (problem.status, problem.headers) == (503, {"Retry-After": "5"})
         held.set()
         assert (await first, workers.waiting) == ("held", 0)
 
@@ -150,7 +152,7 @@ def test_a_query_without_enough_memory_is_503_with_the_remedy(sample_dir: Path) 
         database = Database(sample_dir / "market_data.duckdb", memory_mb=32, timeout=HOUR)
         with pytest.raises(OutOfMemory, match="or raise DB_MEMORY_MB") as told:
             await database.ask(None, lambda cursor: cursor.execute(big).fetchall())
-        assert told.value.status == 503
+        assert as_problem(told.value).status == 503
 
     asyncio.run(check())
 

@@ -21,7 +21,8 @@ from api.cache.memory import Memory
 from api.cache.once import Once
 from api.encode.text import Prepared, index_rows, write_bars
 from api.encode.turns import Turns
-from api.store import queries
+from api.faults import Unknown
+from api.store import Actions, Catalog, Entry, Reader
 from api.store.duckdb_file.snapshots import CORES, Database, Snapshot
 from api.store.workers import Job, Workers
 from etl.contracts.zones import ZONES
@@ -63,7 +64,7 @@ class SeriesCache:
         self.workers = Workers(CORES, "figures", FIGURES_PATIENCE)
         self.turns = Turns()
         self.preparing: set[asyncio.Task[None]] = set()
-        self.catalog: tuple[str, queries.Catalog] | None = None
+        self.catalog: tuple[str, Catalog] | None = None
         self.shared: WeakValueDictionary[tuple[int, int, int], Timestamps] = WeakValueDictionary()
 
     def find(
@@ -80,11 +81,11 @@ class SeriesCache:
         return catalog is not None and catalog[0] == snapshot.generation and symbol in catalog[1]
 
     async def take(self, snapshot: Snapshot | None, symbol: str) -> CachedSeries:
-        """The series of a symbol, in any case; read once for all who ask. 404 Problem.
+        """The series of a symbol, in any case; read once for all who ask. Unknown.
 
         Without a snapshot it takes one: NoDatabase if there still is none.
         """
-        snapshot = snapshot or self.database.take_snapshot()
+        snapshot = snapshot or self.database.newest()
         name = symbol.strip().upper()
         held = self.find(snapshot, name)
         if held is not None:
@@ -102,7 +103,7 @@ class SeriesCache:
 
         In one question, unless they have very many bars: one a symbol costs ten times as much.
         """
-        snapshot = snapshot or self.database.take_snapshot()
+        snapshot = snapshot or self.database.newest()
         names = [symbol.strip().upper() for symbol in symbols]
         held = {} if as_of else {n: each for n in names if (each := self.find(snapshot, n))}
         missing = [name for name in names if name not in held]
@@ -126,9 +127,9 @@ class SeriesCache:
     ) -> list[CachedSeries]:
         """Read in one question; as they are now, they are kept. Many leave the quick ones alone."""
 
-        def question(cursor: queries.Cursor) -> list[CachedSeries]:
-            catalog = self.read_catalog(snapshot, cursor)
-            return read_cached_series(cursor, symbols, catalog, as_of)
+        def question(reader: Reader) -> list[CachedSeries]:
+            catalog = self.read_catalog(snapshot, reader)
+            return read_cached_series(reader, symbols, catalog, as_of)
 
         found = await self.database.ask(snapshot, question, is_wide=len(symbols) > 1)
         for held in found if as_of is None else ():
@@ -149,11 +150,11 @@ class SeriesCache:
         """Arithmetic on many rows, in a thread; no more at once than there are cores."""
         return await self.workers.run(Job(work, lambda: None, float("inf")))
 
-    def read_catalog(self, snapshot: Snapshot, cursor: queries.Cursor) -> queries.Catalog:
+    def read_catalog(self, snapshot: Snapshot, reader: Reader) -> Catalog:
         """What is known of all symbols, read once a generation; two threads may both read it."""
         known = self.catalog
         if known is None or known[0] != snapshot.generation:
-            self.catalog = known = snapshot.generation, queries.read_catalog(cursor)
+            self.catalog = known = snapshot.generation, reader.read_catalog()
         return known[1]
 
     def keep(self, held: CachedSeries) -> None:
@@ -200,19 +201,19 @@ class SeriesCache:
 
 
 def read_cached_series(
-    cursor: queries.Cursor,
+    reader: Reader,
     symbols: Sequence[str],
-    catalog: queries.Catalog,
+    catalog: Catalog,
     as_of: datetime | None = None,
 ) -> list[CachedSeries]:
-    """Those of symbols (upper case), now or as they were known at an instant. 404 Problem."""
+    """Those of symbols (upper case), now or as they were known at an instant. Unknown."""
     unknown = next((symbol for symbol in symbols if symbol not in catalog), None)
     if unknown is not None:
-        raise queries.build_unknown(cursor, unknown)
+        raise Unknown(unknown, reader.find_nearest(unknown))
     bases = [catalog[symbol].basis for symbol in symbols]
-    series = queries.read_many_series(cursor, symbols, bases, as_of)
+    series = reader.read_many_series(symbols, bases, as_of)
     acting = [symbol for symbol in symbols if catalog[symbol].has_actions]
-    actions = queries.read_adjusting(cursor, acting, as_of) if acting else []
+    actions = reader.read_adjusting(acting, as_of) if acting else []
     by_symbol = dict(zip(acting, actions, strict=True))
     return [
         build_cached_series(each, by_symbol.get(each.symbol, ([], [])), catalog[each.symbol], as_of)
@@ -221,7 +222,7 @@ def read_cached_series(
 
 
 def build_cached_series(
-    series: Series, actions: queries.Actions, entry: queries.Entry, as_of: datetime | None
+    series: Series, actions: Actions, entry: Entry, as_of: datetime | None
 ) -> CachedSeries:
     known_at = {"splits": entry.splits_known_at, "dividends": entry.dividends_known_at}
     series = name_calendar(divide_units(series, entry.volume_decimals), entry.exchange)

@@ -12,7 +12,7 @@ from anyio import CapacityLimiter
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from api.problems import Busy
+from api.faults import Busy
 
 SHORTEST, LONGEST = 12, 128  # characters
 AT_ONCE, MOST_WAITING = 2, 20  # hashes, a worker

@@ -21,7 +21,8 @@ from api.edge.ready import Ready
 from api.edge.room import Hold, Room
 from api.edge.targets import Target, Targets
 from api.encode.formats import FORMATS
-from api.problems import NoDatabase, build_problem
+from api.faults import NoDatabase
+from api.problems import build_problem
 from api.store.duckdb_file.snapshots import Database, Snapshot
 
 log = logging.getLogger("api")
@@ -81,7 +82,7 @@ class AnswerCache:
         if scope["method"] != "GET" or self.passing.passes(path, query, media):
             return await self.app(scope, receive, require_match(secure(send), get_head(scope)))
         try:
-            snapshot = self.database.take_snapshot()
+            snapshot = self.database.newest()
         except NoDatabase:  # the routes say so, after they have checked the request
             return await self.app(scope, receive, secure(send))
         scope["state"]["snapshot"] = snapshot

@@ -13,7 +13,7 @@ from api.cache.memory import Answer, Memory, RawHeaders
 from api.edge.cycle import write_lines
 from api.edge.gate import get_head
 from api.edge.request_ids import HEADER
-from api.problems import NoDatabase
+from api.faults import NoDatabase
 from api.store.duckdb_file.snapshots import Database, Snapshot
 
 MOST_KNOWN, LONGEST = 1024, 2048  # requests, and bytes of each: about 3 MB
@@ -46,7 +46,7 @@ class Ready:
     def is_current(self) -> bool:
         """Whether what is known is of the newest snapshot."""
         try:
-            return self.database.take_snapshot() is self.snapshot
+            return self.database.newest() is self.snapshot
         except NoDatabase:
             return False
 

@@ -7,7 +7,7 @@ request says what it will need before it reads anything, and gives it back when 
 import asyncio
 from collections import deque
 
-from api.problems import Busy
+from api.faults import Busy
 
 SMALL = 2**20  # bytes; who needs less is not counted
 PATIENCE = 30.0  # seconds to wait for room

@@ -16,6 +16,7 @@ from api.edge.answers import Shortcut
 from api.encode.formats import JSON, Page, build_columns, wrap_rows
 from api.encode.text import encode_json, encode_rows, slice_rows
 from api.encode.turns import ROWS_AT_ONCE
+from api.faults import Fault
 from api.figures.answers import build_statistics
 from api.problems import Problem
 from api.store.duckdb_file.snapshots import Snapshot
@@ -65,7 +66,7 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
             return None
         try:
             held = await series_cache.take(snapshot, symbol)
-        except Problem:  # the route asks again, and says so
+        except (Problem, Fault):  # the route asks again, and says so
             return None
         body = resources[resource](held, days)
         return (body, HEADERS) if body is not None else None

@@ -13,8 +13,8 @@ import orjson
 from fastapi import FastAPI
 
 from api.counts import Counts
+from api.faults import Fault
 from api.problems import Problem
-from api.store import queries
 from api.store.run_records import list_run_ids
 from etl.contracts.run_metrics import Record, Sample, list_run_samples, list_store_samples
 from etl.settings import VERSION
@@ -75,14 +75,16 @@ async def list_store(app: FastAPI) -> list[Sample]:
     """Counted once a generation; nothing where the store does not answer."""
     database = app.state.database
     try:
-        snapshot = database.take_snapshot()
+        snapshot = database.newest()
         kept: tuple[str, list[Sample]] | None = getattr(app.state, "store_samples", None)
         if kept is None or kept[0] != snapshot.generation:
-            counts = await database.ask(snapshot, queries.count_quality, is_wide=True)
+            counts = await database.ask(
+                snapshot, lambda reader: reader.count_quality(), is_wide=True
+            )
             kept = snapshot.generation, list(list_store_samples(counts))
             app.state.store_samples = kept
         return kept[1]
-    except Problem as error:
+    except (Problem, Fault) as error:
         log.debug("metrics without those of the store: %s", error)
         return []
 

@@ -14,8 +14,8 @@ from api.cache.series_cache import CachedSeries, SeriesCache
 from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
 from api.problems import Problem
 from api.settings import ApiSettings
-from api.store import queries
-from api.store.duckdb_file.snapshots import Database, Question, Snapshot
+from api.store import Question
+from api.store.duckdb_file.snapshots import Database, Snapshot
 
 T = TypeVar("T")
 
@@ -46,12 +46,12 @@ class Context:
         return await self.database.ask(self.snapshot, question, is_wide)
 
     async def take(self, symbol: str) -> CachedSeries:
-        """The series of a symbol, in any case. 404 Problem."""
+        """The series of a symbol, in any case. Unknown."""
         return await self.series_cache.take(self.snapshot, symbol)
 
     async def take_view(self, view: View) -> CachedSeries:
         """What is stored of the view's one symbol, as it is, or as it was known at its instant:
-        without later bars, values and actions. 404 Problem."""
+        without later bars, values and actions. Unknown."""
         if view.as_of is None:
             return await self.take(view.symbols[0])
         return (await self.series_cache.take_many(self.snapshot, view.symbols, view.as_of))[0]
@@ -69,7 +69,7 @@ class Context:
         """Without the bars that have a note; with an instant: that had one then."""
         symbols = [part.symbol for part in parts]
         noted = await self.ask(
-            lambda cursor: queries.read_noted_days(cursor, symbols, as_of),
+            lambda reader: reader.read_noted_days(symbols, as_of),
             is_wide=len(symbols) > 1,
         )
         pairs = zip(parts, noted, strict=True)
@@ -77,7 +77,7 @@ class Context:
 
     def require_snapshot(self) -> Snapshot:
         """The snapshot, or the one there is by now: NoDatabase if there still is none."""
-        return self.snapshot or self.database.take_snapshot()
+        return self.snapshot or self.database.newest()
 
     @property
     def max_rows(self) -> int:

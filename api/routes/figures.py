@@ -36,7 +36,6 @@ from api.models.terms import find_session_day
 from api.problems import Problem
 from api.routes.context import Context, ContextOf, check_size
 from api.routes.lists import answer_json
-from api.store import queries
 
 router = APIRouter(tags=["figures"])
 
@@ -68,9 +67,7 @@ async def read_statistics(
     answer = {**build_statistics(*asked), **tell_instant(query.as_of)}
     if query.explain:
         start, end = (find_session_day(day, series.calendar) for day in (query.start, query.end))
-        missing = await context.ask(
-            lambda c: queries.count_gaps(c, series.symbol, start, end, query.as_of)
-        )
+        missing = await context.ask(lambda c: c.count_gaps(series.symbol, start, end, query.as_of))
         answer["explain"] = {"sessions_missing": missing, **explain_performance(*asked)}
     return answer_json(answer)
 

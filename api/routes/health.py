@@ -18,11 +18,10 @@ from api.edge.route_table import READ_SCOPE, open_to_all, weighs
 from api.encode.formats import JSON
 from api.encode.text import encode_json
 from api.fallbacks import list_fallbacks
+from api.faults import Damaged
 from api.models import Health, NoQuery
-from api.problems import Damaged
 from api.routes.context import ContextOf
 from api.routes.lists import answer_json
-from api.store import queries
 from api.store.run_records import read_record
 from etl.settings import VERSION
 
@@ -52,10 +51,10 @@ async def read_health(
     """
     snapshot = context.require_snapshot()
     try:
-        totals = await context.database.ask(snapshot, queries.read_totals)
+        totals = await context.database.ask(snapshot, lambda reader: reader.read_totals())
     except Damaged:  # another version may stand in by now
-        snapshot = context.database.take_snapshot()
-        totals = await context.database.ask(snapshot, queries.read_totals)
+        snapshot = context.database.newest()
+        totals = await context.database.ask(snapshot, lambda reader: reader.read_totals())
     fault = context.database.fault
     status = "degraded" if fault else "ok"
     if not may_read(request):

@@ -10,7 +10,6 @@ from api.edge.depends import depends_on_symbols
 from api.models import Instrument, InstrumentsPage, InstrumentsQuery, NoQuery, Symbol
 from api.routes.context import ContextOf
 from api.routes.lists import answer_json, answer_list, name_last
-from api.store import queries
 
 router = APIRouter(tags=["instruments"])
 
@@ -28,7 +27,7 @@ async def list_instruments(
         request,
         context,
         query.limit,
-        lambda c, limit: queries.read_instruments(c, query.q, query.after, limit),
+        lambda c, limit: c.read_instruments(query.q, query.after, limit),
         name_last("symbol"),
     )
 
@@ -43,4 +42,4 @@ async def read_instrument(
     symbol: Symbol, query: Annotated[NoQuery, InQuery()], context: ContextOf
 ) -> Response:
     """What is known of one instrument."""
-    return answer_json(await context.ask(lambda c: queries.read_instrument(c, symbol)))
+    return answer_json(await context.ask(lambda c: c.read_instrument(symbol)))

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from api.encode.formats import JSON
 from api.encode.text import encode_json
 from api.routes.context import Context
-from api.store.queries import Cursor, Rows
+from api.store import Reader, Rows
 
 
 def move_on(request: Request, **changes: str) -> str:
@@ -45,13 +45,13 @@ async def answer_list(
     request: Request,
     context: Context,
     limit: int | None,
-    read: Callable[[Cursor, int], Rows],
+    read: Callable[[Reader, int], Rows],
     name_place: Callable[[Rows], str],
     is_wide: bool = False,
 ) -> Response:
     """One page of a list: `read` gives its rows, at most so many, behind where the page begins."""
     most = context.check_limit(limit)
-    rows = await context.ask(lambda cursor: read(cursor, most + 1), is_wide)
+    rows = await context.ask(lambda reader: read(reader, most + 1), is_wide)
     page, following = cut_rows(request, rows, most, name_place)
     return answer_json({"count": len(page), "next": following, "data": page})
 

@@ -43,7 +43,7 @@ from api.problems import Problem
 from api.routes.context import Context, ContextOf, check_size
 from api.routes.lists import answer_json, count_on, cut_rows, move_on
 from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
-from api.store import queries
+from api.store import Entry, Reader
 
 router = APIRouter(tags=["several symbols"])
 
@@ -156,27 +156,27 @@ async def read_screen(
     check_range(query.start, query.end)
     most, snapshot = context.check_limit(query.limit), context.require_snapshot()
 
-    def question(cursor: queries.Cursor) -> Response:
-        rows = queries.screen(cursor, query.model_dump(), most + 1)
+    def question(reader: Reader) -> Response:
+        rows = reader.screen(query.model_dump(), most + 1)
         page, following = cut_rows(request, rows, most, count_on(query.after))
-        told = tell_screen(cursor, query.as_of, is_empty=not rows)
+        told = tell_screen(reader, query.as_of, is_empty=not rows)
         if query.as_of is None:
-            catalog = context.series_cache.read_catalog(snapshot, cursor)
+            catalog = context.series_cache.read_catalog(snapshot, reader)
             told |= tell_splits({row["symbol"]: catalog[row["symbol"]] for row in page})
         return answer_json({**told, "count": len(page), "next": following, "data": page})
 
     return await context.database.ask(snapshot, question, is_wide=True)
 
 
-def tell_screen(cursor: queries.Cursor, as_of: datetime | None, is_empty: bool) -> dict[str, Any]:
+def tell_screen(reader: Reader, as_of: datetime | None, is_empty: bool) -> dict[str, Any]:
     """What the figures of a screen stand on; and why it is empty, if that is for the instant."""
     told = {**tell_instant(as_of), "adjustment": "split"}
-    if as_of is not None and is_empty and not queries.has_known(cursor, as_of):
+    if as_of is not None and is_empty and not reader.has_known(as_of):
         told |= explain_nothing(as_of)
     return told
 
 
-def tell_splits(entries: Mapping[str, queries.Entry]) -> dict[str, Any]:
+def tell_splits(entries: Mapping[str, Entry]) -> dict[str, Any]:
     """Since when the splits are known that returns stand on, or of which symbols never; nothing
     of those stored split-adjusted, which need none."""
     needed = {name: e.splits_known_at for name, e in entries.items() if e.basis != "split"}

@@ -25,7 +25,7 @@ from api.models import (
 from api.models.terms import find_session_day
 from api.routes.context import Context, ContextOf
 from api.routes.lists import answer_json, answer_list, count_on, cut_rows, move_on, name_last
-from api.store import queries
+from api.store import Reader, Rows
 
 router = APIRouter(tags=["quality"])
 
@@ -43,7 +43,7 @@ async def list_coverages(
         request,
         context,
         query.limit,
-        lambda c, limit: queries.read_coverages(c, query.q, query.after, limit),
+        lambda c, limit: c.read_coverages(query.q, query.after, limit),
         name_last("symbol"),
         is_wide=True,
     )
@@ -63,7 +63,7 @@ async def read_coverage(
     Counts are of all; `limit` and `after` cut the lists of gaps and of provisional bars.
     """
     limit = context.check_limit(query.limit)
-    whole = await context.ask(lambda c: queries.read_coverage(c, symbol))
+    whole = await context.ask(lambda c: c.read_coverage(symbol))
     end = query.after + limit
     lists = {name: whole[name][query.after : end] for name in ("gaps", "provisional")}
     has_more = any(len(whole[name]) > end for name in lists)
@@ -84,7 +84,9 @@ async def read_notes(
     context: ContextOf,
 ) -> Response:
     """What is suspicious, or not final yet, about kept bars. A note never changes a value."""
-    return await answer_range(request, context, symbol, query, queries.read_notes)
+    return await answer_range(
+        request, context, symbol, query, lambda reader, *asked: reader.read_notes(*asked)
+    )
 
 
 @router.get(
@@ -100,7 +102,9 @@ async def read_revisions(
     context: ContextOf,
 ) -> Response:
     """The old values of every bar that changed, and from when to when they were what was known."""
-    return await answer_range(request, context, symbol, query, queries.read_revisions)
+    return await answer_range(
+        request, context, symbol, query, lambda reader, *asked: reader.read_revisions(*asked)
+    )
 
 
 @router.get(
@@ -120,7 +124,7 @@ async def read_actions(
         context,
         symbol,
         query,
-        lambda c, name, *page: queries.read_actions(c, name, query.as_of, query.history, *page),
+        lambda c, name, *page: c.read_actions(name, query.as_of, query.history, *page),
     )
 
 
@@ -129,15 +133,15 @@ async def answer_range(
     context: Context,
     symbol: str,
     query: RangeListQuery,
-    read: Callable[[queries.Cursor, str, date | None, date | None, int, int], queries.Rows],
+    read: Callable[[Reader, str, date | None, date | None, int, int], Rows],
 ) -> Response:
     """As `answer_rows`, of the rows whose day is in the range asked for."""
     check_range(query.start, query.end)
 
-    def read_range(cursor: queries.Cursor, name: str, *page: int) -> queries.Rows:
-        calendar = queries.read_instrument(cursor, name)["exchange"]
+    def read_range(reader: Reader, name: str, *page: int) -> Rows:
+        calendar = reader.read_instrument(name)["exchange"]
         start, end = (find_session_day(day, calendar) for day in (query.start, query.end))
-        return read(cursor, name, start, end, *page)
+        return read(reader, name, start, end, *page)
 
     return await answer_rows(request, context, symbol, query, read_range)
 
@@ -147,14 +151,14 @@ async def answer_rows(
     context: Context,
     symbol: str,
     query: ListQuery,
-    read: Callable[[queries.Cursor, str, int, int], queries.Rows],
+    read: Callable[[Reader, str, int, int], Rows],
 ) -> Response:
     """One page of a symbol's list: `read` gives its rows, passing over some, at most so many."""
     limit = context.check_limit(query.limit)
 
-    def question(cursor: queries.Cursor) -> Response:
-        name = queries.read_instrument(cursor, symbol)["symbol"]
-        rows = read(cursor, name, query.after, limit + 1)
+    def question(reader: Reader) -> Response:
+        name = reader.read_instrument(symbol)["symbol"]
+        rows = read(reader, name, query.after, limit + 1)
         page, following = cut_rows(request, rows, limit, count_on(query.after))
         return answer_json({"symbol": name, "count": len(page), "next": following, "data": page})
 

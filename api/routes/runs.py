@@ -9,17 +9,17 @@ from fastapi import Query as InQuery
 
 from api.docs import openapi as docs
 from api.edge.route_table import needs_scope
+from api.faults import NoDatabase
 from api.models import ListQuery, Run, RunsPage, RunsQuery
-from api.problems import NoDatabase
 from api.routes.context import Context, ContextOf
 from api.routes.lists import answer_json, count_on, cut_rows, name_last
-from api.store import queries
+from api.store import Reader, runs
 from api.store.run_records import RunRecord, read_unstored
 
 router = APIRouter(tags=["runs"])
 
-# The store's cursor, None where there is no store, and the records that tell more than it.
-Question = Callable[[queries.Cursor | None, Mapping[str, RunRecord]], Mapping[str, Any]]
+# The store's reader, None where there is no store, and the records that tell more than it.
+Question = Callable[[Reader | None, Mapping[str, RunRecord]], Mapping[str, Any]]
 
 RunId = Annotated[
     str,
@@ -42,8 +42,8 @@ async def list_runs(
     """All runs, newest first: also those that failed, or are under way, and published nothing."""
     limit = context.check_limit(query.limit)
 
-    def question(cursor: queries.Cursor | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
-        rows = queries.read_runs(cursor, records, query.after, limit + 1)
+    def question(reader: Reader | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+        rows = runs.read_runs(reader, records, query.after, limit + 1)
         page, following = cut_rows(request, rows, limit, name_last("run_id"))
         return {"count": len(page), "next": following, "data": page}
 
@@ -61,9 +61,9 @@ async def read_run(
     out of range."""
     limit = context.check_limit(query.limit)
 
-    def question(cursor: queries.Cursor | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
-        run = queries.read_run(cursor, records, run_id)
-        rows = queries.read_run_symbols(cursor, records, run_id, query.after, limit + 1)
+    def question(reader: Reader | None, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+        run = runs.read_run(reader, records, run_id)
+        rows = runs.read_run_symbols(reader, records, run_id, query.after, limit + 1)
         page, following = cut_rows(request, rows, limit, count_on(query.after))
         return {**run, "next": following, "symbols": page}
 
@@ -77,8 +77,8 @@ async def ask_runs(context: Context, question: Question) -> Mapping[str, Any]:
     """
     folder = context.settings.runs_dir
 
-    def ask(cursor: queries.Cursor) -> Mapping[str, Any]:
-        return question(cursor, read_unstored(folder, queries.read_run_ids(cursor)))
+    def ask(reader: Reader) -> Mapping[str, Any]:
+        return question(reader, read_unstored(folder, reader.read_run_ids()))
 
     try:
         return await context.database.ask(context.require_snapshot(), ask)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-from api.problems import Busy
+from api.faults import Busy
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ from starlette.routing import Route
 from api.main import create_app
 from api.models import Bar
 from api.settings import ApiSettings, read_settings
-from api.store import queries
+from api.store.duckdb_file.reader import FileReader
 from api.store.duckdb_file.snapshots import open_snapshot
 from etl import __main__ as etl
 from etl.contracts.tables import OHLCV_TABLE
@@ -105,8 +105,8 @@ def show_index(database: Path) -> None:
     cursor = attach(database)
     print(f"one bar by its key           {explain(cursor, ONE_BAR)}")
     snapshot = open_snapshot(database, 256)
-    read = snapshot.connection.cursor()
-    took = time_calls(lambda: queries.read_series(read, "S00500", "raw"), 100)
+    read = FileReader(snapshot.connection.cursor())
+    took = time_calls(lambda: read.read_series("S00500", "raw"), 100)
     print(f"read_series, {DAYS:,} bars: {took:.2f} ms")
 
 

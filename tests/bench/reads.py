@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.settings import ApiSettings, read_settings
-from api.store import queries
+from api.store.duckdb_file.reader import FileReader
 from api.store.duckdb_file.snapshots import Snapshot, open_snapshot
 from tests.bench import loads, speed
 from tests.bench.servers import fetch, serve_service, start_wrk
@@ -99,7 +99,7 @@ def time_reads(snapshot: Snapshot, symbols: list[str]) -> float:
     times = []
     for symbol in symbols:
         started = time.perf_counter()
-        queries.read_series(snapshot.connection.cursor(), symbol, "raw")
+        FileReader(snapshot.connection.cursor()).read_series(symbol, "raw")
         times.append(time.perf_counter() - started)
     return 1000 * statistics.median(times)
 

@@ -22,7 +22,6 @@ from api.models.terms import UpperCase
 from api.protocols.openbb import shapes as openbb_shapes
 from api.protocols.openbb import widgets
 from api.routes.context import Context, ContextOf
-from api.store import queries
 
 router = APIRouter(include_in_schema=False)
 
@@ -66,7 +65,7 @@ async def list_apps(context: ContextOf) -> Response:
 async def list_symbols(context: ContextOf) -> Response:
     """The choices of a widget's symbol."""
     most = context.max_rows
-    rows = await context.ask(lambda c: queries.read_instruments(c, "", "", most))
+    rows = await context.ask(lambda c: c.read_instruments("", "", most))
     return answer([{"label": row["symbol"], "value": row["symbol"]} for row in rows])
 
 
@@ -104,12 +103,12 @@ async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], context: Con
 async def list_coverage(context: ContextOf) -> Response:
     """Sessions, gaps, notes and revisions of all instruments."""
     most = context.max_rows
-    return answer(await context.ask(lambda c: queries.read_coverages(c, "", "", most), True))
+    return answer(await context.ask(lambda c: c.read_coverages("", "", most), True))
 
 
 async def find_first(context: Context) -> str | None:
     """The symbol that a widget begins with; None in an empty store."""
-    rows = await context.ask(lambda c: queries.read_instruments(c, "", "", 1))
+    rows = await context.ask(lambda c: c.read_instruments("", "", 1))
     return rows[0]["symbol"] if rows else None
 
 

@@ -25,11 +25,11 @@ from api.edge.depends import depends_on_symbols
 from api.edge.passing import passes_cache
 from api.encode.formats import JSON
 from api.encode.text import encode_json
+from api.faults import Fault
 from api.models.terms import UpperCase
-from api.problems import OUR_FAULT, Problem, describe_invalid, shorten
+from api.problems import OUR_FAULT, Problem, as_problem, describe_invalid, shorten
 from api.protocols.udf import shapes as udf_shapes
 from api.routes.context import Context, ContextOf
-from api.store import queries
 
 log = logging.getLogger("api")
 
@@ -50,7 +50,8 @@ class UdfRoute(APIRoute):
             except RequestValidationError as error:
                 messages = (describe_invalid(request, item)["message"] for item in error.errors())
                 return answer_error("; ".join(messages))
-            except Problem as problem:
+            except (Problem, Fault) as error:
+                problem = as_problem(error)
                 status = problem.status if problem.status >= 500 else 200
                 return answer_error(problem.detail, status, problem.headers)
             except Exception:
@@ -99,7 +100,9 @@ class HistoryQuery(RangeQuery):
 @router.get("/config")
 async def read_config(context: ContextOf) -> Response:
     """What this data source can do."""
-    return answer_udf(udf_shapes.build_config(await context.ask(queries.read_exchanges)))
+    return answer_udf(
+        udf_shapes.build_config(await context.ask(lambda reader: reader.read_exchanges()))
+    )
 
 
 @router.get("/symbols")
@@ -109,7 +112,7 @@ async def read_symbol(query: Annotated[SymbolQuery, InQuery()], context: Context
     view = View((await name_symbol(context, query.symbol),), adjustment=udf_shapes.ADJUSTMENT)
     held = await context.take_view(view)
     symbol = held.series.symbol
-    listing = await context.ask(lambda c: queries.read_listing(c, symbol))
+    listing = await context.ask(lambda c: c.read_listing(symbol))
     return answer_udf(udf_shapes.build_symbol(listing, held.series))
 
 
@@ -121,8 +124,8 @@ async def search_symbols(query: Annotated[SearchQuery, InQuery()], context: Cont
     whole = query.query.strip().upper()
     found = await context.ask(
         lambda c: (
-            queries.search_listings(c, symbol, query.type, query.exchange or exchange, limit)
-            or queries.search_listings(c, whole, query.type, query.exchange, limit)
+            c.search_listings(symbol, query.type, query.exchange or exchange, limit)
+            or c.search_listings(whole, query.type, query.exchange, limit)
         )
     )
     return answer_udf([udf_shapes.build_result(listing) for listing in found])
@@ -146,7 +149,7 @@ async def read_marks(query: Annotated[RangeQuery, InQuery()], context: ContextOf
     start = check_range(query)
     _, daily, bars = await take_bars(context, query)
     asked = daily.symbol, udf_shapes.find_day(bars, start), None, 0, context.max_rows
-    notes = await context.ask(lambda c: queries.read_notes(c, *asked))
+    notes = await context.ask(lambda c: c.read_notes(*asked))
     return answer_udf(udf_shapes.build_marks(notes, daily, bars, start, query.end))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from api.bars.series import FIELDS, PRICES, Days, Dividend, Series, Split
+from api.bars.series import FIELDS, PRICES, Days, Series
+from api.store import Actions
 from api.store.duckdb_file.rows import Cursor
 
 BAR = "timestamp, open, high, low, close, volume"
@@ -17,7 +18,6 @@ CHOSEN = """
 WITH chosen AS MATERIALIZED (
     SELECT unnest($symbols) AS symbol, unnest(range(len($symbols)))::INTEGER AS place
 )"""
-Actions = tuple[list[Split], list[Dividend]]
 
 
 def read_series(cursor: Cursor, symbol: str, basis: str) -> Series:
@@ -25,8 +25,8 @@ def read_series(cursor: Cursor, symbol: str, basis: str) -> Series:
 
     No ORDER BY: rows lie sorted, but for a short tail, and sorting that here costs less.
     """
-    cursor.execute(f"SELECT {BAR} FROM market.ohlcv_data WHERE symbol = ?", [symbol])
-    return build_series(symbol, basis, cursor.fetchnumpy())
+    found = cursor.execute(f"SELECT {BAR} FROM market.ohlcv_data WHERE symbol = ?", [symbol])
+    return build_series(symbol, basis, found.fetchnumpy())
 
 
 def build_series(symbol: str, basis: str, columns: dict[str, Any]) -> Series:
@@ -55,8 +55,8 @@ def read_many_series(
     if as_of is None and len(symbols) == 1:  # without a join: half the time
         return [read_series(cursor, symbols[0], bases[0])]
     bars = select_bars() if as_of is None else select_bars_as_of()
-    cursor.execute(f"{CHOSEN} {bars}", name_parameters(symbols, as_of))
-    parts = part_columns(cursor.fetchnumpy(), len(symbols))
+    found = cursor.execute(f"{CHOSEN} {bars}", name_parameters(symbols, as_of))
+    parts = part_columns(found.fetchnumpy(), len(symbols))
     return [build_series(*each) for each in zip(symbols, bases, parts, strict=True)]
 
 
@@ -110,11 +110,11 @@ def read_noted_days(
 ) -> list[Days]:
     """Of each symbol the days of the bars that have a note, or had one at `as_of`."""
     notes = select_known("bar_notes", "bar_note_revisions", "timestamp", as_of)
-    cursor.execute(
+    found = cursor.execute(
         f"{CHOSEN} SELECT DISTINCT place, timestamp FROM ({notes})",
         name_parameters(symbols, as_of),
     )
-    parts = part_columns(cursor.fetchnumpy(), len(symbols))
+    parts = part_columns(found.fetchnumpy(), len(symbols))
     return [part["timestamp"].astype("datetime64[D]") for part in parts]
 
 
@@ -129,11 +129,11 @@ def read_adjusting(
     columns = "kind, ex_date, coalesce(ratio, amount) AS value"
     known = select_known("corporate_actions", "corporate_action_revisions", columns, as_of)
     so_far = "" if as_of is None else "WHERE ex_date <= $as_of::DATE"
-    cursor.execute(
+    found = cursor.execute(
         f"{CHOSEN} FROM ({known}) {so_far} ORDER BY ex_date, kind, value",
         name_parameters(symbols, as_of),
     )
-    found: list[Actions] = [([], []) for _ in symbols]
-    for place, kind, day, value in cursor.fetchall():
-        found[place][kind != "split"].append((day, value))
-    return found
+    parts: list[Actions] = [([], []) for _ in symbols]
+    for place, kind, day, value in found.fetchall():
+        parts[place][kind != "split"].append((day, value))
+    return parts

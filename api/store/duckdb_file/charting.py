@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from api.store.duckdb_file.instruments import build_unknown
-from api.store.duckdb_file.rows import Cursor, Rows, read_rows
+from api.faults import Unknown
+from api.store import Rows
+from api.store.duckdb_file.instruments import find_nearest
+from api.store.duckdb_file.rows import Cursor, read_rows
 
 # What kind of instrument it is, as far as its symbol and its exchange tell.
 LISTING = """
@@ -13,10 +15,10 @@ SELECT symbol, exchange, CASE WHEN starts_with(symbol, '^') THEN 'index'
 
 
 def read_listing(cursor: Cursor, symbol: str) -> dict[str, Any]:
-    """symbol, exchange and kind of an instrument. Raises a 404 Problem with the nearest names."""
+    """symbol, exchange and kind of an instrument. Raises Unknown."""
     found = read_rows(cursor, f"{LISTING} WHERE symbol = ?", [symbol])
     if not found:
-        raise build_unknown(cursor, symbol)
+        raise Unknown(symbol, find_nearest(cursor, symbol))
     return found[0]
 
 
@@ -34,8 +36,8 @@ def search_listings(cursor: Cursor, q: str, kind: str, exchange: str, limit: int
 
 def read_exchanges(cursor: Cursor) -> list[str]:
     """The exchanges of all instruments, in order; those of unknown calendar have none."""
-    cursor.execute(
+    found = cursor.execute(
         "SELECT DISTINCT exchange FROM market.instruments WHERE exchange IS NOT NULL"
         " ORDER BY exchange"
     )
-    return [row[0] for row in cursor.fetchall()]
+    return [row[0] for row in found.fetchall()]

@@ -1,25 +1,11 @@
 """What there is, in all and one by one; and what a name that is unknown may have meant."""
 
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from api.problems import Problem
-from api.store.duckdb_file.rows import Cursor, Rows, read_rows
+from api.faults import Unknown
+from api.store import Catalog, Entry, Rows
+from api.store.duckdb_file.rows import Cursor, read_rows
 
-
-class Entry(NamedTuple):
-    """What has to be known of a symbol before its bars are read."""
-
-    basis: str
-    has_actions: bool
-    bars: int
-    exchange: str | None
-    splits_known_at: datetime | None = None
-    dividends_known_at: datetime | None = None
-    volume_decimals: int = 0
-
-
-Catalog = dict[str, Entry]
 KNOWN_AT = ", ".join(
     f"strftime({name}, '%Y-%m-%dT%H:%M:%SZ') AS {name}"
     for name in ("actions_known_at", "splits_known_at", "dividends_known_at")
@@ -39,42 +25,36 @@ def read_instruments(cursor: Cursor, q: str, after: str, limit: int) -> Rows:
 
 
 def read_instrument(cursor: Cursor, symbol: str) -> dict[str, Any]:
-    """One instrument, in any case. Raises a 404 Problem with the nearest names."""
+    """One instrument, in any case. Raises Unknown."""
     wanted = symbol.strip().upper()
     found = read_rows(cursor, f"{INSTRUMENT} WHERE symbol = ?", [wanted])
     if not found:
-        raise build_unknown(cursor, wanted)
+        raise Unknown(wanted, find_nearest(cursor, wanted))
     return found[0]
-
-
-def build_unknown(cursor: Cursor, symbol: str) -> Problem:
-    nearest = find_nearest(cursor, symbol)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "/instruments lists them all."
-    return Problem(404, f"Unknown symbol {symbol}: {hint}", nearest=nearest)
 
 
 def find_nearest(cursor: Cursor, symbol: str) -> list[str]:
     """Up to three symbols that few changes of letters turn into `symbol`, or that begin so."""
     distance = "damerau_levenshtein(symbol, $symbol)"
-    cursor.execute(
+    found = cursor.execute(
         f"""SELECT symbol FROM market.instruments
         WHERE {distance} <= greatest(1, length($symbol) // 2) OR starts_with(symbol, $symbol)
         ORDER BY {distance}, symbol LIMIT 3""",
         {"symbol": symbol},
     )
-    return [row[0] for row in cursor.fetchall()]
+    return [row[0] for row in found.fetchall()]
 
 
 def read_catalog(cursor: Cursor) -> Catalog:
     """symbol → its entry, of all instruments."""
-    cursor.execute(
+    found = cursor.execute(
         """SELECT symbol, basis, symbol IN (
             SELECT symbol FROM market.corporate_actions
             UNION SELECT symbol FROM market.corporate_action_revisions), bars, exchange,
             splits_known_at, dividends_known_at, volume_decimals
         FROM market.instruments"""
     )
-    return {symbol: Entry(*values) for symbol, *values in cursor.fetchall()}
+    return {symbol: Entry(*values) for symbol, *values in found.fetchall()}
 
 
 def read_totals(cursor: Cursor) -> dict[str, Any]:

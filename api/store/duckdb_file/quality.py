@@ -4,8 +4,9 @@ from datetime import date, datetime
 from typing import Any
 
 from api.bars.volumes import divide_volume
+from api.store import Rows
 from api.store.duckdb_file.instruments import read_instrument
-from api.store.duckdb_file.rows import DAY, EXACT_INSTANT, Cursor, Rows, read_rows
+from api.store.duckdb_file.rows import DAY, EXACT_INSTANT, Cursor, read_rows
 
 
 def read_notes(

@@ -3,9 +3,10 @@
 from datetime import date, datetime
 from typing import Any
 
+from api.faults import Refused
 from api.models.terms import DayOfInstant, find_session_day
-from api.problems import Problem
-from api.store.duckdb_file.rows import DAY, Cursor, Rows, read_rows
+from api.store import Rows
+from api.store.duckdb_file.rows import DAY, Cursor, read_rows
 from etl.contracts.tables import raise_ten
 from etl.contracts.zones import ZONES
 
@@ -18,7 +19,7 @@ def screen(cursor: Cursor, wanted: dict[str, Any], limit: int) -> Rows:
     """
     column, is_falling = wanted["sort"].removeprefix("-"), wanted["sort"].startswith("-")
     if column not in SCREEN_COLUMNS:
-        raise Problem(422, f"sort={column}: possible are {', '.join(SCREEN_COLUMNS)}")
+        raise Refused(f"sort={column}: possible are {', '.join(SCREEN_COLUMNS)}")
     days = [
         f"timestamp {sign} {select_day(name, wanted[name])}"
         for sign, name in ((">=", "start"), ("<=", "end"))

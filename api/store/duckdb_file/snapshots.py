@@ -8,7 +8,7 @@ the version before, as it lies beside it.
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +17,15 @@ from typing import Any, TypeVar
 import duckdb
 
 from api.counts import Counts
-from api.problems import Damaged, NoDatabase, OutOfMemory, QueryTimeout
+from api.faults import Damaged, NoDatabase, OutOfMemory, QueryTimeout
+from api.store import Question
+from api.store.duckdb_file.reader import FileReader
 from api.store.workers import Job, Workers
 from etl.contracts.tables import SCHEMA_VERSION, list_older_views
 
 log = logging.getLogger("api")
 
 T = TypeVar("T")
-Question = Callable[[duckdb.DuckDBPyConnection], T]
 Identity = tuple[int, int, int, int]
 
 SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
@@ -78,7 +79,7 @@ class Database:
         self.quick = Workers(CORES, "query", patience)
         self.wide = Workers(max(1, CORES // WIDE_SHARE), "scan", patience)
 
-    def take_snapshot(self) -> Snapshot:
+    def newest(self) -> Snapshot:
         """The snapshot of the file as it is now; NoDatabase if none could ever be opened.
 
         Costs one stat; a changed file is opened before this returns, so that no client sees an
@@ -128,9 +129,10 @@ class Database:
         OutOfMemory and Damaged. Without a snapshot it takes one: NoDatabase if there still is none.
         Who stops waiting for the answer stops the question.
         """
-        snapshot = snapshot or self.take_snapshot()
+        snapshot = snapshot or self.newest()
         cursor = snapshot.connection.cursor()
-        job = Job(lambda: question(cursor), cursor.interrupt, self.timeout)
+        reader = FileReader(cursor)
+        job = Job(lambda: question(reader), cursor.interrupt, self.timeout)
         try:
             return await (self.wide if is_wide else self.quick).run(job)
         except duckdb.InterruptException:
