@@ -36,6 +36,7 @@ from api.settings import (
     SettingsError,
     check_guard,
     find_oddities,
+    load_secrets,
     read_settings,
 )
 from api.store.duckdb_file.snapshots import Database
@@ -112,6 +113,7 @@ def create_app(settings: ApiSettings | None = None) -> Service:
 @asynccontextmanager
 async def run_beside(app: FastAPI) -> AsyncIterator[None]:
     """What goes on in the background while the app is served."""
+    load_secrets(app.state.settings)
     with watch_secrets(app.state.settings):
         yield
     if app.state.limiter is not None:
@@ -134,6 +136,7 @@ def main() -> int:
         settings = read_settings(ApiSettings)
         check_guard(settings)
         check_limits(settings)
+        load_secrets(settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -201,6 +201,14 @@ class ApiSettings(Shared):
             return self.api_host.lower() == "localhost"
 
 
+def load_secrets(settings: ApiSettings) -> None:
+    """Ask for the secrets that the service uses, so that no request waits for it. SettingsError."""
+    if settings.metrics:
+        settings.metrics_token.values  # noqa: B018
+    if settings.auth:
+        settings.jwt_key.values  # noqa: B018
+
+
 def check_guard(settings: ApiSettings) -> None:
     """SettingsError where it is not said, or not possible, that callers say who they are."""
     if settings.auth is None and not settings.is_loopback:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from api.main import main
 from api.settings import ApiSettings
 from etl.credentials import redaction, vault
 from etl.settings import SettingsError, read_settings
@@ -207,6 +208,19 @@ def test_an_etl_without_its_vault_ends_with_2_and_one_line(tmp_path: Path) -> No
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("uses", ["AUTH", "METRICS"])
+def test_a_service_whose_secrets_cannot_be_had_ends_with_2_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uses: str
+) -> None:
+    pytest.importorskip("hvac", reason="hvac is not installed: make engines")
+    given = {"VAULT_ADDR": "http://127.0.0.1:9", "VAULT_PATH": "secret/market-data", uses: "on"}
+    for name, value in clean_environ(tmp_path, **given).items():
+        monkeypatch.setenv(name, value)
+    assert main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the vault (VAULT_ADDR) gives no secrets (ConnectionError): ")
 
 
 def test_what_opened_the_vault_is_struck_from_what_is_written(bao: Bao) -> None:
