@@ -2,8 +2,9 @@
 
 import json
 import re
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from etl import __main__ as whole
 from etl.settings import PROJECT_ROOT
+from tests.conftest import call_stage
 from tests.daemons import find_program, run_daemon
-from tests.server import HOST, wait_until
+from tests.server import HOST, serve_process, wait_until
 
 LOGS = PROJECT_ROOT / "deploy" / "logs"
 CONFIGURATION = (LOGS / "rsyslog.conf").read_text()
@@ -83,24 +86,56 @@ def adapt(folder: Path, port: int) -> Path:
     return path
 
 
-@needs_rsyslog
-def test_each_line_of_the_logs_reaches_elasticsearch_with_all_its_fields(tmp_path: Path) -> None:
-    log = tmp_path / "mds-api.log"
-    sent = [
-        {"time": "2026-01-02T03:04:05.678Z", "level": "INFO", "message": f"line {n}", "status": n}
-        for n in range(500)
-    ]
-    odd = {"message": 'a "quoted" \\ line, é, 日本', "nested": {"a": [1, None, True]}, "ms": 0.25}
-    log.write_text("".join(json.dumps(line) + "\n" for line in (*sent, odd)))
+@contextmanager
+def ship(folder: Path) -> Iterator[list[tuple[str, Any]]]:
+    """What reaches the peer of the logs in a folder, while rsyslogd runs with the configuration."""
     with listen() as (port, taken):
-        command = ["rsyslogd", "-n", "-f", adapt(tmp_path, port), "-i", tmp_path / "pid"]
-        with run_daemon(command, tmp_path):
-            wait_until(lambda: len(taken) >= 501)
-            with log.open("a") as file:  # and what is written while it runs, JSON or not
-                file.write('Traceback "of" a library \\ no JSON\n{"message": "last"}\n')
-            wait_until(lambda: len(taken) >= 503)
+        command = ["rsyslogd", "-n", "-f", adapt(folder, port), "-i", folder / "pid"]
+        with run_daemon(command, folder):
+            yield taken
+
+
+def sort_lines(documents: Iterable[Any]) -> list[str]:
+    return sorted(json.dumps(document, sort_keys=True) for document in documents)
+
+
+@needs_rsyslog
+def test_the_lines_of_the_etl_and_of_the_service_arrive_with_all_their_fields(
+    data_dir: Path, sample_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    (data_dir / "IBM.csv").write_text("no bars\n")
+    assert call_stage(whole.main, "--source", "files", "--path", data_dir / "IBM.csv") == 1
+    with serve_process(sample_dir, LOG_FORMAT="json", ACCESS_LOG="on") as client:
+        client.get("/instruments/AAPL/ohlcv?limit=1")
+        client.get('/instruments/"%0a\\é/ohlcv')
+    folder = data_dir.parent / "logs"
+    folder.mkdir()
+    shutil.copy(data_dir / "etl.log", folder / "mds-etl.log")
+    shutil.copy(sample_dir.parent / f"server-{client.base_url.port}.log", folder / "mds-api.log")
+    texts = [path.read_text() for path in folder.glob("*.log")]
+    written = [json.loads(line) for text in texts for line in text.splitlines()]
+    with ship(folder) as taken:
+        wait_until(lambda: len(taken) >= len(written))
     documents = [document for _, document in taken]
-    assert sorted(map(json.dumps, documents[:501])) == sorted(map(json.dumps, (*sent, odd)))
+    assert sort_lines(documents) == sort_lines(written)
+    assert {"etl", "access"} <= {document["logger"] for document in documents}
+    assert any(document.get("route") == "/instruments/{symbol}/ohlcv" for document in documents)
+
+
+@needs_rsyslog
+def test_lines_that_are_no_json_or_come_later_or_nested_arrive_too(tmp_path: Path) -> None:
+    log = tmp_path / "mds-api.log"
+    odd = {"message": 'a "quoted" \\ line, é, 日本', "nested": {"a": [1, None, True]}, "ms": 0.25}
+    sent = [odd, *({"message": f"line {n}"} for n in range(500))]
+    log.write_text("".join(json.dumps(line) + "\n" for line in sent))
+    with ship(tmp_path) as taken:
+        wait_until(lambda: len(taken) >= 501)
+        with log.open("a") as file:
+            file.write('Traceback "of" a library \\ no JSON\n{"message": "last"}\n')
+        wait_until(lambda: len(taken) >= 503)
+    documents = [document for _, document in taken]
+    assert sort_lines(documents[:501]) == sort_lines(sent)
     rest = {document["message"].strip() for document in documents[501:]}
     assert rest == {'Traceback "of" a library \\ no JSON', "last"}
     assert all(re.fullmatch(r"mds-\d{4}\.\d\d\.\d\d", index) for index, _ in taken)
