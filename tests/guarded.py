@@ -47,6 +47,11 @@ class Guarded:
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         return self.client.get(url, headers=headers, **options)  # type: ignore[arg-type]
 
+    def ask_as(self, request_id: str, url: str, secret: str) -> httpx.Response:
+        """As `get`, under a name of the request's own."""
+        headers = {"Authorization": f"Bearer {secret}", "X-Request-ID": request_id}
+        return self.client.get(url, headers=headers)
+
     def post(self, **fields: str) -> httpx.Response:
         return self.client.post("/token", data=fields)
 

@@ -176,7 +176,7 @@ def test_lines_are_written_while_the_service_runs(sample_dir: Path) -> None:
     ],
 )
 def test_no_value_of_a_parameter_that_may_be_a_key_is_shown(query: str, shown: str) -> None:
-    assert strike_query(query) == shown
+    assert strike_query(query.encode()) == shown
 
 
 @pytest.mark.parametrize("size", [1, 5, 8, 4096])

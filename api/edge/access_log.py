@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import time
+from functools import lru_cache
 
 import orjson
 from starlette.types import Scope
@@ -25,6 +26,7 @@ from etl.log_lines import escape
 log = logging.getLogger("api")
 
 MOST_LINES = 512  # that wait for each other
+MOST_KNOWN = 256  # paths, and queries, that are known as they are shown
 PIPE_PIECE, FILE_PIECE = 4_096, 65_536  # bytes in one write; of workers' pipe no more stay together
 # Parameters whose value may be a key; one whose name is written with % may be any.
 SECRET = re.compile(r"(^|&)([^=&]*(?:key|token|secret|pass|auth|sign|%)[^=&]*)=[^&]*", re.I)
@@ -54,8 +56,8 @@ class AccessLog:
             "message": f"{scope['method']} {facts.template} {sent.status}",
             "request_id": state["request_id"].decode(),
             "method": scope["method"],
-            "path": show_path(scope),
-            "query": strike_query(query.decode("latin-1")) if query else "",
+            "path": show_path(scope.get("raw_path") or scope["path"].encode()),
+            "query": strike_query(query) if query else "",
             "route": facts.template,
             "status": sent.status,
             "duration_ms": round(seconds * 1000, 3),
@@ -90,15 +92,16 @@ class AccessLog:
             self.is_broken = True
 
 
-def show_path(scope: Scope) -> str:
+@lru_cache(MOST_KNOWN)
+def show_path(raw: bytes) -> str:
     """As it was sent, so without any control character; else with each escaped."""
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
     path = raw.decode("latin-1")
     return path if path.isascii() and path.isprintable() else escape(path)
 
 
-def strike_query(query: str) -> str:
-    struck = SECRET.sub(r"\1\2=***", query)
+@lru_cache(MOST_KNOWN)
+def strike_query(raw: bytes) -> str:
+    struck = SECRET.sub(r"\1\2=***", raw.decode("latin-1"))
     return struck if struck.isascii() and struck.isprintable() else escape(struck)
 
 

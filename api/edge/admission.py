@@ -39,27 +39,45 @@ class Admission:
 
         A refused one counts against the limit of its address, so that keys are not tried for free.
         """
-        facts = self.routes.find(get_route_path(scope))
+        facts = scope["state"]["facts"] = self.routes.find(get_route_path(scope))
+        known = self.recall(scope, head, facts.scope)
+        if known is not None:
+            return await self.limit(scope, facts, known, PRIVATE)
         found = await self.find_caller(scope, head, facts.scope)
-        caller = self.name_address(scope, head) if isinstance(found, Response) else found
-        scope["state"]["caller"] = caller
-        headers = [] if self.identity is None or facts.scope is None else PRIVATE
-        if self.limiter is not None:
-            spent = self.limiter.spend(caller, weigh(facts, scope))
-            told, refusal = spent if isinstance(spent, Spent) else await spent
-            if refusal is not None:
-                self.count("rate_limited")
-                refusal.raw_headers.extend(SECURITY)
-                return refusal
-            headers = [*headers, *told]
-        if isinstance(found, Response):
-            self.count("auth_refused", name_reason(found.status_code, head))
-            return found
-        return headers
+        if not isinstance(found, Response):
+            is_open = self.identity is None or facts.scope is None
+            return await self.limit(scope, facts, found, [] if is_open else PRIVATE)
+        limited = await self.limit(scope, facts, self.name_address(scope, head), [])
+        if isinstance(limited, Response):
+            return limited
+        self.count("auth_refused", name_reason(found.status_code, head))
+        return found
 
     def count(self, *key: str) -> None:
         if self.counts is not None:
             self.counts.add(*key)
+
+    async def limit(
+        self, scope: Scope, facts: RouteFacts, caller: Caller, headers: RawHeaders
+    ) -> Response | RawHeaders:
+        """`headers` and those of the limit, or the refusal of who is over it."""
+        scope["state"]["caller"] = caller
+        if self.limiter is None:
+            return headers
+        weight = weigh(facts, scope) if facts.by_symbols else facts.weight
+        spent = self.limiter.spend(caller, weight)
+        told, refusal = spent if isinstance(spent, Spent) else await spent
+        if refusal is None:
+            return headers + told
+        refusal.raw_headers.extend(SECURITY)
+        return refusal
+
+    def recall(self, scope: Scope, head: Head, needed: str | None) -> Caller | None:
+        """Of nearly all requests: one who was verified before, and may."""
+        if self.identity is None or needed is None:
+            return None
+        found = self.identity.recall(scope, head)
+        return found if found is not None and needed in found.scopes else None
 
     async def find_caller(self, scope: Scope, head: Head, needed: str | None) -> Caller | Response:
         """Who asks, if they have the scope `needed`; else the refusal (401, 403).
@@ -86,8 +104,8 @@ class Admission:
 
 
 def weigh(facts: RouteFacts, scope: Scope) -> int:
-    """How many requests this one counts as: on some routes one a symbol."""
-    return facts.weight * count_symbols(scope["query_string"]) if facts.by_symbols else facts.weight
+    """How many requests this one counts as, where each symbol counts."""
+    return facts.weight * count_symbols(scope["query_string"])
 
 
 def count_symbols(query: bytes) -> int:

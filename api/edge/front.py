@@ -35,7 +35,6 @@ from api.edge.gate import (
     Head,
     Hosts,
     Proxies,
-    add_headers,
     build_hosts,
     check_body,
     check_head,
@@ -88,7 +87,7 @@ class Gate:
                 admitted = await self.admission.admit(scope, head)
                 if isinstance(admitted, Response):
                     return await self.refuse(admitted, scope, receive, send)
-                send = add_headers(send, admitted)
+                state["own_headers"] += admitted
             send = cut_range(scope, send, head)
         return await self.app(scope, receive, send)
 

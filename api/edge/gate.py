@@ -193,19 +193,6 @@ def secure(send: Send) -> Send:
     return send_secured
 
 
-def add_headers(send: Send, headers: RawHeaders) -> Send:
-    """`send`, with these headers beside those of the answer."""
-    if not headers:
-        return send
-
-    async def send_with(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *headers]}
-        await send(message)
-
-    return send_with
-
-
 class Cors(CORSMiddleware):
     """CORS whose refusals are problem bodies, as all others are."""
 

@@ -44,16 +44,17 @@ class Sent:
         self.size = 0
 
 
-def name_request(send: Send, request_id: bytes, sent: Sent) -> Send:
-    """`send`, with X-Request-ID in each answer and `request_id` in each problem body."""
-    header = (HEADER, request_id)
+def name_request(send: Send, request_id: bytes, own: RawHeaders, sent: Sent) -> Send:
+    """`send`, with the headers that are this request's `own`, of which X-Request-ID is one, in each
+    answer, and with `request_id` in each problem body."""
+    own.append((HEADER, request_id))
     member = b""
 
     def send_named(message: Message) -> Any:
         nonlocal member
         if message["type"] == "http.response.start":
             sent.status = message["status"]
-            headers = [*message.get("headers", ()), header]
+            headers = [*message.get("headers", ()), *own]
             if sent.status >= 400 and is_problem(headers):
                 member = b',"request_id":"%b"}' % request_id
                 headers = lengthen(headers, len(member) - 1)

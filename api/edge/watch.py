@@ -12,12 +12,14 @@ from typing import Protocol
 from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.cache.memory import RawHeaders
 from api.counts import Counts
 from api.edge.gate import read_head
 from api.edge.request_ids import CURRENT, HEADER, Sent, choose_id, name_request
 from api.edge.route_table import OTHER, RouteFacts, RouteTable
 
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
+SAY_THE_WAY = frozenset((0, 304))  # statuses that do
 PERIOD = 1.0  # seconds between two calls of what is to be done now and then
 
 
@@ -48,9 +50,11 @@ class Watch:
         head, state["head_bytes"] = read_head(scope["headers"])
         request_id = choose_id(head.get(HEADER))
         state["head"], state["request_id"] = head, request_id
+        own: RawHeaders = []
+        state["own_headers"] = own  # the gate adds to them
         CURRENT.set(state)
         sent = Sent()
-        send = name_request(send, request_id, sent)
+        send = name_request(send, request_id, own, sent)
         if not self.observers:
             return await self.app(scope, receive, send)
         began = perf_counter()
@@ -72,7 +76,10 @@ class Watch:
             observer.note(scope, OTHER, sent, 0.0)
 
     def note(self, scope: Scope, sent: Sent, seconds: float) -> None:
-        facts = self.routes.find(get_route_path(scope))
+        facts = scope["state"].get("facts")
+        if facts is None:  # nobody asked who may
+            path = get_route_path(scope) if scope.get("root_path") else scope["path"]
+            facts = self.routes.find(path)
         for observer in self.observers:
             observer.note(scope, facts, sent, seconds)
 
@@ -100,15 +107,16 @@ class RequestCounts:
     """Counts requests by route, method, status and way."""
 
     def __init__(self, counts: Counts) -> None:
-        self.counts = counts
+        self.observe = counts.observe
 
     def note(self, scope: Scope, facts: RouteFacts, sent: Sent, seconds: float) -> None:
-        way = name_way(scope["state"].get("way"), sent.status)
-        method = scope["method"]
+        status, method, way = sent.status, scope["method"], scope["state"].get("way")
         if method not in METHODS:
             method = "other"
-        key = ("requests", facts.template, facts.group, method, sent.status, way)
-        self.counts.observe(key, seconds, sent.size)
+        if way is None or status in SAY_THE_WAY:
+            way = name_way(way, status)
+        key = ("requests", facts.template, facts.group, method, status, way)
+        self.observe(key, seconds, sent.size)
 
 
 def name_way(told: str | None, status: int) -> str:
