@@ -55,10 +55,10 @@ def drive(server: Server, lines: Path, seed: int, method: str = "GET") -> Turn:
     said = wrk.communicate()[0]
     took = server.read_cpu() - before
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    requests = int(find(r"^\s*(\d+) requests in", said))
+    requests, length = re.findall(r"(\d+) requests in ([\d.]+)s,", said)[0]
     return Turn(
-        requests / float(find(r"Requests/sec:\s+([\d.]+)", said)),
-        requests,
+        float(length),
+        int(requests),
         took,
         find(r"^\s+50%\s+(\S+)", said),
         find(r"^\s+99%\s+(\S+)", said),

@@ -50,15 +50,17 @@ class Result:
     turns: list[Turn]
 
     @property
+    def requests(self) -> int:
+        return max(1, sum(turn.requests for turn in self.turns))
+
+    @property
     def rate(self) -> float:
-        return sum(turn.requests for turn in self.turns) / sum(turn.seconds for turn in self.turns)
+        return self.requests / sum(turn.seconds for turn in self.turns)
 
     @property
     def cpu(self) -> float:
         """Microseconds of processor time a request."""
-        return (
-            1e6 * sum(turn.cpu for turn in self.turns) / sum(turn.requests for turn in self.turns)
-        )
+        return 1e6 * sum(turn.cpu for turn in self.turns) / self.requests
 
 
 def main() -> None:
