@@ -6,7 +6,6 @@ published nothing: its record is all there is of it.
 
 import os
 import re
-import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,8 +78,6 @@ def read_record(folder: Path, run_id: str, is_last: bool) -> RunRecord | None:
     try:
         found = path.stat()
         if not S_ISREG(found.st_mode):  # a pipe would be waited for without end
-            return None
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
             return None
         return parse_record(path, is_last, (found.st_ino, found.st_mtime_ns, found.st_size))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

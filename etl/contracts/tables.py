@@ -4,6 +4,8 @@
 # 4: the sessions of the exchanges, the interval of the bars, and the source of each.
 SCHEMA_VERSION = 4
 
+HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
+
 # Volumes are whole numbers of units of 10^-volume_decimals of the instrument: BIGINT holds no more
 # decimals than these.
 MOST_VOLUME = 2**63 - 1

@@ -21,7 +21,7 @@ from api.faults import Damaged, NoDatabase, OutOfMemory, QueryTimeout
 from api.store import Question
 from api.store.duckdb_file.reader import FileReader
 from api.store.workers import Job, Workers
-from etl.contracts.tables import SCHEMA_VERSION, list_older_views
+from etl.contracts.tables import HEADER_BYTES, SCHEMA_VERSION, list_older_views
 
 log = logging.getLogger("api")
 
@@ -34,7 +34,6 @@ UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the l
 DAMAGED = "The database is damaged: run `make load`, or `make rollback`; the log says where."
 CORES = os.cpu_count() or 1
 WIDE_SHARE = 2  # one in so many cores, at least one, reads what takes long
-HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
 DAMAGE = (
     *(duckdb.IOException, duckdb.SerializationException),
     *(duckdb.InternalException, duckdb.FatalException),

@@ -23,6 +23,7 @@ from etl.base.run_records import format_instant
 from etl.base.whole_files import check_is_file, find_free, flush_to_disk, set_aside, write_whole
 from etl.contracts.tables import (
     BARS_VIEW,
+    HEADER_BYTES,
     SCHEMA_VERSION,
     TABLES,
     list_older_tables,
@@ -32,7 +33,6 @@ from etl.contracts.tables import (
 # The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
 STORAGE_VERSION = "v1.2.0"
 VERSION_COLUMN = ("generation", "schema_version")
-HEADER_BYTES = 3 * 4096  # before the first block of a DuckDB file
 
 
 def wal_of(path: Path) -> Path:
