@@ -1,8 +1,5 @@
 """Published below a path: behind a proxy that takes it away, and behind one that keeps it."""
 
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +11,8 @@ import pytest
 from api.edge.gate import PREFIX, Proxies
 from api.settings import SettingsError, to_networks
 from tests.browser import find_browser, launch, visit
-from tests.server import HOST, PATIENCE, connect, make_settings, read_json, serve, wait_until
+from tests.daemons import find_port, find_program, is_open, run_daemon
+from tests.server import HOST, connect, make_settings, read_json, serve
 
 BARS = "instruments/AAPL/ohlcv?limit=2"
 CONFIGURATION = """
@@ -31,31 +29,18 @@ http {{
   }}
 }}
 """
-needs_nginx = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+needs_nginx = pytest.mark.skipif(not find_program("nginx"), reason="nginx is not installed")
 
 
 @contextmanager
 def run_nginx(base: str, folder: Path) -> Iterator[str]:
     """The address of an nginx that passes /market/ on without its prefix, /named/ with it."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = find_port()
     written = folder / "nginx.conf"
     written.write_text(CONFIGURATION.format(folder=folder, host=HOST, port=port, base=base))
-    log = folder / "error.log"
-    process = subprocess.Popen(["nginx", "-p", folder, "-c", written, "-e", log])
-    try:
-        wait_until(lambda: process.poll() is not None or is_open(port))
-        assert process.poll() is None, log.read_text()
+    command = ["nginx", "-p", folder, "-c", written, "-e", folder / "error.log"]
+    with run_daemon(command, folder, lambda: is_open(port)):
         yield f"http://{HOST}:{port}"
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
 
 
 @pytest.fixture(scope="module")
