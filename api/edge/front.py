@@ -169,8 +169,7 @@ def build_limiter(app: FastAPI, settings: ApiSettings) -> Limiter | None:
         return None
     standby: Standby = app.state.fallbacks.setdefault("redis_limits", Standby())
     rate, url = settings.rate_limit_in_use, settings.rate_limit_url
-    note_refused = partial(app.state.counts.add, "rate_limited")
-    limiter = app.state.limiter = build_rate_limiter(rate, url, standby, note_refused)
+    limiter = app.state.limiter = build_rate_limiter(rate, url, standby)
     return limiter
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from api.callers import Caller, RawHeaders, Spent
 from api.callers.rates.leases import Leases, import_redis
@@ -20,17 +20,14 @@ class RateLimiter:
     """Several policies, of which a request has to keep all.
 
     leases: the Redis through which several processes share; None: this one counts alone, exactly.
-    note_refused: told of each request that is refused.
     """
 
     def __init__(
         self,
         policies: Sequence[Policy],
         leases: Leases | None = None,
-        note_refused: Callable[[], object] = bool,
     ) -> None:
         self.leases = leases
-        self.note_refused = note_refused
         self.counted = [Windows(policy, leases is None) for policy in policies]
         self.first = self.counted[0].tables
         self.is_single = len(policies) == 1
@@ -80,7 +77,6 @@ class RateLimiter:
         return [(b"ratelimit", self.form % numbers), self.told]
 
     def refuse(self, found: Sequence[Window], weight: int, now: float) -> Spent:
-        self.note_refused()
         short = self.list_short(found, weight)
         window, policy, _ = max(short, key=lambda each: each[0].ends_at)
         seconds = math.ceil(window.ends_at - now)
@@ -161,8 +157,6 @@ def warn_of_workers(settings: ApiSettings) -> str | None:
     )
 
 
-def build_rate_limiter(
-    rate: str, url: str, standby: Standby, note_refused: Callable[[], object] = bool
-) -> RateLimiter:
+def build_rate_limiter(rate: str, url: str, standby: Standby) -> RateLimiter:
     """url: of the Redis to share by, or ""."""
-    return RateLimiter(build_policies(rate), Leases(url, standby) if url else None, note_refused)
+    return RateLimiter(build_policies(rate), Leases(url, standby) if url else None)
