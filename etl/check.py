@@ -11,14 +11,12 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
-
 from etl.base import run_records
 from etl.base.errors import EtlError
-from etl.base.parquet_sql import quote
 from etl.settings import Settings, SettingsError
 from etl.sources.files import Files
 from etl.sources.files.summary import Summary
+from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
 
@@ -69,11 +67,9 @@ def finish(source: object, settings: Settings, run_id: str) -> Summary:
 
 def add_notes(summary: Summary, database: Path) -> None:
     """What load found suspicious, beside the files that its symbols came from."""
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"ATTACH {quote(database)} AS store (READ_ONLY)")
-        rows = connection.execute(
-            "SELECT symbol, reason, count(*) FROM store.bar_notes GROUP BY ALL ORDER BY ALL"
-        ).fetchall()
+    rows = publish.ask_published(
+        database, "SELECT symbol, reason, count(*) FROM store.bar_notes GROUP BY ALL ORDER BY ALL"
+    )
     for entry in summary.entries:
         for symbol, reason, count in rows:
             if symbol in entry.symbols[:20]:
