@@ -20,8 +20,8 @@ from api.edge.route_table import SCOPE_MARK
 from api.main import Service, create_app
 from api.settings import SettingsError, check_guard
 from tests.conftest import clean_environ, run_stage
-from tests.guarded import BARS, CHIEF, JWT_KEY, READER, Guarded, guard
-from tests.server import make_settings, serve_app, wait_until
+from tests.guarded import BARS, CHIEF, JWT_KEY, READER, Guarded, guard, make_users
+from tests.server import make_settings, serve_app, serve_process, wait_until
 
 ORIGIN = "https://desk.example"
 OPEN = {
@@ -511,3 +511,65 @@ def test_without_auth_nothing_of_it_is_loaded_or_made(sample_dir: Path, tmp_path
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
         assert client.get("/health").json()["symbols"] == 5
     assert not (sample_dir / "users.sqlite").exists()
+
+
+# Rotation of the signing key
+
+
+def test_a_new_signing_key_counts_without_a_restart_and_the_one_before_still_opens(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "jwt_key"
+    keys = [f"the {number} key that tokens of this test are signed with" for number in range(3)]
+    file.write_text(keys[0])
+    with guard(sample_dir, tmp_path, JWT_KEY="", JWT_KEY_FILE=str(file)) as own:
+        token = own.sign_in()["access_token"]
+        assert own.get(secret=token).status_code == 200
+        secret = own.app.state.settings.jwt_key
+        file.write_text(f"{keys[1]}\n{keys[0]}\n")
+        assert secret.refresh()  # as a thread of the service does now and then
+        own.look()
+        assert is_signed(own.sign_in()["access_token"], keys[1])
+        assert own.get(secret=token).status_code == 200
+        file.write_text(f"{keys[2]}\n{keys[1]}\n")
+        assert secret.refresh()
+        own.look()
+        assert own.get(secret=token).status_code == 401, "though it was remembered"
+
+
+def test_a_new_signing_key_that_can_be_guessed_is_not_used() -> None:
+    class Given:
+        values: tuple[str, ...] = ("x" * 32,)
+
+    keys = tokens.SigningKeys(Given())  # type: ignore[arg-type]
+    assert keys() == (b"x" * 32,)
+    Given.values = ("short",)
+    assert keys() == (b"x" * 32,)
+    Given.values = ("short", "y" * 32)
+    assert keys() == (b"y" * 32,)
+
+
+def is_signed(token: str, key: str) -> bool:
+    try:
+        tokens.read(token, [key.encode()])
+    except tokens.BadToken:
+        return False
+    return True
+
+
+@pytest.mark.long
+def test_every_process_forgets_what_is_revoked(sample_dir: Path, tmp_path: Path) -> None:
+    path = make_users(tmp_path / "users.sqlite")
+    settings = {"AUTH": "on", "JWT_KEY": JWT_KEY, "USERS_DB": str(path), "RATE_LIMIT": "off"}
+    key, other = (users.add_key(path, "robot", ["read"], None) for _ in range(2))
+
+    def ask(client: httpx.Client, key: str) -> set[int]:
+        """The statuses of many new connections, which all workers take part in."""
+        close = {"X-API-Key": key, "Connection": "close"}
+        return {client.get(BARS, headers=close).status_code for _ in range(40)}
+
+    with serve_process(sample_dir, API_WORKERS="3", **settings) as client:
+        assert ask(client, key) == {200}
+        users.remove_key(path, key[4:12])
+        wait_until(lambda: ask(client, key) == {401})
+        assert ask(client, other) == {200}

@@ -8,9 +8,10 @@ a second: what was revoked is forgotten by then, in every worker.
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
+from time import time as now
 
 from fastapi import Response
 from starlette.types import Scope
@@ -78,19 +79,18 @@ class TokenIdentity:
 
     def recall(self, scope: Scope, head: Head) -> Caller | None:
         """Who was verified before, by the same bytes."""
-        if time.monotonic() >= self.watch.look_at:
+        if monotonic() >= self.watch.look_at:
             self.renew()
-        authorization, api_key = head.get(b"authorization"), head.get(b"x-api-key")
-        if authorization is None:
-            found = None if api_key is None else self.by_api_key.get(api_key)
-        else:
-            found = self.by_authorization.get(authorization) if api_key is None else None
-        return found[1] if found is not None and found[0] > time.time() else None
+        found = self.by_authorization.get(head.get(b"authorization", b""))
+        if b"x-api-key" in head:  # both: none of them
+            is_alone = b"authorization" not in head
+            found = self.by_api_key.get(head[b"x-api-key"]) if is_alone else None
+        return found[1] if found is not None and found[0] > now() else None
 
     def renew(self) -> None:
         """Forget everybody where the file or the signing keys are not what they were."""
         keys = self.read_keys()
-        if self.watch.look(time.monotonic()) or keys != self.keys:
+        if self.watch.look(monotonic()) or keys != self.keys:
             self.keys = keys
             self.by_authorization.clear()
             self.by_api_key.clear()
@@ -138,7 +138,7 @@ def verify_key(text: str, roster: Roster) -> Known:
     if key is None:
         raise BadToken("The API key is unknown, or was revoked")
     until = NEVER if key.expires_at is None else key.expires_at
-    if until <= time.time():
+    if until <= now():
         raise BadToken("The API key has expired")
     return until, Caller(key.name, "key", key.scopes)
 
