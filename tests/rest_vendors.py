@@ -6,9 +6,9 @@ Shapes are those that the vendors' SDKs read. What else a vendor may send is a s
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +20,7 @@ KEY_ID, SECRET = "PKTESTKEYID7", "alpacaSECRET42"
 MASSIVE_KEY = "massiveSECRET42"
 ALPACA_LISTS = {"forward_split": "forward_splits", "reverse_split": "reverse_splits",
                 "cash_dividend": "cash_dividends"}  # fmt: skip
+TOO_RECENT = "subscription does not permit querying recent SIP data"
 Bar = tuple[date, float, float, float, float, int]
 Json = dict[str, Any]
 
@@ -43,6 +44,8 @@ class RestVendors:
     page_size: int = 10_000
     scripts: dict[str, list[Script]] = field(default_factory=dict)  # by symbol; used up in turn
     requests: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
+    held: threading.Event | None = None  # answers wait for it
+    asked: threading.Event = field(default_factory=threading.Event)  # once there was a request
     url: str = ""
 
     @property
@@ -51,6 +54,9 @@ class RestVendors:
 
     def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Script:
         self.requests.append((path, query, headers))
+        self.asked.set()
+        if self.held:
+            self.held.wait(120)
         symbol = query.get("symbols") or query.get("ticker") or (path.split("/") + [""] * 5)[4]
         if queue := self.scripts.get(symbol):
             return queue.pop(0) if len(queue) > 1 else queue[0]
@@ -60,6 +66,8 @@ class RestVendors:
         if given != (SECRET if is_alpaca else f"Bearer {MASSIVE_KEY}"):
             return as_json({"message": "forbidden."} if is_alpaca else
                            {"status": "ERROR", "error": "Unknown API Key"}, 401)  # fmt: skip
+        if path == "/v2/stocks/bars" and is_too_recent(query):
+            return as_json({"message": TOO_RECENT}, 403)
         if path == "/v2/stocks/bars":
             return as_json(self.list_alpaca_bars(query))
         if path == "/v1/corporate-actions":
@@ -145,6 +153,13 @@ class RestVendors:
         return {**head, **self.lead_on(path, query, token)}
 
 
+def is_too_recent(query: dict[str, str]) -> bool:
+    """Whether a free key may not ask this: all exchanges, up to less than 15 minutes ago."""
+    now = datetime.now(UTC)
+    end = datetime.fromisoformat(query["end"]) if "end" in query else now
+    return query.get("feed") == "sip" and end > now - timedelta(minutes=15)
+
+
 def about(symbol: str, day: date, kind: str) -> Json:
     key = str(uuid5(NAMESPACE_URL, f"{symbol} {day} {kind}"))
     return {"id": key, "symbol": symbol, "process_date": str(day), "ex_date": str(day)}
@@ -173,8 +188,9 @@ def open_vendors(**rules: Any) -> Iterator[RestVendors]:
             self.send_response(sent.status)
             for name, value in {"Content-Length": str(len(sent.body)), **sent.headers}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(sent.body)
+            with suppress(OSError):  # who asked may be gone
+                self.end_headers()
+                self.wfile.write(sent.body)
 
         def log_message(self, *args: Any) -> None:
             pass

@@ -1,6 +1,8 @@
 """SOURCE=a,b: the first vendor goes before, the next fill what it lacks, and both are compared."""
 
-import dataclasses
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -8,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from etl.base.clock import Clock
 from etl.base.errors import EtlError
 from etl.extract import main as extract_main
-from etl.settings import Settings, SettingsError, read_settings
-from tests.conftest import call_stage, query_store, read_record
+from etl.settings import PROJECT_ROOT, Settings, SettingsError, read_settings
+from tests.conftest import call_stage, clean_environ, query_store, read_record
 from tests.extraction import finish_load, run_extract
 from tests.rest_vendors import KEY_ID, MASSIVE_KEY, SECRET, Bar, RestVendors, Script, open_vendors
+from tests.stores import make_older
 from tests.vendor import FakeClock, Vendor, friday_evening, open_vendor
 
 AV_KEY = "QX7SECRETKEY42"
@@ -72,7 +76,7 @@ def settings_for(
     return read_settings(Settings, options, {}, folder / "no.env")
 
 
-def run(settings: Settings, clock: FakeClock) -> dict[str, Any]:
+def run(settings: Settings, clock: Clock) -> dict[str, Any]:
     """Extract, transform and load; the record of extract."""
     error = run_extract(settings, clock)
     assert error is None, error
@@ -229,6 +233,19 @@ def test_a_vendor_taken_out_of_source_leaves_its_bars(
     assert set(sources[2:]) == {"alpha_vantage"}
 
 
+def test_bars_of_a_store_of_before_are_those_of_its_instruments_vendor(
+    tmp_path: Path, first: Vendor, second: RestVendors
+) -> None:
+    clock = TickingClock(friday_evening())
+    settings = settings_for(tmp_path, first, second, "alpha_vantage")
+    run(settings, clock)
+    make_older(settings.database_path, 3)
+    second.bars["IBM"][-1] = bar_of(FRIDAY, 118.25)
+    run(settings_for(tmp_path, first, second), clock)
+    assert [row[3] for row in read_sources(settings)] == ["alpaca"] * 2 + ["alpha_vantage"] * 3
+    assert read_sources(settings)[-1][2] == 121.5
+
+
 def test_a_store_rebuilt_from_the_archives_of_both_is_the_same(
     tmp_path: Path, first: Vendor, second: RestVendors
 ) -> None:
@@ -272,26 +289,14 @@ def test_each_vendor_has_its_own_budget_archive_and_plan(
         "alpha_vantage",
         "massive",
     ]
-    for name, value in dataclasses.asdict(ENV_OF(tmp_path, first, second)).items():
+    keys = {"AV_API_KEY": AV_KEY, "MASSIVE_API_KEY": MASSIVE_KEY}
+    more = {"SOURCE": settings.source, "SYMBOLS": "AAPL,IBM", "CORPORATE_ACTIONS_DAYS": "0"}
+    for name, value in clean_environ(tmp_path, **keys, **more).items():
         monkeypatch.setenv(name, value)
     assert call_stage(extract_main, "--plan") == 0
     told = capsys.readouterr().out
     assert told.index("alpha_vantage:\n") < told.index("massive:\n")
     assert told.count("the next run asks") == 2
-
-
-@dataclasses.dataclass
-class Environ:
-    DATA_DIR: str
-    SOURCE: str
-    SYMBOLS: str
-    AV_API_KEY: str
-    MASSIVE_API_KEY: str
-    CORPORATE_ACTIONS_DAYS: str
-
-
-def ENV_OF(folder: Path, first: Vendor, second: RestVendors) -> Environ:
-    return Environ(str(folder), "alpha_vantage,massive", "AAPL,IBM", AV_KEY, MASSIVE_KEY, "0")
 
 
 def test_splits_and_dividends_come_from_the_first_that_gives_them(
@@ -383,3 +388,32 @@ def test_a_bar_of_an_open_session_is_no_disagreement(
     assert read_notes(settings) == [
         (FRIDAY, "close 121.5 of alpha_vantage (kept), 118.25 of alpaca")
     ]
+
+
+def test_a_run_killed_at_the_second_vendor_loses_no_answer_of_the_first(
+    tmp_path: Path, first: Vendor, second: RestVendors
+) -> None:
+    first.clock = Clock()
+    second.held = threading.Event()
+    settings = settings_for(tmp_path, first, second)
+    keys = {"AV_API_KEY": AV_KEY, "ALPACA_KEY_ID": KEY_ID, "ALPACA_SECRET_KEY": SECRET}
+    urls = {"AV_BASE_URL": first.url, "ALPACA_BASE_URL": second.url}
+    more = {"SOURCE": settings.source, "SYMBOLS": "IBM", "CORPORATE_ACTIONS_DAYS": "0"}
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "etl.extract"],
+        cwd=PROJECT_ROOT,
+        env=clean_environ(tmp_path, **keys, **urls, **more),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert second.asked.wait(120)
+    finally:
+        killed.kill()
+        killed.wait()
+        second.held.set()
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+    run(settings, Clock())
+    assert (len(first.requests), len(second.requests)) == (1, 2)
+    sources = [row[3] for row in read_sources(settings)]
+    assert sources.count("alpha_vantage") == 3
+    assert "alpaca" in sources

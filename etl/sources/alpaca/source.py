@@ -1,6 +1,9 @@
 """Alpaca: daily bars as traded since 2016, splits and dividends."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 
 from etl.calls.vendor import DAILY, DIVIDENDS, SPLITS, Call, Limits, Reply, Request
@@ -11,13 +14,16 @@ from etl.sources.answers import NEW_YORK, redact_body
 BARS_PATH, ACTIONS_PATH = "/v2/stocks/bars", "/v1/corporate-actions"
 FIRST_DAY = "1970-01-01"  # the vendor gives what it has since then
 MOST_BARS, MOST_ACTIONS = 10_000, 1000  # of one page
+# A free key may not ask all exchanges for what is younger than a quarter of an hour.
+FREE_AFTER = timedelta(minutes=16)
 
 
 @dataclass(frozen=True)
 class Alpaca:
-    """The Vendor. The key has two parts; both go in headers."""
+    """The Vendor. The key has two parts; both go in headers. now: tells the time."""
 
     settings: Settings
+    now: Callable[[], datetime] = partial(datetime.now, UTC)
     name = "alpaca"
     ledger = "calls.alpaca.jsonl"
     basis = "raw"
@@ -70,7 +76,13 @@ class Alpaca:
             "adjustment": self.basis,
             "feed": self.settings.alpaca_feed,
             "sort": "asc",
+            **self.bound_end(),
         }
+
+    def bound_end(self) -> dict[str, str]:
+        if self.settings.alpaca_feed != "sip":
+            return {}
+        return {"end": f"{self.now() - FREE_AFTER:%Y-%m-%dT%H:%M:%SZ}"}
 
     def ask_actions(self, call: Call) -> dict[str, str]:
         return {
