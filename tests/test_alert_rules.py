@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def list_rules(kind: str) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 @pytest.mark.parametrize(
-    "arguments", ["check config prometheus.yml", "test rules rules_test.yml"], ids=lambda a: a[:5]
+    "arguments",
+    ["check config prometheus.yml", "test rules rules_test.yml late_test.yml"],
+    ids=["check", "test"],
 )
 def test_prometheus_takes_configuration_and_rules_and_each_alert_does_what_it_says(
     arguments: str,
@@ -54,8 +57,9 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_each_alert_is_seen_to_fire_and_to_be_silent() -> None:
     tried: dict[str, set[bool]] = {}
-    for test in read_yaml(PROMETHEUS / "rules_test.yml")["tests"]:
-        for case in test["alert_rule_test"]:
+    for name in ("rules_test.yml", "late_test.yml"):
+        cases = (test["alert_rule_test"] for test in read_yaml(PROMETHEUS / name)["tests"])
+        for case in chain.from_iterable(cases):
             tried.setdefault(case["alertname"], set()).add("exp_alerts" in case)
     assert tried == {rule["alert"]: {True, False} for rule in list_rules("alert")}
 
