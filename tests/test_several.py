@@ -14,6 +14,7 @@ from etl.base.clock import Clock
 from etl.base.errors import EtlError
 from etl.extract import main as extract_main
 from etl.settings import PROJECT_ROOT, Settings, SettingsError, read_settings
+from etl.verify import main as verify_main
 from tests.conftest import call_stage, clean_environ, query_store, read_record
 from tests.extraction import finish_load, run_extract
 from tests.rest_vendors import KEY_ID, MASSIVE_KEY, SECRET, Bar, RestVendors, Script, open_vendors
@@ -266,6 +267,25 @@ def test_a_store_rebuilt_from_the_archives_of_both_is_the_same(
     query = """SELECT received = inserted + revised + unchanged + stale + superseded + rejected
         + out_of_range FROM etl_run_symbols"""
     assert {row[0] for row in query_store(settings.database_path, query)} == {True}
+
+
+def test_three_vendors_make_one_note_a_bar_which_a_replay_leaves_as_it_is(
+    tmp_path: Path, first: Vendor, second: RestVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second.bars["IBM"][-1] = bar_of(FRIDAY, 118.25)
+    settings = settings_for(tmp_path, first, second, "alpha_vantage,alpaca,massive")
+    clock = TickingClock(friday_evening())
+    run(settings, clock)
+    kept = "close 121.5 of alpha_vantage (kept), 118.25 of"
+    wanted = [(FRIDAY, f"{kept} alpaca | {kept} massive")]
+    assert read_notes(settings) == wanted
+    grown = query_store(settings.database_path, "FROM bar_notes ORDER BY ALL")
+    assert run_extract(settings, clock, replay=True) is None
+    finish_load(settings)
+    assert query_store(settings.database_path, "FROM bar_notes ORDER BY ALL") == grown
+    for name, value in clean_environ(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert call_stage(verify_main) == 0
 
 
 def test_each_vendor_has_its_own_budget_archive_and_plan(

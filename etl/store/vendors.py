@@ -5,7 +5,8 @@ does not have are the others'. A stored bar of a vendor that SOURCE no longer na
 answer: a newer one replaces it. `ohlcv_known` says of each bar whose it is.
 
 Each bar that comes of another vendor than the stored one is compared with it, and noted where they
-differ by more than vendors usually do. Bars of a session that was open for one of them are not.
+differ by more than vendors usually do. Bars of a session that was open for one of them are not, nor
+those of an answer that the store has taken before: that was compared then.
 """
 
 import logging
@@ -23,6 +24,7 @@ log = logging.getLogger("etl")
 PRICE_SHARE = 0.001
 VOLUME_SHARE = 0.05
 PRICES = ("open", "high", "low", "close")
+PART = " | "  # between what a note says of two vendors
 READ = ", ".join(map(quote, READ_SOURCES))
 RIVALS = f"old_source <> source AND old_source NOT IN ({READ}) AND source NOT IN ({READ})"
 
@@ -52,13 +54,28 @@ def write_disagreements(connection: duckdb.DuckDBPyConnection, run_id: str) -> N
     stored = f"""SELECT n.rowid AS place, symbol, timestamp, n.detail FROM next.bar_notes n
         SEMI JOIN compared_rivals USING (symbol, timestamp) WHERE reason = '{DISAGREE}'"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE old_disagreements AS {stored}")
+    # what the note has of other vendors than the one that comes, and what is true of that one
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE disagreements AS
+        SELECT symbol, timestamp, nullif(array_to_string(list_sort([
+            x FOR x IN list_append([
+                y FOR y IN coalesce(string_split(o.detail, '{PART}'), [])
+                IF NOT contains(y, ' of ' || other)], part)
+            IF x IS NOT NULL]), '{PART}'), '') AS detail
+        FROM compared_rivals LEFT JOIN old_disagreements o USING (symbol, timestamp)"""
+    )
+    replace_disagreements(connection, run_id)
+
+
+def replace_disagreements(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """One note a bar: `disagreements` in place of `old_disagreements`, where they differ."""
     gone = """SELECT place FROM old_disagreements
-        ANTI JOIN compared_rivals USING (symbol, timestamp, detail)"""
+        ANTI JOIN disagreements USING (symbol, timestamp, detail)"""
     retire_notes(connection, gone, run_id)
     connection.execute(
         f"""INSERT INTO next.bar_notes
         SELECT symbol, timestamp, '{DISAGREE}', detail, ?, since
-        FROM compared_rivals JOIN round_instants USING (symbol)
+        FROM disagreements JOIN round_instants USING (symbol)
         ANTI JOIN old_disagreements USING (symbol, timestamp, detail)
         WHERE detail IS NOT NULL ORDER BY symbol, timestamp""",
         [run_id],
@@ -66,19 +83,21 @@ def write_disagreements(connection: duckdb.DuckDBPyConnection, run_id: str) -> N
 
 
 def compare_rivals(connection: duckdb.DuckDBPyConnection) -> None:
-    """`compared_rivals` (symbol, timestamp, detail): the bars of `rivals` that are final with both
-    vendors; detail is NULL where they agree."""
+    """`compared_rivals` (symbol, timestamp, other, part): the bars of `rivals` that are final with
+    both vendors, and the other one than that whose bar is kept; part is NULL where they agree."""
     told = ", ".join((*map(tell_price, PRICES), tell_volume()))
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE compared_rivals AS
-        SELECT r.symbol, r.timestamp, nullif(concat_ws('; ', {told}), '') AS detail
+        SELECT r.symbol, r.timestamp, other,
+               nullif(concat_ws('; ', {told}), '') AS part
         FROM (SELECT *, CASE WHEN is_outranked THEN old_source ELSE source END AS kept,
                      CASE WHEN is_outranked THEN source ELSE old_source END AS other
               FROM rivals) r
         JOIN next.instruments i USING (symbol)
         LEFT JOIN symbol_exchanges e USING (symbol)
         LEFT JOIN sessions s ON s.exchange = e.exchange AND s.session = r.timestamp::DATE
-        WHERE (s.close IS NULL OR r.fetched_at >= s.close) AND NOT EXISTS (
+        WHERE (r.source, r.fetched_at) NOT IN (SELECT (source, fetched_at) FROM next.answers)
+        AND (s.close IS NULL OR r.fetched_at >= s.close) AND NOT EXISTS (
             FROM next.bar_notes n WHERE n.reason = '{NOT_FINAL}'
             AND n.symbol = r.symbol AND n.timestamp = r.timestamp)"""
     )
