@@ -88,26 +88,32 @@ def show_plan(settings: Settings, args: argparse.Namespace) -> None:
     if not vendors:
         print(f"source {settings.source}: nothing to plan, every run reads all of it")
     earlier: list[VendorBooks] = []
+    coming: set[str] = set()
     for vendor in vendors:
         if len(vendors) > 1:
             print(f"{vendor.name}:")
         ledger = open_ledger(settings.data_dir, vendor, args.retry)
         books = VendorBooks(vendor, open_archive(settings, vendor), ledger)
-        for line in plan_vendor(settings, books, earlier, args.retry):
+        for line in plan_vendor(settings, books, earlier, coming, args.retry):
             print(strike(line))
         earlier.append(books)
 
 
 def plan_vendor(
-    settings: Settings, books: VendorBooks, earlier: list[VendorBooks], is_retry: bool
+    settings: Settings,
+    books: VendorBooks,
+    earlier: list[VendorBooks],
+    coming: set[str],
+    is_retry: bool,
 ) -> Iterator[str]:
-    """What the next run asks one vendor, in lines."""
+    """What the next run asks one vendor, in lines; adds to `coming` the symbols of its bars."""
     now, vendor, archive, ledger = datetime.now(UTC), *books
     if pending := find_pending(settings, vendor, archive):
         count = tell(len(pending), "answer")
         yield f"the store has not taken {count} of the archive: they come first, without a call"
     plan = make_plan(settings, vendor, archive, ledger, now, is_retry)
-    leave_out_actions(plan, earlier)
+    leave_out_actions(plan, earlier, coming)
+    coming.update(call.symbol for call, _ in plan.calls)
     yield from describe_plan(settings, plan, ledger, now)
 
 

@@ -319,6 +319,18 @@ def test_each_vendor_has_its_own_budget_archive_and_plan(
     assert told.count("the next run asks") == 2
 
 
+def test_a_plan_counts_splits_and_dividends_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {"AV_API_KEY": AV_KEY, "MASSIVE_API_KEY": MASSIVE_KEY}
+    more = {"SOURCE": "alpha_vantage,massive", "SYMBOLS": "AAPL,IBM"}
+    for name, value in clean_environ(tmp_path, **keys, **more).items():
+        monkeypatch.setenv(name, value)
+    assert call_stage(extract_main, "--plan") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "next run asks" in line]
+    assert told == ["the next run asks 6: 2 bars, 4 actions", "the next run asks 2: 2 bars"]
+
+
 def test_splits_and_dividends_come_from_the_first_that_gives_them(
     tmp_path: Path, first: Vendor, second: RestVendors
 ) -> None:

@@ -6,7 +6,7 @@ dividends come from the first that gives them: lists of two vendors would contra
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -121,9 +121,16 @@ class VendorBooks(NamedTuple):
     ledger: Ledger
 
 
-def leave_out_actions(plan: Plan, earlier: Sequence[Books]) -> None:
-    """Take out of a plan the splits and dividends that an earlier vendor gives."""
-    plan.action_calls = [i for i in plan.action_calls if not gives_actions(i[0], earlier)]
+def leave_out_actions(
+    plan: Plan, earlier: Sequence[Books], coming: Collection[str] = frozenset()
+) -> None:
+    """Take out of a plan the splits and dividends that an earlier vendor gives; `coming`: symbols
+    that one is still to be asked for."""
+    plan.action_calls = [
+        item
+        for item in plan.action_calls
+        if item[0].symbol not in coming and not gives_actions(item[0], earlier)
+    ]
     wanted = {call for call, _ in plan.action_calls}
     plan.order = [i for i in plan.order if i[0].dataset == DAILY or i[0] in wanted]
 
