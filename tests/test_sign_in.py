@@ -306,6 +306,23 @@ def test_few_hashes_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) ->
 # The file
 
 
+def test_a_file_that_cannot_be_written_is_a_503_whose_cause_is_in_the_log(
+    own: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = own.sign_in()
+    with users.change(own.path) as file:
+        file.execute("DROP TABLE refresh_tokens")
+    for answer in (
+        own.post(grant_type="password", username=READER, password=PASSWORD),
+        own.renew(given["refresh_token"]),
+        own.client.post("/token/revoke", data={"token": given["refresh_token"]}),
+    ):
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert caplog.text.count("no such table") == 3
+    assert own.get(secret=given["access_token"]).status_code == 200
+    assert given["refresh_token"] not in caplog.text
+
+
 def test_no_secret_stands_in_the_file(own: Guarded) -> None:
     key, given = own.make_key(), own.sign_in()
     own.renew(given["refresh_token"])

@@ -4,6 +4,7 @@ A sign-in begins with a password. Each of its refresh tokens is taken once and g
 that comes twice was copied, so that the whole sign-in ends with it, access tokens too.
 """
 
+import logging
 import secrets
 import sqlite3
 import time
@@ -20,6 +21,8 @@ from api.callers.passwords import Passwords
 from api.callers.tokens import BadToken, SigningKeys, Token, make_name
 from api.problems import Problem
 from api.settings import ApiSettings
+
+log = logging.getLogger("api")
 
 REFRESH_KIND = "mdr_"  # what a refresh token begins with
 # Passwords that may be tried: how many in how many seconds.
@@ -115,7 +118,11 @@ class Grants:
     async def run(self, act: Callable[..., Any], *args: Any) -> Any:
         """What asks the file, in a thread: another process may hold it."""
         self.limiter = self.limiter or CapacityLimiter(AT_ONCE)
-        return await anyio.to_thread.run_sync(act, self.path, *args, limiter=self.limiter)
+        try:
+            return await anyio.to_thread.run_sync(act, self.path, *args, limiter=self.limiter)
+        except users.NoUsers as fault:
+            log.warning("%s cannot be used: %s", self.path, fault.__cause__)
+            raise
 
 
 def build_grants(settings: ApiSettings) -> Grants:

@@ -49,7 +49,7 @@ class NoUsers(Problem):
     """The file cannot be used; is_busy: another process holds it, so that it is worth waiting."""
 
     def __init__(self, is_busy: bool = False) -> None:
-        detail = "The file of users cannot be read, so nobody can be let in: see the server's log."
+        detail = "The file of users cannot be used, so nobody can be let in: see the server's log."
         super().__init__(503, detail, {"Retry-After": "5"})
         self.is_busy = is_busy
 
