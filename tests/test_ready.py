@@ -8,11 +8,16 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
+from starlette.types import Scope
 
+from api.callers import users
 from api.edge.answers import AnswerCache
 from api.edge.ready import MOST_KNOWN
+from api.edge.request_ids import Sent
+from api.edge.route_table import RouteFacts
 from api.main import Service, create_app
-from tests.server import HOST, PATIENCE, make_settings, serve_app
+from tests.guarded import READER, guard, hash_once
+from tests.server import HOST, PATIENCE, make_settings, serve_app, wait_until
 
 PATH = b"/instruments/AAPL/ohlcv?start=2012-01-03&end=2012-01-31"
 GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % PATH
@@ -160,21 +165,63 @@ def test_no_more_requests_are_known_than_there_is_room_for(data_dir: Path) -> No
         for number in range(MOST_KNOWN + 2):
             for _ in range(1 if number else 2):
                 line.ask(GET + b"X-Number: %d\r\n\r\n" % number)
-        assert len(app.state.ready.known) == 2
+        ready = app.layers.answers.ready
+        assert ready is not None
+        assert len(ready.known) == 2
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"METRICS": "on"},
-        {"ACCESS_LOG": "on"},
-        {"AUTH": "on", "JWT_KEY": "k" * 32},
-        {"CORS_ORIGINS": "http://localhost:3000"},
-        {"TRUSTED_PROXIES": "127.0.0.1"},
-    ],
-    ids=lambda settings: next(iter(settings)),
-)
-def test_where_a_setting_looks_at_each_request_every_one_is_read(
-    data_dir: Path, settings: dict[str, str]
+def test_each_is_counted_and_told_of_as_any_other(data_dir: Path, asked: list[str]) -> None:
+    app = create_app(make_settings(data_dir, METRICS="on"))
+    seen = []
+
+    class Recorder:
+        def note(self, scope: Scope, facts: RouteFacts, sent: Sent, seconds: float) -> None:
+            state = scope["state"]
+            told = state["request_id"], state["way"], scope["client"][0], seconds < PATIENCE
+            same = facts.template, sent.status, sent.size, scope["method"], scope["raw_path"]
+            seen.append((told, same, scope["query_string"], state["head"]))
+
+    app.layers.outermost.observers.append(Recorder())
+    with dial(app) as line:
+        answers = [line.ask(GET + b"\r\n") for _ in range(5)]
+    assert len(asked) == 2
+    names = [each[1][b"x-request-id"] for each in answers]
+    assert [each[0] for each in seen[1:]] == [(name, "hit", HOST, True) for name in names[1:]]
+    assert [each[1:] for each in seen] == [seen[0][1:]] * 5
+    rows = {key[-1]: row[0] for key, row in app.state.counts.read().items() if "GET" in key}
+    assert rows == {"shortcut": 1, "hit": 4}
+
+
+def test_each_takes_its_part_of_the_limit_and_the_next_is_refused(
+    data_dir: Path, asked: list[str]
 ) -> None:
-    assert getattr(create_app(make_settings(data_dir, **settings)).state, "ready", None) is None
+    with dial(create_app(make_settings(data_dir, RATE_LIMIT="5/hour"))) as line:
+        answers = [line.ask(GET + b"\r\n") for _ in range(7)]
+    assert [each[0] for each in answers] == [b"200"] * 5 + [b"429"] * 2
+    left = [each[1][b"ratelimit"].split(b";")[1] for each in answers]
+    assert left == [b"r=4", b"r=3", b"r=2", b"r=1", b"r=0", b"r=0", b"r=0"]
+    assert list(answers[4][1]) == list(answers[1][1])
+    assert len(asked) == 2
+
+
+def test_who_asks_is_asked_each_time(data_dir: Path, tmp_path: Path, asked: list[str]) -> None:
+    with guard(data_dir, tmp_path) as guarded:
+        request = (
+            GET + b"Authorization: Bearer %b\r\n\r\n" % guarded.sign_in()["access_token"].encode()
+        )
+        address = HOST, guarded.client.base_url.port or 0
+        asked.clear()
+        with socket.create_connection(address, timeout=PATIENCE) as connection:
+            line = Line(connection)
+            answers = [line.ask(request) for _ in range(5)]
+            assert [each[0] for each in answers] == [b"200"] * 5
+            assert all(list(each[1]) == list(answers[1][1]) for each in answers)
+            assert len(asked) == 2
+            users.put_user(guarded.path, READER, hash_once(), [])  # may read no more
+            wait_until(lambda: line.ask(request)[0] != b"200")
+            assert line.ask(GET + b"\r\n")[0] == b"401"
+
+
+def test_where_an_answer_depends_on_its_origin_every_request_is_read(data_dir: Path) -> None:
+    app = create_app(make_settings(data_dir, CORS_ORIGINS="http://localhost:3000"))
+    assert app.layers.answers.ready is None

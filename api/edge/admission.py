@@ -4,6 +4,7 @@ The Identity and the Limiter that the settings choose stand here (api.callers); 
 gate has no Admission at all, and a request costs what it did without this module.
 """
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
 from fastapi import Response
@@ -53,6 +54,27 @@ class Admission:
         self.count("auth_refused", name_reason(found.status_code, head))
         return found
 
+    def admit_at_once(self, scope: Scope, head: Head) -> RawHeaders | None:
+        """As `admit`, for one who is known and has something left; None: ask that, nothing is
+        spent."""
+        facts, headers = scope["state"]["facts"], PRIVATE
+        caller = self.recall(scope, head, facts.scope)
+        if caller is None:
+            if self.identity is not None:
+                return None
+            caller, headers = self.name_address(scope, head), []
+        scope["state"]["caller"] = caller
+        if self.limiter is None:
+            return headers
+        spent = self.limiter.spend(
+            caller, weigh(facts, scope) if facts.by_symbols else facts.weight
+        )
+        if isinstance(spent, Coroutine):
+            spent.close()
+        if not isinstance(spent, Spent) or spent.refusal is not None:
+            return None
+        return headers + spent.headers
+
     def count(self, *key: str) -> None:
         if self.counts is not None:
             self.counts.add(*key)
@@ -64,8 +86,7 @@ class Admission:
         scope["state"]["caller"] = caller
         if self.limiter is None:
             return headers
-        weight = weigh(facts, scope) if facts.by_symbols else facts.weight
-        spent = self.limiter.spend(caller, weight)
+        spent = self.limiter.spend(caller, weigh(facts, scope))
         told, refusal = spent if isinstance(spent, Spent) else await spent
         if refusal is None:
             return headers + told
@@ -104,8 +125,8 @@ class Admission:
 
 
 def weigh(facts: RouteFacts, scope: Scope) -> int:
-    """How many requests this one counts as, where each symbol counts."""
-    return facts.weight * count_symbols(scope["query_string"])
+    """How many requests this one counts as."""
+    return facts.weight * (count_symbols(scope["query_string"]) if facts.by_symbols else 1)
 
 
 def count_symbols(query: bytes) -> int:

@@ -9,7 +9,7 @@
     the app      FastAPI: routing, validation, routes
 
 What was answered from the cache may be asked for again by the very same bytes: api.edge.ready gives
-it then without any of them, where none of them would look at anything else.
+it then, after it has asked the gate's Admission and told the Watch.
 
 They stand before FastAPI's own layers, not among its middleware: those cost as much as the look-up
 of a ready answer.
@@ -116,17 +116,10 @@ def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     if settings.cors_origins:
         front = allow_origins(front, settings.cors_origins, bool(settings.auth))
     watch = build_watch(front, app, settings, routes, proxies)
-    if front is gate and gate.admission is None and not watch.observers:
-        app.state.ready = answers.ready = build_ready(app, settings)
+    if front is gate and isinstance(app.state.cache, MemoryBackend):
+        memory, database = app.state.cache.memory, app.state.database
+        answers.ready = Ready(memory, database, proxies, gate.admission, watch)
     return Front(watch, gate, answers)
-
-
-def build_ready(app: FastAPI, settings: ApiSettings) -> Ready | None:
-    """None where an answer depends on more than the bytes of the request, or is kept elsewhere."""
-    backend = app.state.cache
-    if settings.trusted_proxies or settings.access_log or not isinstance(backend, MemoryBackend):
-        return None
-    return Ready(backend.memory, app.state.database)
 
 
 def build_watch(

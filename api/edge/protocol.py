@@ -97,7 +97,7 @@ class Protocol(HttpToolsProtocol):
         state, self.watch = app.state, app.layers.outermost
         self.known: Connections = state.connections
         self.head_timeout: float = state.settings.head_timeout
-        self.ready: Ready | None = getattr(state, "ready", None)
+        self.ready: Ready | None = app.layers.answers.ready
         self.is_in_head = self.is_refused = False
         self.is_between = True  # two requests
         self.chunk: bytes | None = None  # what came last, if a request began with it
@@ -161,12 +161,11 @@ class Protocol(HttpToolsProtocol):
             return False
         if self.flow.write_paused or self.transport.is_closing():
             return False
-        found = self.ready.find(data)
+        found = self.ready.answer(data, self.client)
         if found is None:
             return False
-        name = b"%b: %b\r\n\r\n" % (HEADER, choose_id(None))
         first = STATUS_LINE[200] + write_lines(self.server_state.default_headers)
-        self.transport.writelines((first + found[0] + name, found[1]))
+        self.transport.writelines((first + found[0], found[1]))
         self.on_response_complete()
         return True
 

@@ -1,18 +1,23 @@
 """Answers that are ready: a request that is, byte for byte, like one that was answered from the
 cache of this generation gets the same answer, before it is parsed and without asking any layer.
 
-Only where no layer looks at more than these bytes: see `build_ready` in api.edge.front.
+Who asks and how often is asked each time, and who counts and logs is told of each (`Admission`,
+`Watch`), where the settings want it; whoever is not let in at once takes the way of all requests.
 """
 
+import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from starlette._utils import get_route_path
 from starlette.types import Scope
 
 from api.cache.memory import Answer, Memory, RawHeaders
+from api.edge.admission import Admission
 from api.edge.cycle import write_lines
-from api.edge.gate import get_head
-from api.edge.request_ids import HEADER
+from api.edge.gate import Head, Proxies, get_head
+from api.edge.request_ids import HEADER, Sent, choose_id
+from api.edge.watch import Watch
 from api.faults import NoDatabase
 from api.store.duckdb_file.snapshots import Database, Snapshot
 
@@ -24,24 +29,72 @@ OF_A_BODY = (b"content-length", b"transfer-encoding", b"expect", b"upgrade")
 
 
 class Known(NamedTuple):
+    """key: of the answer that is kept; lines: of its head, but for those that are a request's own;
+    scope: what is the same in each such request; state: likewise, of the scope's state."""
+
     key: str
-    lines: bytes  # of the head, but for the date and the request's name
+    lines: bytes
+    scope: Scope
+    state: dict[str, Any]
 
 
 class Ready:
-    def __init__(self, memory: Memory, database: Database) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        database: Database,
+        proxies: Proxies,
+        admission: Admission | None,
+        watch: Watch,
+    ) -> None:
         self.memory = memory
         self.database = database
+        self.proxies = proxies
+        self.admission = admission
+        self.watch = watch
         self.known: dict[bytes, Known] = {}
         self.snapshot: Snapshot | None = None
+        self.is_plain = admission is None and not watch.observers
 
-    def find(self, request: bytes) -> tuple[bytes, bytes] | None:
-        """Lines of the head and the body of the answer to a request, if it is known and kept."""
+    def answer(self, request: bytes, client: Sequence[object] | None) -> tuple[bytes, bytes] | None:
+        """The head, without status and date, and the body of the answer; None: none is ready."""
         known = self.known.get(request)
         if known is None or not self.is_current():
             return None
+        began = time.perf_counter()
         answer: Answer | None = self.memory.get(known.key)
-        return None if answer is None else (known.lines, answer.body)
+        if answer is None:
+            return None
+        own = [(HEADER, choose_id(None))]
+        if not self.is_plain:
+            sent = Sent()
+            sent.status, sent.size = 200, len(answer.body)
+            if not self.tell(known, client, own, sent, began):
+                return None
+        return b"%b%b\r\n" % (known.lines, write_lines(own)), answer.body
+
+    def tell(
+        self,
+        known: Known,
+        client: Sequence[object] | None,
+        own: RawHeaders,
+        sent: Sent,
+        began: float,
+    ) -> bool:
+        """Ask who asks, and tell who watches; whether the answer may be given at once."""
+        head: Head = known.state["head"]
+        if self.proxies.networks and self.proxies.find_root(client, head) != known.state["root"]:
+            return False
+        scope = {**known.scope, "client": client}
+        scope["state"] = {**known.state, "request_id": own[0][1]}
+        if self.admission is not None:
+            admitted = self.admission.admit_at_once(scope, head)
+            if admitted is None:
+                return False
+            own += admitted
+        if self.watch.observers:
+            self.watch.note(scope, sent, time.perf_counter() - began)
+        return True
 
     def is_current(self) -> bool:
         """Whether what is known is of the newest snapshot."""
@@ -62,7 +115,15 @@ class Ready:
             return
         if any(name in get_head(scope) for name in OTHERS) or not is_alone(request, scope):
             return
-        self.known[request] = Known(key, write_lines([*answer.headers, *more]))
+        self.known[request] = Known(key, write_lines([*answer.headers, *more]), *self.pick(scope))
+
+    def pick(self, scope: Scope) -> tuple[Scope, dict[str, Any]]:
+        """Of a scope and its state what is the same in each request of the same bytes."""
+        kept = ("type", "method", "path", "raw_path", "query_string", "root_path")
+        facts = scope["state"].get("facts") or self.watch.routes.find(get_route_path(scope))
+        root = self.proxies.find_root(scope.get("client"), get_head(scope))
+        state = {"head": get_head(scope), "facts": facts, "way": "hit", "root": root}
+        return {name: scope[name] for name in kept if name in scope}, state
 
 
 def is_alone(request: bytes, scope: Scope) -> bool:
