@@ -222,6 +222,17 @@ def test_who_asks_is_asked_each_time(data_dir: Path, tmp_path: Path, asked: list
             assert line.ask(GET + b"\r\n")[0] == b"401"
 
 
+def test_below_the_prefix_of_a_proxy_the_answer_is_as_ready(
+    data_dir: Path, asked: list[str]
+) -> None:
+    request = GET.replace(b"&end=2012-01-31", b"&limit=1") + b"X-Forwarded-Prefix: /bars\r\n\r\n"
+    with dial(create_app(make_settings(data_dir, TRUSTED_PROXIES="127.0.0.1"))) as line:
+        answers = [line.ask(request) for _ in range(5)]
+    assert len(asked) == 2
+    assert all(compare(each) == compare(answers[0]) for each in answers)
+    assert [each[0] for each in answers] == [b"200"] * 5
+
+
 def test_where_an_answer_depends_on_its_origin_every_request_is_read(data_dir: Path) -> None:
     app = create_app(make_settings(data_dir, CORS_ORIGINS="http://localhost:3000"))
     assert app.layers.answers.ready is None

@@ -69,11 +69,11 @@ class Admission:
         spent = self.limiter.spend(
             caller, weigh(facts, scope) if facts.by_symbols else facts.weight
         )
+        if isinstance(spent, Spent):
+            return headers + spent.headers if spent.refusal is None else None
         if isinstance(spent, Coroutine):
             spent.close()
-        if not isinstance(spent, Spent) or spent.refusal is not None:
-            return None
-        return headers + spent.headers
+        return None
 
     def count(self, *key: str) -> None:
         if self.counts is not None:

@@ -7,7 +7,7 @@ Who asks and how often is asked each time, and who counts and logs is told of ea
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette._utils import get_route_path
 from starlette.types import Scope
@@ -22,6 +22,7 @@ from api.faults import NoDatabase
 from api.store.duckdb_file.snapshots import Database, Snapshot
 
 MOST_KNOWN, LONGEST = 1024, 2048  # requests, and bytes of each: about 3 MB
+NOTHING: RawHeaders = []
 LARGEST = 2**16  # bytes of a body; a longer one goes out in pieces
 END = b"\r\n\r\n"
 OTHERS = (b"range", b"if-match", b"if-none-match", HEADER)  # for which the answer is another one
@@ -30,12 +31,14 @@ OF_A_BODY = (b"content-length", b"transfer-encoding", b"expect", b"upgrade")
 
 class Known(NamedTuple):
     """key: of the answer that is kept; lines: of its head, but for those that are a request's own;
-    scope: what is the same in each such request; state: likewise, of the scope's state."""
+    root: the path below which it was asked; scope: of each such request in its turn; sent: what is
+    sent of it each time."""
 
     key: str
     lines: bytes
+    root: str
     scope: Scope
-    state: dict[str, Any]
+    sent: Sent
 
 
 class Ready:
@@ -65,36 +68,33 @@ class Ready:
         answer: Answer | None = self.memory.get(known.key)
         if answer is None:
             return None
-        own = [(HEADER, choose_id(None))]
-        if not self.is_plain:
-            sent = Sent()
-            sent.status, sent.size = 200, len(answer.body)
-            if not self.tell(known, client, own, sent, began):
-                return None
-        return b"%b%b\r\n" % (known.lines, write_lines(own)), answer.body
+        request_id = choose_id(None)
+        own = NOTHING if self.is_plain else self.tell(known, client, request_id, began)
+        if own is None:
+            return None
+        more = write_lines(own) if own else b""
+        head = b"%b%b: %b\r\n%b\r\n" % (known.lines, HEADER, request_id, more)
+        return head, answer.body
 
     def tell(
-        self,
-        known: Known,
-        client: Sequence[object] | None,
-        own: RawHeaders,
-        sent: Sent,
-        began: float,
-    ) -> bool:
-        """Ask who asks, and tell who watches; whether the answer may be given at once."""
-        head: Head = known.state["head"]
-        if self.proxies.networks and self.proxies.find_root(client, head) != known.state["root"]:
-            return False
-        scope = {**known.scope, "client": client}
-        scope["state"] = {**known.state, "request_id": own[0][1]}
+        self, known: Known, client: Sequence[object] | None, request_id: bytes, began: float
+    ) -> RawHeaders | None:
+        """Ask who asks, and tell who watches; None: the answer may not be given at once."""
+        scope, own = known.scope, NOTHING
+        state = scope["state"]
+        head: Head = state["head"]
+        if self.proxies.networks and self.proxies.find_root(client, head) != known.root:
+            return None
+        # one request at a time, and nobody keeps its scope
+        scope["client"], state["request_id"] = client, request_id
         if self.admission is not None:
             admitted = self.admission.admit_at_once(scope, head)
             if admitted is None:
-                return False
-            own += admitted
+                return None
+            own = admitted
         if self.watch.observers:
-            self.watch.note(scope, sent, time.perf_counter() - began)
-        return True
+            self.watch.note(scope, known.sent, time.perf_counter() - began)
+        return own
 
     def is_current(self) -> bool:
         """Whether what is known is of the newest snapshot."""
@@ -115,15 +115,17 @@ class Ready:
             return
         if any(name in get_head(scope) for name in OTHERS) or not is_alone(request, scope):
             return
-        self.known[request] = Known(key, write_lines([*answer.headers, *more]), *self.pick(scope))
+        lines, root = write_lines([*answer.headers, *more]), scope.get("root_path", "")
+        sent = Sent()
+        sent.status, sent.size = 200, len(answer.body)
+        self.known[request] = Known(key, lines, root, self.pick(scope), sent)
 
-    def pick(self, scope: Scope) -> tuple[Scope, dict[str, Any]]:
-        """Of a scope and its state what is the same in each request of the same bytes."""
+    def pick(self, scope: Scope) -> Scope:
+        """What is the same in the scope of each request of the same bytes."""
         kept = ("type", "method", "path", "raw_path", "query_string", "root_path")
         facts = scope["state"].get("facts") or self.watch.routes.find(get_route_path(scope))
-        root = self.proxies.find_root(scope.get("client"), get_head(scope))
-        state = {"head": get_head(scope), "facts": facts, "way": "hit", "root": root}
-        return {name: scope[name] for name in kept if name in scope}, state
+        state = {"head": get_head(scope), "facts": facts, "way": "hit"}
+        return {**{name: scope[name] for name in kept if name in scope}, "state": state}
 
 
 def is_alone(request: bytes, scope: Scope) -> bool:
