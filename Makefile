@@ -1,10 +1,11 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help install serve etl extract transform load plan verify report rollback \
+.PHONY: help install serve follow etl extract transform load plan verify report rollback \
 	user key users revoke engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
 VENV := .venv
+MOTO := .venv-moto
 COMMA := ,
 PY := $(VENV)/bin/python
 # the first interpreter that is new enough; `make PYTHON=/path/to/python` names another
@@ -25,6 +26,10 @@ install: $(VENV)/.run  ## Install what service and ETL need into .venv, and noth
 
 serve: $(VENV)/.run  ## Serve on 127.0.0.1:8000; runs the ETL first where there are no bars yet
 	@$(PY) -m etl --if-needed
+	@$(PY) -m api.main
+
+follow: $(VENV)/.run  ## Serve what FOLLOW_URL has, and keep it the newest; runs no ETL
+	@$(PY) -m etl.follow --check
 	@$(PY) -m api.main
 
 etl: $(VENV)/.run  ## Extract, transform and load, under one lock
@@ -67,7 +72,7 @@ revoke: $(VENV)/.run  ## Take away a user and the keys of that name (NAME=ann), 
 test: $(VENV)/.dev  ## Run the tests
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
-engines: $(VENV)/.engines  ## Install the clients of every engine, and the engines that tests start themselves
+engines: $(VENV)/.engines $(MOTO)/.installed  ## Install the clients of every engine, and the engines that tests start themselves
 
 check:  ## What CI runs, in short: lint, types, tests and a smoke run
 	@bash .ci/run short
@@ -94,7 +99,7 @@ bench: $(VENV)/.run  ## Measure requests a second (wrk) and loads beside bare pe
 	@$(PY) -m tests.bench $(ARGS)
 
 clean:  ## Remove .venv and caches; never data/, for a free key gives no old bars back
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
+	rm -rf $(VENV) $(MOTO) .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
 	find etl api tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Nothing that is there is removed: a Python that this user cannot run may be another's, in use.
@@ -134,3 +139,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 
 $(VENV)/.engines: $(wildcard requirements-*.txt) $(VENV)/.dev
 	$(call install,requirements-engines.txt,clients of all engines and what their tests start$(COMMA) about 250 MB on the disk)
+
+# an S3 for the tests, in an environment of its own: its pins and ours do not go together
+$(MOTO)/.installed: requirements-moto.txt | .runnable
+	@echo "Installing requirements-moto.txt into $(MOTO): an S3 that tests start ..."
+	@$(PY) -m venv $(MOTO)
+	@$(MOTO)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-moto.txt
+	@touch $@

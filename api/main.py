@@ -29,7 +29,7 @@ from api.page import routes as dashboard
 from api.problems import install_handlers
 from api.protocols.openbb import routes as openbb
 from api.protocols.udf import routes as udf
-from api.routes import bars, figures, health, instruments, many, quality, runs
+from api.routes import bars, figures, generations, health, instruments, many, quality, runs
 from api.routes.context import refuse_repeated
 from api.settings import (
     ApiSettings,
@@ -39,7 +39,9 @@ from api.settings import (
     load_secrets,
     read_settings,
 )
+from api.store.duckdb_file.sending import Sender
 from api.store.duckdb_file.snapshots import Database
+from api.store.following import LastGeneration, run_follower
 from etl.credentials.watch import watch_secrets
 from etl.settings import VERSION
 
@@ -49,6 +51,10 @@ log = logging.getLogger("api")
 SWITCH_INTERVAL = 0.001
 # Of CACHE_MAX_MB; the rest lies between the bytes that are counted and those of the process.
 COUNTED = 15 / 16
+MODULES = (
+    *(health, instruments, bars, figures, many, quality, runs, generations),
+    *(udf, openbb, dashboard),
+)
 
 
 class Service(FastAPI):
@@ -93,11 +99,14 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
     )
+    app.state.sender = Sender(app.state.database)
+    if settings.follow_url:
+        stand_in_for_source(app, settings)
     app.state.database.counts = app.state.counts if settings.metrics else None
     memory = Memory(int(settings.cache_max_mb * 2**20 * COUNTED))
     app.state.cache = MemoryBackend(memory)
     app.state.series_cache = SeriesCache(memory, app.state.database)
-    for module in (health, instruments, bars, figures, many, quality, runs, udf, openbb, dashboard):
+    for module in MODULES:
         app.include_router(module.router)
     if settings.auth:
         install_tokens(app, settings)
@@ -118,6 +127,12 @@ async def run_beside(app: FastAPI) -> AsyncIterator[None]:
         yield
     if app.state.limiter is not None:
         await app.state.limiter.close()
+
+
+def stand_in_for_source(app: FastAPI, settings: ApiSettings) -> None:
+    """Tell how this host stands to FOLLOW_URL, where that is not well."""
+    following = app.state.fallbacks["source"] = LastGeneration(settings)
+    app.state.database.tell_waiting = following.tell_waiting
 
 
 def install_tokens(app: FastAPI, settings: ApiSettings) -> None:
@@ -151,7 +166,7 @@ def main() -> int:
     tell(settings, logging.INFO, f"Dashboard: {address}/")
     tell(settings, logging.INFO, f"Documentation: {address}/docs")
     raise_descriptors()
-    with share_counts(settings.api_workers if settings.metrics else 1):
+    with run_follower(settings), share_counts(settings.api_workers if settings.metrics else 1):
         run_server(settings, log_config)
     return 0
 

@@ -11,6 +11,7 @@ from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
 from etl.sources.files.summary import tell_read
 from etl.store.duckdb_file import publish
+from etl.store.replicas.upload import upload_published
 from etl.transform import add_options as add_transform_options
 from etl.transform import transform
 
@@ -51,7 +52,9 @@ def work(settings: Settings, args: argparse.Namespace) -> None:
 
 
 def find_need(settings: Settings, args: argparse.Namespace) -> command.Need:
-    """A database is served though nothing can be added to it now."""
+    """A database is served though nothing can be added to it now. A replica waits for its own."""
+    if args.if_needed and settings.follow_url:
+        return command.Need.NOTHING
     if not (args.if_needed and settings.database_path.is_file()):
         return command.Need.DUTY
     return command.Need.WISH if waits_for_real_bars(settings) else command.Need.NOTHING
@@ -74,6 +77,7 @@ def bring_in_step(settings: Settings, args: argparse.Namespace, run: run_records
     """Nothing came. Where EXCHANGE was corrected, or another program wrote into the database, load
     nothing: that brings gaps, notes and instruments in step with the bars."""
     if not (settings.database_path.is_file() and is_out_of_step(settings)):
+        upload_published(settings, settings.database_path, run)  # what could not be, the last time
         return
     with whole_files.scratch_file(settings, "no_bars.parquet") as path:
         write_no_bars(path)

@@ -27,6 +27,7 @@ from etl.store import accounts, gaps, incoming, rounds, vendors, volumes
 from etl.store.clean_files import read_beside, read_input
 from etl.store.duckdb_file import build, publish, published
 from etl.store.due import find_due
+from etl.store.replicas.upload import upload_published
 
 log = logging.getLogger("etl")
 
@@ -81,6 +82,7 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
             build.publish_next(connection, settings, database, run, store)
             vendors.report_replaced(connection)
         report(record)
+    upload_published(settings, database, run)
 
 
 def take_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path) -> None:

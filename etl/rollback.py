@@ -19,6 +19,7 @@ from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
 from etl.store import accounts, digests, versions
 from etl.store.duckdb_file import publish, restore
+from etl.store.replicas.upload import upload_published
 
 log = logging.getLogger("etl")
 
@@ -51,6 +52,7 @@ def roll_back(settings: Settings, args: argparse.Namespace) -> None:
         accounts.write_rollback(connection, run.as_finished())
         publish.finish_next(connection, publish.next_of(path), path)
     log.info("rollback: what was %s is published as %s", was, generation)
+    upload_published(settings, path, run)
 
 
 if __name__ == "__main__":

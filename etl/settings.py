@@ -5,6 +5,7 @@ see etl.credentials. Beside that this module imports nothing of ours, so that th
 it where the database is.
 """
 
+import ipaddress
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -221,6 +223,40 @@ def to_command(text: str) -> tuple[str, ...]:
     return words
 
 
+def to_folder_url(text: str) -> str:
+    """A folder of objects; nothing secret stands in it, for it is told in log lines."""
+    parts = urlsplit(text)
+    if text and (not parts.scheme or "@" in parts.netloc or parts.scheme in ("http", "https")):
+        raise ValueError("a folder like s3://bucket/path, gs://bucket/path or file:///path")
+    return text.rstrip("/")
+
+
+def to_source_url(text: str) -> str:
+    """A folder of objects, or another instance."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        return to_folder_url(text)
+    if not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("an address like https://data.example.com, without a user in it")
+    return text.rstrip("/")
+
+
+def to_endpoint(text: str) -> str:
+    """Keys are not sent in the clear, but to this machine."""
+    parts = urlsplit(text)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+    if text and not (is_safe and parts.netloc and "@" not in parts.netloc):
+        raise ValueError("an address like https://s3.example.com; http on loopback alone")
+    return text.rstrip("/")
+
+
+def is_loopback(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def to_base_url(text: str) -> str:
     return text.rstrip("/")
 
@@ -262,6 +298,28 @@ class Shared:
         "text",
         "lines of the log as text, or as json: one object a line",
         to_choice("text", "json"),
+    )
+    follow_url: str = declare(
+        "FOLLOW_URL",
+        "",
+        "where this host takes its database from, and loads nothing itself: another host's"
+        " PUBLISH_URL, or http(s):// of another instance; empty = nowhere",
+        to_source_url,
+    )
+    follow_seconds: float = declare(
+        "FOLLOW_SECONDS",
+        "10",
+        "seconds between two looks at FOLLOW_URL",
+        to_number(0.1, " seconds"),
+    )
+    follow_key: Secret = declare_secret(
+        "FOLLOW_KEY", "API key for FOLLOW_URL where that instance asks for one"
+    )
+    aws_endpoint_url: str = declare(
+        "AWS_ENDPOINT_URL",
+        "",
+        "address of another S3 than Amazon's, for s3:// in PUBLISH_URL and FOLLOW_URL",
+        to_endpoint,
     )
 
     @property
@@ -424,6 +482,16 @@ class Settings(Shared, OnFailure):
         "file (.prom), or folder of node_exporter's textfile collector, to write how runs ended"
         " to; empty = none",
         to_optional_path,
+    )
+    publish_url: str = declare(
+        "PUBLISH_URL",
+        "",
+        "folder (s3://, gs://, file://) that each published generation is uploaded to; empty ="
+        " none",
+        to_folder_url,
+    )
+    publish_keep: int = declare(
+        "PUBLISH_KEEP", "3", "generations that stay in PUBLISH_URL", to_integer(1, 1_000)
     )
     etl_memory_mb: int | None = declare(
         "ETL_MEMORY_MB",

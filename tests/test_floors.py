@@ -29,7 +29,7 @@ FLOORS = {
     ),
     "etl": (
         ("__main__",),
-        ("extract", "transform", "load", "verify", "rollback", "report", "check"),
+        ("extract", "transform", "load", "verify", "rollback", "report", "check", "follow"),
         ("sources", "store", "reporting"),
         ("calls",),
         ("rules",),

@@ -31,6 +31,7 @@ Work = Callable[[Settings, argparse.Namespace], None]
 Report = Callable[[Settings, str, int], None]  # settings, command, exit code
 
 RUNS = ("etl", "extract", "transform", "load")  # the others look at what these made
+WRITERS = (*RUNS, "rollback")
 EXPECTED = (EtlError, OSError, duckdb.Error, pa.ArrowException, MemoryError)
 
 
@@ -86,7 +87,7 @@ def main(
     try:
         options = {name: value for name, value in vars(args).items() if name.isupper()}
         settings = read_settings(Settings, options)
-        check_exchange(settings.exchange)
+        check_settings(settings, stage, args, is_reading(args))
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         need = find_need(settings, args)
         if need is Need.NOTHING:
@@ -105,6 +106,20 @@ def main(
     code = guard(settings, lambda: run_locked(settings, stage, work, args, is_shared), need, run)
     tell_end(settings, stage, code)
     return code
+
+
+def check_settings(
+    settings: Settings, stage: str, args: argparse.Namespace, is_reading: bool
+) -> None:
+    """SettingsError for an unknown calendar, and where this host follows another: a load here would
+    part it from its source."""
+    check_exchange(settings.exchange)
+    is_asked = not getattr(args, "if_needed", False)
+    if settings.follow_url and stage in WRITERS and is_asked and not is_reading:
+        raise SettingsError(
+            "FOLLOW_URL is set: this host takes its database from there; load on the host that"
+            " it comes from, or empty FOLLOW_URL"
+        )
 
 
 def run_locked(

@@ -47,7 +47,7 @@ def find_free(path: Path) -> Path:
 # What a killed run leaves half written, by the names that it writes under.
 LEFTOVERS = (
     *("*.parquet.next", "*.html.*next", "generation.next", "runs/*.json.next"),
-    *("*.next.duckdb", "*.next.duckdb.*", "*.duckdb.next"),
+    *("*.next.duckdb", "*.next.duckdb.*", "*.duckdb.next", "*.following.duckdb"),
 )
 
 

@@ -10,6 +10,7 @@ LOADED = ("inserted", "revised", "unchanged", "stale", "superseded")
 OUTCOMES = (*LOADED, "rejected", "out_of_range")
 COUNTS = ("received", *OUTCOMES)
 SYMBOL_COUNTS = ("received", *LOADED, "rejected", "duplicates", "out_of_range")
+FAILING = ("extract", "load", "upload")  # stages of which something may fail by itself
 
 Row = dict[str, Any]
 Stages = dict[str, Row]
@@ -34,7 +35,7 @@ def describe_run(run_id: str, stages: Stages, is_last: bool = False) -> Run:
         symbols = list_symbols(stages)
         return Run(
             summarize(run_id, stages, symbols, is_last),
-            {**find(stages, "extract", "failures"), **find(stages, "load", "failures")},
+            {k: v for s in FAILING for k, v in find(stages, s, "failures").items()},
             {name: drop_symbols(stage) for name, stage in stages.items()},
             symbols,
         )

@@ -9,6 +9,7 @@ SECRETS = (
     "JWT_KEY",
     "JWT_KEY_PREVIOUS",
     "METRICS_TOKEN",
+    "FOLLOW_KEY",
 )
 # What opens the vault: from the environment, a file or .env.
 VAULT_SECRETS = ("VAULT_SECRET_ID", "VAULT_TOKEN")

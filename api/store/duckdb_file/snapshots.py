@@ -8,7 +8,7 @@ the version before, as it lies beside it.
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -74,6 +74,7 @@ class Database:
         self.snapshot: Snapshot | None = None
         self.seen: Identity | None = None
         self.fault: str | None = None
+        self.tell_waiting: Callable[[], str] = lambda: NOT_YET  # while there never was one
         self.counts: Counts | None = None  # where the time of questions is counted, if anywhere
         self.quick = Workers(CORES, "query", patience)
         self.wide = Workers(max(1, CORES // WIDE_SHARE), "scan", patience)
@@ -89,7 +90,7 @@ class Database:
             self.seen = identity
             self.open(identity)
         if self.snapshot is None:
-            raise NoDatabase(self.fault or NOT_YET)
+            raise NoDatabase(self.fault or self.tell_waiting())
         return self.snapshot
 
     def identify(self) -> Identity | None:
@@ -174,6 +175,12 @@ def count_question(counts: Counts, job: Job[Any]) -> None:
     counts.observe(("questions", "wait"), began - job.asked_at)
     if job.ends_at is not None:
         counts.observe(("questions", "run"), now - began)
+
+
+def identify_handle(handle: int) -> Identity:
+    """As `Database.identify`, of an open file."""
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def refuse_older_wal(path: Path) -> None:
