@@ -1,5 +1,6 @@
 """What the gate asks of callers, over a server on loopback: order, scopes, headers, refusals."""
 
+import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,24 @@ def test_a_limit_alone_knows_callers_by_their_address(sample_dir: Path) -> None:
 def test_an_address_that_anyone_may_write_is_taken_of_proxies_alone(forwarded: str) -> None:
     head = {b"x-forwarded-for": forwarded.encode()}
     assert Proxies("").find_address(("192.0.2.1", 5), head) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("192.0.2.7:51234", "192.0.2.7"),
+        ("10.9.9.9:1, 192.0.2.7:80 ", "192.0.2.7"),
+        ("[2001:db8::7]:443", "2001:db8::7"),
+        ('"[2001:db8::7]"', "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("192.0.2.7:80, 127.0.0.1:9000", "192.0.2.7"),
+        ("192.0.2.7, unknown:80", "127.0.0.1"),
+    ],
+)
+def test_an_address_with_a_port_is_that_address(entry: str, address: str) -> None:
+    proxies = Proxies("", (ipaddress.ip_network("127.0.0.1"),))
+    head = {b"x-forwarded-for": entry.encode()}
+    assert proxies.find_address(("127.0.0.1", 5), head) == address
 
 
 def test_marks_say_what_a_route_needs_and_what_it_weighs(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ class Admission:
         told, refusal = spent if isinstance(spent, Spent) else await spent
         if refusal is None:
             return headers + told
+        self.count("rate_limited")
         refusal.raw_headers.extend(SECURITY)
         return refusal
 

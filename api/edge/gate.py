@@ -94,6 +94,14 @@ def read_name(host: bytes) -> str:
     return text.partition(":")[0].rstrip(".")
 
 
+def read_address(entry: str) -> str:
+    """The address in an entry of X-Forwarded-For, to which some proxies add their client's port."""
+    text = entry.strip().strip('"')
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
+
+
 def is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -154,7 +162,7 @@ class Proxies:
         if forwarded is None or not self.networks or not self.trust(client):
             return peer
         for part in reversed(forwarded.decode("latin-1").split(",")):
-            name = part.strip()
+            name = read_address(part)
             if not is_address(name):  # whatever stands before it is no better
                 return peer
             peer = name
