@@ -22,8 +22,9 @@ from etl.base import command, parquet_sql, run_records, stage_files
 from etl.contracts import runs
 from etl.contracts.files import CLEAN_TYPES
 from etl.reporting.textfile import write_textfile
+from etl.rules import vendors
 from etl.settings import Settings
-from etl.store import accounts, gaps, incoming, rounds, vendors, volumes
+from etl.store import calendars, incoming, outcomes, volumes
 from etl.store.clean_files import read_beside, read_input
 from etl.store.duckdb_file import build, publish, published
 from etl.store.due import find_due
@@ -72,10 +73,10 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
         store = published.open_store(connection, database)
         incoming.leave_out_clashes(connection, record)
         volumes.unify_units(connection)
-        rounds.compare_bars(connection, store.is_fresh)
+        incoming.compare_bars(connection, store.is_fresh)
         is_needed = store.is_touched or incoming.changes_store(connection, settings)
         with build.begin(database, store, is_needed):
-            gaps.view_sessions(connection, settings.exchange)
+            calendars.view_sessions(connection, settings.exchange)
             record.update(count_outcomes(connection), data_due=find_due(connection))
             add_left_out(record, run)
         if is_needed:
@@ -121,7 +122,7 @@ def write_no_bars(path: Path) -> None:
 
 def count_outcomes(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """What became of the rows, symbol by symbol and in all."""
-    symbols = accounts.count_by_symbol(connection)
+    symbols = outcomes.count_by_symbol(connection)
     sums = {name: sum(counts[name] for counts in symbols.values()) for name in runs.LOADED}
     return {"symbols": symbols, **sums}
 

@@ -24,7 +24,7 @@ from etl.base.errors import StoreError
 from etl.contracts.runs import OUTCOMES
 from etl.reporting import heatmap, moves, queries
 from etl.settings import Settings
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import publish, reports
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
 # Most symbols of the outcomes and of the heat map; the page says how many were left out.
@@ -126,11 +126,11 @@ def build_shares(totals: dict[str, int]) -> list[Facts]:
 def describe_store(connection: duckdb.DuckDBPyConnection, run_id: str) -> Facts:
     of_run = moves.read_largest(connection, run_id)
     of_store = moves.read_largest(connection)
-    revisions, revised = queries.read_revisions(connection, run_id)
+    revisions, revised = reports.read_revisions(connection, run_id)
     return {
-        "store": queries.read_store(connection),
-        "notes": queries.read_notes(connection, run_id),
-        "gaps": queries.read_gaps(connection),
+        "store": reports.read_store(connection),
+        "notes": reports.read_notes(connection, run_id),
+        "gaps": reports.read_gaps(connection),
         "heatmap": heatmap.build_heatmap(connection, SYMBOLS_SHOWN),
         "moves_of_run": of_run,
         "moves_of_store": [] if of_store == of_run else of_store,

@@ -17,8 +17,7 @@ from etl.base import command, parquet_sql, run_records
 from etl.base.errors import StoreError
 from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
-from etl.store import accounts, digests, versions
-from etl.store.duckdb_file import publish, restore
+from etl.store.duckdb_file import accounts, digests, publish, restore, versions
 from etl.store.replicas.upload import upload_published
 
 log = logging.getLogger("etl")

@@ -16,7 +16,7 @@ from etl.base import run_records
 from etl.load import load
 from etl.market.sessions import list_closes
 from etl.settings import Settings, read_settings
-from etl.store.versions import select_versions
+from etl.store.duckdb_file.versions import select_versions
 from tests.conftest import CLEAN_SCHEMA, make_row, query_store
 
 Answer = tuple[str, Sequence[tuple[Any, ...]]]  # when it was fetched; symbol, day, close, volume

@@ -21,7 +21,7 @@ from etl.calls.vendor import DAILY, SPLITS
 from etl.load import load
 from etl.settings import Settings, SettingsError, to_symbols
 from etl.sources.alpha_vantage.plan import DATASETS
-from etl.store.marks import read_marks
+from etl.store.duckdb_file.marks import read_marks
 from etl.transform import transform
 from tests.conftest import call_stage, clean_environ, query_store
 from tests.extraction import (

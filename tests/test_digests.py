@@ -9,7 +9,7 @@ import pytest
 
 from etl import rollback, verify
 from etl.contracts.tables import SCHEMA_VERSION
-from etl.store import digests
+from etl.rules import bar_digests
 from tests.conftest import call_stage, query_store
 from tests.stores import load_answer, make_older, store_of, write_store
 
@@ -28,7 +28,7 @@ def compute(bars: list[tuple[Any, ...]]) -> int:
         )
         connection.executemany("INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?)", bars)
         found: int = connection.execute(
-            f"SELECT bit_xor({digests.BAR_DIGEST})"
+            f"SELECT bit_xor({bar_digests.BAR_DIGEST})"
             " FROM (SELECT *, make_timestamp(micros) AS timestamp FROM bars)"
         ).fetchall()[0][0]
     return found
@@ -36,14 +36,14 @@ def compute(bars: list[tuple[Any, ...]]) -> int:
 
 def compute_by_hand(bar: tuple[Any, ...]) -> int:
     total = 0
-    for value, key in zip(bar, digests.KEYS.values(), strict=True):
+    for value, key in zip(bar, bar_digests.KEYS.values(), strict=True):
         bits = ALL_BITS
         if value is not None:
             bits = struct.unpack(">Q", struct.pack(">q" if type(value) is int else ">d", value))[0]
         total += bits * key
     assert total < 2**128
     folded = (total & ALL_BITS) ^ (total >> 64)
-    product = folded * digests.LAST_KEY
+    product = folded * bar_digests.LAST_KEY
     return (product & ALL_BITS) ^ (product >> 64)
 
 
@@ -88,7 +88,8 @@ def make_old(data_dir: Path) -> None:
     write_store(
         store_of(data_dir),
         f"""UPDATE instruments i SET digest = b.digest FROM (
-            SELECT symbol, bit_xor({digests.OF_BAR[1]}) AS digest FROM ohlcv_data GROUP BY symbol) b
+            SELECT symbol, bit_xor({bar_digests.OF_BAR[1]}) AS digest FROM ohlcv_data
+            GROUP BY symbol) b
         WHERE b.symbol = i.symbol""",
         """UPDATE etl_run_symbols s SET digest = format('{:016x}', i.digest)
         FROM instruments i WHERE i.symbol = s.symbol""",

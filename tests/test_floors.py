@@ -88,12 +88,12 @@ def test_only_the_store_has_sql_that_names_the_tables_it_writes() -> None:
     """Rules get relations by name; a command calls the store. `next` is what will be published."""
     writers = list_modules_with(rf"\bnext\.({'|'.join(TABLES)})\b")
     assert writers
-    assert [name for name in writers if not name.startswith("etl.store.")] == []
+    assert [name for name in writers if not name.startswith("etl.store.duckdb_file.")] == []
 
 
 def test_no_rule_and_no_stage_knows_of_a_stored_table() -> None:
     knowing = list_modules_with(rf"\b(next|store)\.({'|'.join(TABLES)})\b")
-    readers = ("etl.store", "etl.reporting", "etl.verify", "etl.check")
+    readers = ("etl.store.duckdb_file", "etl.reporting", "etl.check")
     assert [name for name in knowing if not name.startswith(readers)] == []
 
 

@@ -1,7 +1,7 @@
 """METRICS_TEXTFILE: what each command of the ETL leaves for node_exporter, however it ends."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -11,7 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from etl import load, transform
 from etl.__main__ import main as run_all
 from etl.contracts.run_metrics import HELP, Sample, describe_budget
+from etl.market.sessions import MARGIN, list_sessions, name_source
 from etl.reporting.textfile import NAME, show
+from etl.store.duckdb_file import publish, published
 from etl.store.due import find_due
 from tests.conftest import call_stage
 
@@ -112,6 +114,7 @@ def test_the_calls_of_yesterday_are_no_calls_of_today(now: str, left: int) -> No
     assert first.value == left
 
 
+@pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "not listed"])
 @pytest.mark.parametrize(
     ("exchange", "newest", "due"),
     [
@@ -122,17 +125,31 @@ def test_the_calls_of_yesterday_are_no_calls_of_today(now: str, left: int) -> No
     ],
 )
 def test_newer_bars_are_due_when_the_next_session_closes(
-    exchange: str, newest: str, due: str
+    exchange: str, newest: str, due: str, is_listed: bool
 ) -> None:
     with duckdb.connect(":memory:") as connection:
         connection.execute("ATTACH ':memory:' AS store")
+        publish.create_tables(connection, "store")
+        published.name_known(connection)
         connection.execute(
-            "CREATE TABLE store.instruments AS SELECT ? AS exchange, ?::TIMESTAMP AS last,"
-            " 'files' AS source",
+            "INSERT INTO store.instruments BY NAME SELECT 'X' AS symbol, ? AS exchange,"
+            " ?::TIMESTAMP AS last, 'files' AS source",
             [exchange, newest],
         )
+        if is_listed:
+            list_sessions_of(connection, exchange, date.fromisoformat(newest) - MARGIN)
         connection.execute(
             "CREATE TABLE incoming (symbol VARCHAR, timestamp TIMESTAMP, source VARCHAR)"
         )
         connection.execute("CREATE TABLE symbol_exchanges (symbol VARCHAR, exchange VARCHAR)")
         assert find_due(connection) == {exchange: due}
+
+
+def list_sessions_of(connection: duckdb.DuckDBPyConnection, exchange: str, first: date) -> None:
+    """What a load has written of a calendar."""
+    connection.execute(
+        "INSERT INTO store.calendars BY NAME SELECT ? AS exchange, ? AS source, ? AS listed_from",
+        [exchange, name_source(), first],
+    )
+    connection.register("listed", list_sessions(exchange, first))
+    connection.execute("INSERT INTO store.sessions BY NAME FROM listed")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from etl import rollback, verify
-from etl.store.versions import INSTRUMENT, ROWS, select_versions
+from etl.store.duckdb_file.versions import INSTRUMENT, ROWS, select_versions
 from tests.conftest import Bar, call_stage, query_store
 from tests.stores import RENEW_VERSIONS, load_answer, store_of, write_store
 

@@ -1,4 +1,4 @@
-"""etl.base.locks"""
+"""The lock that one writer, or many readers, of a data folder hold."""
 
 import fcntl
 import os

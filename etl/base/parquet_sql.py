@@ -1,4 +1,4 @@
-"""etl.base.parquet_sql"""
+"""DuckDB over Parquet files: connections, quoting, what a file holds, errors in plain words."""
 
 import errno
 import glob
@@ -137,3 +137,13 @@ def describe(error: BaseException) -> str:
             " version before; else make it again"
         )
     return text
+
+
+def bound(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """SQL: whether a timestamp is between the two that a query gives, told in literals."""
+    first, last = connection.execute(
+        f"SELECT a::VARCHAR, b::VARCHAR FROM ({query}) AS ends(a, b)"
+    ).fetchall()[0]
+    if first is None:
+        return "false"
+    return f"timestamp BETWEEN TIMESTAMP {quote(first)} AND TIMESTAMP {quote(last)}"

@@ -1,4 +1,4 @@
-"""etl.base.secret_log"""
+"""The log file of the ETL, bounded in size, with every secret struck out."""
 
 import logging
 import logging.handlers

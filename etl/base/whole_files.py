@@ -1,4 +1,4 @@
-"""etl.base.whole_files"""
+"""Files that are there whole or not at all: written aside, flushed, renamed; and what is left."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""etl.contracts.deliveries"""
+"""What a source hands over for one answer."""
 
 from dataclasses import dataclass
 

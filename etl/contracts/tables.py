@@ -1,4 +1,4 @@
-"""etl.contracts.tables"""
+"""The tables of the store, and how those of older schemas are read as them."""
 
 # 2: digests of another arithmetic (etl.digests). 3: since when each bar, action and note is known.
 # 4: the sessions of the exchanges, the interval of the bars, and the source of each.
@@ -34,7 +34,7 @@ CREATE TABLE ohlcv_data (
 # digest is the XOR of the digests of the symbol's bars: it moves with each changed bar. seen_at:
 # the newest answer that held a bar of the symbol; …_known_at: the newest that told of its splits,
 # of its dividends (NULL: none ever did), actions_known_at of both: the earlier of the two. version:
-# a digest of all that answers about the symbol depend on (see etl.store.versions).
+# a digest of all that answers about the symbol depend on (see etl.store.duckdb_file.versions).
 # volume_decimals: the unit of its volumes is 10^-volume_decimals; 0 where all are whole numbers.
 # interval: of its bars, as 1d.
 INSTRUMENTS_TABLE = """

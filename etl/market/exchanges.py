@@ -1,4 +1,4 @@
-"""etl.market.exchanges"""
+"""Which exchange, and so which calendar, a symbol has."""
 
 import re
 

@@ -33,7 +33,7 @@ from etl.calls.vendor import DAILY, Call, Reply, Row, Vendor, build_call
 from etl.contracts.deliveries import Delivery
 from etl.settings import Settings
 from etl.sources import Order, build_actions, build_bars
-from etl.store.marks import Marks, mark, read_marks
+from etl.store.duckdb_file.marks import Marks, mark, read_marks
 
 log = logging.getLogger("etl")
 

@@ -1,7 +1,7 @@
 """Several vendors: the first that SOURCE names is asked first, the next fill what it does not have.
 
 Each has its own plan, budget and archive, so each is asked for the bars of all symbols as far as
-its own calls go; which bar of two is kept, load decides (etl/store/vendors.py). Splits and
+its own calls go; which bar of two is kept, load decides (etl/rules/vendors.py). Splits and
 dividends come from the first that gives them: lists of two vendors would contradict each other.
 """
 

@@ -1,4 +1,4 @@
-"""What comes, set against what is stored, before anything is written: `incoming` and `store`."""
+"""What comes, set against what is known of it, before anything is written."""
 
 import logging
 from typing import Any
@@ -7,8 +7,10 @@ import duckdb
 
 from etl.base import parquet_sql
 from etl.base.errors import StoreError
+from etl.base.parquet_sql import bound
+from etl.rules import newer_actions, newer_bars
 from etl.settings import Settings
-from etl.store import actions, reevaluation
+from etl.store import calendars
 
 log = logging.getLogger("etl")
 
@@ -23,7 +25,7 @@ def leave_out_clashes(connection: duckdb.DuckDBPyConnection, record: dict[str, A
         """SELECT symbol, s.basis, i.basis, i.source, rows
         FROM (SELECT symbol, any_value(basis) AS basis, any_value(source) AS source,
                      count(*) AS rows FROM incoming GROUP BY symbol) i
-        JOIN store.instruments s USING (symbol) WHERE s.basis <> i.basis ORDER BY symbol"""
+        JOIN known_instruments s USING (symbol) WHERE s.basis <> i.basis ORDER BY symbol"""
     ).fetchall()
     record["failures"] = {clash[0]: f"basis: {explain_clash(*clash[:4])}" for clash in clashes}
     record["left_out"] = {clash[0]: clash[4] for clash in clashes}
@@ -61,13 +63,31 @@ def has_news(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether anything comes that the store does not know yet, be it that an answer was taken."""
     news = (
         "FROM pending",
-        actions.compare("incoming_actions", "store"),
-        actions.find_newer_lists("incoming_lists", "store"),
-        "FROM incoming_answers EXCEPT FROM store.answers",
+        newer_actions.compare("incoming_actions", "known_actions", "known_lists"),
+        newer_actions.find_newer_lists("incoming_lists", "known_lists"),
+        "FROM incoming_answers EXCEPT FROM known_answers",
     )
     return any(connection.execute(f"FROM ({query}) LIMIT 1").fetchall() for query in news)
 
 
 def has_moved(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
     """Whether a stored symbol has another calendar now: its gaps and notes are of the old one."""
-    return bool(reevaluation.find_moved(connection, "store", settings.exchange))
+    return bool(calendars.find_moved(connection, "known_instruments", settings.exchange))
+
+
+def compare_bars(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
+    """`compared`: bars that are new, different or newer than what is stored; `pending`: those of
+    them that count, and those of vendors behind, to be compared."""
+    if is_fresh:
+        # nothing to compare with: views spare the memory of a copy
+        connection.execute(
+            f"CREATE TEMP VIEW compared AS SELECT *, {newer_bars.NOTHING_STORED} FROM incoming"
+        )
+        connection.execute("CREATE TEMP VIEW pending AS FROM compared")
+        return
+    days = bound(connection, "SELECT min(timestamp), max(timestamp) FROM incoming")
+    compared = newer_bars.compare("incoming", "held_bars", "known_since", days)
+    connection.execute(f"CREATE TEMP TABLE compared AS {compared}")
+    connection.execute(
+        f"CREATE TEMP VIEW pending AS FROM compared WHERE {newer_bars.counts()} OR is_outranked"
+    )

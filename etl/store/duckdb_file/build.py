@@ -14,24 +14,25 @@ import duckdb
 from etl.base import run_records
 from etl.base.errors import StoreError
 from etl.contracts.files import CLEAN_COLUMNS
+from etl.rules import newer_bars
 from etl.settings import Settings
-from etl.store import (
+from etl.store.duckdb_file import (
     accounts,
     actions,
     bar_notes,
-    calendars,
     changes,
     digests,
+    disagreements,
     gaps,
     instruments,
     provisional,
+    publish,
     reevaluation,
     rounds,
-    vendors,
+    session_table,
     versions,
     volumes,
 )
-from etl.store.duckdb_file import publish
 
 log = logging.getLogger("etl")
 
@@ -45,7 +46,7 @@ INSERT INTO next.ohlcv_data ({", ".join(CLEAN_COLUMNS)})
 SELECT {", ".join(CLEAN_COLUMNS)} FROM changes ORDER BY symbol, timestamp"""
 UPSERT = f"""{INSERT}
 ON CONFLICT (symbol, timestamp)
-DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in changes.VALUES)}"""
+DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in newer_bars.VALUES)}"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def publish_next(
     volumes.rescale_stored(connection, run.run_id)
     reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
     unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
-    moved = calendars.write_calendars(connection)
+    moved = session_table.write_calendars(connection)
     if is_touched:
         instruments.drop_contradicted(connection)
     versions.write_versions(connection, store.is_fresh or store.is_older or is_touched, moved)
@@ -193,7 +194,7 @@ def write_round(connection: duckdb.DuckDBPyConnection, run_id: str, is_first: bo
         changes.write_revisions(connection, run_id)
     gaps.write_gaps(connection)
     bar_notes.write_notes(connection, run_id, is_first)
-    vendors.write_disagreements(connection, run_id)
+    disagreements.write_disagreements(connection, run_id)
     provisional.write_provisional(connection, run_id)
     volumes.note_rounded(connection, run_id)
 

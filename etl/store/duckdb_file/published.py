@@ -7,9 +7,20 @@ import duckdb
 
 from etl.base.errors import StoreError
 from etl.contracts.tables import SCHEMA_VERSION
-from etl.store import changes, digests
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import changes, digests, publish
 from etl.store.duckdb_file.build import Store
+
+KNOWN = {
+    "known_bars": "ohlcv_data",
+    "known_since": "ohlcv_known",
+    "known_revisions": "ohlcv_revisions",
+    "known_instruments": "instruments",
+    "known_actions": "corporate_actions",
+    "known_lists": "action_lists",
+    "known_answers": "answers",
+    "known_calendars": "calendars",
+    "known_sessions": "sessions",
+}
 
 log = logging.getLogger("etl")
 
@@ -27,6 +38,7 @@ def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
         publish.detach_store(connection, "store")
     connection.execute("ATTACH ':memory:' AS store")
     publish.create_tables(connection, "store")
+    name_known(connection)
     return Store(is_fresh=True)
 
 
@@ -40,9 +52,16 @@ def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
     )
     if version < 3:
         changes.read_confirmed(connection, path)
+    name_known(connection)
     return Store(
         False, bars, unsorted, is_touched, version < SCHEMA_VERSION, publish.identify(path)
     )
+
+
+def name_known(connection: duckdb.DuckDBPyConnection) -> None:
+    """What the rules of a load know of the store, under the names of etl.store.KNOWN."""
+    for name, table in KNOWN.items():
+        connection.execute(f"CREATE TEMP VIEW {name} AS FROM store.{table}")
 
 
 def is_replaced(connection: duckdb.DuckDBPyConnection) -> bool:

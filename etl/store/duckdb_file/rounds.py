@@ -14,32 +14,13 @@ from when on what follows from this answer is known) and `before` (the instrumen
 
 import duckdb
 
-from etl.store import changes
-from etl.store.bar_notes import bound
-from etl.store.vendors import RIVALS
+from etl.base.parquet_sql import bound
+from etl.rules import newer_bars
+from etl.rules.vendors import RIVALS
 
 ANSWERS = """
 SELECT symbol, fetched_at FROM pending UNION SELECT symbol, fetched_at FROM incoming_actions
 UNION SELECT symbol, fetched_at FROM incoming_lists UNION SELECT symbol, fetched_at FROM rejected"""
-
-
-def compare_bars(connection: duckdb.DuckDBPyConnection, is_fresh: bool) -> None:
-    """`compared`: bars that are new, different or newer than what is stored; `pending`: those of
-    them that count, and those of vendors behind, to be compared."""
-    if is_fresh:
-        # nothing to compare with: views spare the memory of a copy
-        connection.execute(
-            f"CREATE TEMP VIEW compared AS SELECT *, {changes.NOTHING_STORED} FROM incoming"
-        )
-        connection.execute("CREATE TEMP VIEW pending AS FROM compared")
-        return
-    days = bound(connection, "SELECT min(timestamp), max(timestamp) FROM incoming")
-    connection.execute(
-        f"CREATE TEMP TABLE compared AS {changes.compare('incoming', 'store', days, 'held_bars')}"
-    )
-    connection.execute(
-        f"CREATE TEMP VIEW pending AS FROM compared WHERE {changes.counts()} OR is_outranked"
-    )
 
 
 def number_rounds(connection: duckdb.DuckDBPyConnection) -> int:
@@ -59,7 +40,7 @@ def open_round(connection: duckdb.DuckDBPyConnection, number: int, count: int) -
         compare_round(connection, number)
     compared = "pending" if count == 1 else "round_compared"
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW arriving AS FROM {compared} WHERE {changes.counts()}"
+        f"CREATE OR REPLACE TEMP VIEW arriving AS FROM {compared} WHERE {newer_bars.counts()}"
     )
     connection.execute(f"CREATE OR REPLACE TEMP VIEW rivals AS FROM {compared} WHERE {RIVALS}")
     connection.execute("CREATE OR REPLACE TEMP VIEW changes AS FROM arriving WHERE differs")
@@ -80,17 +61,17 @@ def open_round(connection: duckdb.DuckDBPyConnection, number: int, count: int) -
 
 def compare_round(connection: duckdb.DuckDBPyConnection, number: int) -> None:
     """`round_compared`: a round's bars, compared with what the rounds before left in `next`."""
-    columns = ", ".join((*("timestamp", "symbol"), *changes.VALUES, "source", "basis", "interval"))
+    columns = ", ".join(
+        (*("timestamp", "symbol"), *newer_bars.VALUES, "source", "basis", "interval")
+    )
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE round_bars AS
         SELECT {columns}, fetched_at FROM pending SEMI JOIN (FROM rounds WHERE round = {number})
         USING (symbol, fetched_at)"""
     )
     days = bound(connection, "SELECT min(timestamp), max(timestamp) FROM round_bars")
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE round_compared AS"
-        f" {changes.compare('round_bars', 'next', days)}"
-    )
+    compared = newer_bars.compare("round_bars", "next.ohlcv_data", "next.ohlcv_known", days)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE round_compared AS {compared}")
 
 
 def select_round(

@@ -1,39 +1,11 @@
-"""Corporate actions: which of those that come count, which are withdrawn, and since when.
-
-They are known as bars are: the newest answer wins in any order of loads, and old values are kept.
-An answer may also say that it lists all of a symbol's actions of one kind (`incoming_lists`):
-what an older answer had and the list has not, did not happen, and goes.
-"""
+"""Corporate actions in `next`, with those that were known once (see etl.rules.newer_actions)."""
 
 import duckdb
 
-KEY = "symbol, ex_date, kind"
+from etl.rules.newer_actions import KEY, compare, find_newer_lists
+
 ANY_ACTION = "SELECT 1 FROM round_actions UNION ALL SELECT 1 FROM round_lists"
 NO_NEW_ACTIONS = "CREATE OR REPLACE TEMP TABLE new_actions (symbol VARCHAR, ex_date DATE)"
-
-
-def compare(actions: str, base: str) -> str:
-    """SQL: those of the `actions` that count: no older than what is stored in `base`, or than a
-    list that has not got them. With is_new, differs, and the old values."""
-    return f"""
-        SELECT a.*, s.symbol IS NULL AS is_new, s.ratio AS old_ratio, s.amount AS old_amount,
-               s.source AS old_source, s.known_from, s.symbol IS NULL
-                   OR a.ratio IS DISTINCT FROM s.ratio OR a.amount IS DISTINCT FROM s.amount
-                   AS differs
-        FROM {actions} a LEFT JOIN {base}.corporate_actions s USING ({KEY})
-        WHERE (s.symbol IS NULL OR a.fetched_at > s.known_at OR (a.fetched_at = s.known_at
-               AND coalesce(a.ratio, a.amount) > coalesce(s.ratio, s.amount)))
-        AND NOT EXISTS (
-            FROM {base}.action_lists l WHERE l.symbol = a.symbol AND l.kind = a.kind
-            AND a.ex_date BETWEEN l.first AND l.last AND l.known_at > a.fetched_at)"""
-
-
-def find_newer_lists(lists: str, base: str) -> str:
-    """SQL: those of the `lists` that no stored list of `base` covers that is as new."""
-    return f"""
-        SELECT n.* FROM {lists} n WHERE NOT EXISTS (
-            FROM {base}.action_lists l WHERE l.symbol = n.symbol AND l.kind = n.kind
-            AND l.first <= n.first AND l.last >= n.last AND l.known_at >= n.fetched_at)"""
 
 
 def write_actions(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
@@ -44,7 +16,8 @@ def write_actions(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     if not connection.execute(f"{ANY_ACTION} LIMIT 1").fetchall():
         connection.execute(NO_NEW_ACTIONS)
         return
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE heard AS {compare('round_actions', 'next')}")
+    heard = compare("round_actions", "next.corporate_actions", "next.action_lists")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE heard AS {heard}")
     find_withdrawn(connection)
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE new_actions AS
@@ -94,9 +67,8 @@ def write_revisions(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
 
 def write_lists(connection: duckdb.DuckDBPyConnection) -> None:
     """Keep the newest list of each span of days; one within a newer one says nothing more."""
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE newer_lists AS {find_newer_lists('round_lists', 'next')}"
-    )
+    newer = find_newer_lists("round_lists", "next.action_lists")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE newer_lists AS {newer}")
     connection.execute(
         """DELETE FROM next.action_lists l WHERE EXISTS (
             FROM newer_lists n WHERE n.symbol = l.symbol AND n.kind = l.kind

@@ -1,10 +1,11 @@
-"""etl.store.instruments"""
+"""One row a symbol: what its bars amount to, kept in step by what changed alone."""
 
 import duckdb
 
 from etl.contracts.tables import SCHEMA_VERSION
 from etl.market.exchanges import find_exchange
-from etl.store import digests
+from etl.rules import bar_digests
+from etl.store.duckdb_file import digests
 
 # The bars that are written, and the values that they take the place of.
 WRITTEN = """
@@ -26,7 +27,7 @@ def write_instruments(connection: duckdb.DuckDBPyConnection) -> None:
                arg_max(source, timestamp) FILTER (is_now) AS source, any_value(basis) AS basis,
                any_value(interval) AS interval, any_value(exchange) AS exchange,
                bit_xor(digest) AS digest, coalesce(any_value(decimals), 0) AS volume_decimals
-        FROM ({digests.digest_rows(WRITTEN)})
+        FROM ({bar_digests.digest_rows(WRITTEN)})
         LEFT JOIN symbol_exchanges USING (symbol)
         LEFT JOIN volume_units USING (symbol)
         GROUP BY symbol ORDER BY symbol
@@ -55,7 +56,7 @@ def repair_instruments(connection: duckdb.DuckDBPyConnection, default: str) -> l
         f"""CREATE TEMP TABLE found AS
         SELECT symbol, min(timestamp) AS first, max(timestamp) AS last, count(*) AS bars,
                arg_max(close, timestamp) AS last_close, bit_xor(digest) AS digest
-        FROM ({digests.digest_rows("FROM next.ohlcv_data")}) GROUP BY symbol"""
+        FROM ({bar_digests.digest_rows("FROM next.ohlcv_data")}) GROUP BY symbol"""
     )
     connection.execute(
         "DELETE FROM next.instruments WHERE symbol NOT IN (SELECT symbol FROM found)"

@@ -1,63 +1,14 @@
-"""Instruments, gaps and provisional bars: what follows from the bars, kept in step with each load.
+"""Sessions without a bar, kept in step with each load.
 
-Only what changed is looked at, so the work grows with the changes and not
-with the store. Works on the temp relations of a round (see rounds), and on `next`, the version
-under construction, with the changes in it.
+Only what changed is looked at, so the work grows with the changes and not with the store. Works
+on the temp relations of a round (see rounds), and on `next` with the changes in it.
 """
 
-import logging
-from datetime import date, timedelta
-
 import duckdb
-
-from etl.calendar_names import check_exchange
-from etl.market.exchanges import find_exchange
-from etl.store import calendars
-
-log = logging.getLogger("etl")
 
 # So many closed sessions after the last bar are said to be not yet published; after more the
 # vendor has ended the series.
 PUBLICATION_LAG = 5
-NO_DAY = date(2000, 1, 1)  # where nothing comes, no session is asked for
-
-
-def view_sessions(connection: duckdb.DuckDBPyConnection, default: str) -> None:
-    """`symbol_exchanges` of the bars that come, and `sessions` of those exchanges, and of those of
-    the symbols that only actions come of, over all their bars."""
-    default = check_exchange(default)
-    connection.execute(
-        """CREATE TEMP VIEW told AS SELECT symbol FROM incoming_actions
-        UNION SELECT symbol FROM incoming_lists"""
-    )
-    symbols = [
-        row[0] for row in connection.execute("SELECT DISTINCT symbol FROM incoming").fetchall()
-    ]
-    pairs = [(symbol, find_exchange(symbol, default)) for symbol in symbols]
-    connection.execute("CREATE TEMP TABLE symbol_exchanges (symbol VARCHAR, exchange VARCHAR)")
-    connection.execute(
-        "INSERT INTO symbol_exchanges SELECT unnest($symbols), unnest($exchanges)",
-        {"symbols": [p[0] for p in pairs], "exchanges": [p[1] for p in pairs]},
-    )
-    stored = connection.execute("SELECT symbol FROM told").fetchall()
-    first, last = find_span(connection)
-    names = {p[1] for p in pairs} | {find_exchange(row[0], default) for row in stored}
-    known = sorted(name for name in names if name is not None)
-    for name, end in calendars.open_sessions(connection, known, first, last).items():
-        if last > end + timedelta(days=3):  # a calendar's last days may be no sessions
-            log.warning("load: sessions of %s are not known after %s: none is missed", name, end)
-
-
-def find_span(connection: duckdb.DuckDBPyConnection) -> tuple[date, date]:
-    """First and last day of all bars, stored and incoming, of the incoming symbols, and of those
-    with actions alone: their notes may have to change too."""
-    first, last = connection.execute(
-        """SELECT min(first), max(last) FROM (
-            SELECT min(timestamp) AS first, max(timestamp) AS last FROM incoming
-            UNION ALL SELECT min(first), max(last) FROM store.instruments
-            WHERE symbol IN (SELECT symbol FROM incoming UNION SELECT symbol FROM told))"""
-    ).fetchall()[0]
-    return (first.date(), last.date()) if first else (NO_DAY, NO_DAY)
 
 
 def write_gaps(connection: duckdb.DuckDBPyConnection) -> None:

@@ -11,20 +11,12 @@ import duckdb
 
 from etl.base.run_records import format_instant
 from etl.calendar_names import resolve_name
-from etl.market.exchanges import find_exchange
-from etl.store import bar_notes, calendars
-from etl.store.bar_notes import NOT_FINAL, retire_notes
-from etl.store.gaps import PUBLICATION_LAG
+from etl.store import calendars
+from etl.store.duckdb_file import bar_notes
+from etl.store.duckdb_file.bar_notes import NOT_FINAL, retire_notes
+from etl.store.duckdb_file.gaps import PUBLICATION_LAG
 
 log = logging.getLogger("etl")
-
-
-def find_moved(connection: duckdb.DuckDBPyConnection, name: str, default: str) -> dict[str, str]:
-    """Symbols of the store `name` whose calendar is not the one by which they were examined, and
-    the one that it is; '' where it is not known."""
-    stored = connection.execute(f"SELECT symbol, exchange FROM {name}.instruments").fetchall()
-    found = ((symbol, exchange, find_exchange(symbol, default)) for symbol, exchange in stored)
-    return {symbol: now or "" for symbol, before, now in found if before != now}
 
 
 def reevaluate(
@@ -34,7 +26,7 @@ def reevaluate(
 
     Returns these symbols. The temp table `sessions` is as before.
     """
-    moved = find_moved(connection, "next", default)
+    moved = calendars.find_moved(connection, "next.instruments", default)
     symbols = sorted({*moved, *touched})
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE examined AS SELECT unnest(?) AS symbol", [symbols]

@@ -1,8 +1,8 @@
-"""etl.store.provisional"""
+"""Notes of bars that were fetched before their session closed."""
 
 import duckdb
 
-from etl.store.bar_notes import NOT_FINAL, retire_notes
+from etl.store.duckdb_file.bar_notes import NOT_FINAL, retire_notes
 
 
 def write_provisional(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

@@ -9,7 +9,7 @@ condition of a join does not keep it from reading the rest.
 
 import duckdb
 
-from etl.base.parquet_sql import quote
+from etl.base.parquet_sql import bound
 from etl.rules import notes
 from etl.rules.breaks import CONTEXT
 
@@ -119,16 +119,6 @@ def list_nearest(condition: str) -> str:
                min(timestamp, {CONTEXT * 2}) FILTER (timestamp > changed_to) AS after
         FROM next.ohlcv_data JOIN spans USING (symbol)
         WHERE timestamp BETWEEN start AND stop AND {condition} GROUP BY symbol"""
-
-
-def bound(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """SQL: whether a timestamp is between the two that a query gives, told in literals."""
-    first, last = connection.execute(
-        f"SELECT a::VARCHAR, b::VARCHAR FROM ({query}) AS ends(a, b)"
-    ).fetchall()[0]
-    if first is None:
-        return "false"
-    return f"timestamp BETWEEN TIMESTAMP {quote(first)} AND TIMESTAMP {quote(last)}"
 
 
 def read_neighbourhood(connection: duckdb.DuckDBPyConnection) -> None:
