@@ -136,8 +136,9 @@ def test_one_line_a_request_whatever_became_of_it(
         client.head(BARS, headers={"X-Request-ID": "a3"})
         client.get(BARS, headers={"X-Request-ID": "a4", "Host": "evil.example"})
         client.get("/health?api_key=hunter9", headers={"X-Request-ID": "a5"})
+        client.get("/instruments/mdr_hunter9-hunter9", headers={"X-Request-ID": "a6"})
     lines = capfd.readouterr().out.splitlines()
-    assert len(lines) == 5, "all are written when the service ends"
+    assert len(lines) == 6, "all are written when the service ends"
     assert "hunter9" not in "".join(lines)
     if form == "json":
         found = [json.loads(line) for line in lines]
@@ -147,6 +148,7 @@ def test_one_line_a_request_whatever_became_of_it(
             ("a3", 200, "hit"),
             ("a4", 421, "refused"),
             ("a5", 422, "uncached"),
+            ("a6", 404, "miss"),
         ]
         return
     pattern = rf"{TIME.pattern} 127\.0\.0\.1 - (GET|HEAD) \S+ \d{{3}} \d+ [\d.]+ms \w+ a\d"
@@ -173,6 +175,7 @@ def test_lines_are_written_while_the_service_runs(sample_dir: Path) -> None:
         ("password=&limit=3", "password=***&limit=3"),
         ("symbols=KEY,TOKEN&limit=3", "symbols=KEY,TOKEN&limit=3"),
         ("a=\x01", "a=\\x01"),
+        ("k=mdk_1f2e3d4c_Vt4bS0&limit=3", "k=***&limit=3"),
     ],
 )
 def test_no_value_of_a_parameter_that_may_be_a_key_is_shown(query: str, shown: str) -> None:

@@ -82,6 +82,23 @@ def test_the_password_of_an_address_is_struck_though_nobody_named_it() -> None:
     assert strike("redis://user:pw@host:6379/0 gone") == "redis://***@host:6379/0 gone"
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "mdk_1f2e3d4c_Vt-4bS_0",
+        "mdr_iH_-hTd4FlhHO0AOZ5RK9ahQ5Gwe3h",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJraW0ifQ.rKC-ly_sJZ",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJraW0ifQ.",
+    ],
+)
+@pytest.mark.parametrize("place", ["/instruments/{}", "k={}&limit=3", "a%3D{}", '{{"id":"{}"}}'])
+def test_a_callers_token_is_struck_by_its_form(token: str, place: str) -> None:
+    for sent in (token, token.replace("_", "%5F").replace(".", "%2E")):
+        assert strike(place.format(sent)) == place.format("***")
+    text = "GET /instruments/MDK/ohlcv, mdr and eyJacket"
+    assert strike(text) == text
+
+
 def test_an_empty_secret_strikes_nothing() -> None:
     remember(["", ""])
     assert strike("as it was") == redact("as it was", "") == "as it was"

@@ -26,7 +26,11 @@ def test_a_sane_name_is_taken(client: httpx.Client, given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "x" * 129, "a b", 'a"b', "a\\b", "a,b", "<script>", "a;b", "ä".encode("latin-1")]
+    "given",
+    [
+        *("", "x" * 129, "a b", 'a"b', "a\\b", "a,b", "<script>", "a;b", "ä".encode("latin-1")),
+        *("mdk_1f2e3d4c_Vt-4bS_0x", "a:eyJhbGciOiJI.eyJzdWIi.rKC"),
+    ],
 )
 def test_any_other_is_replaced_by_a_new_one(client: httpx.Client, given: str | bytes) -> None:
     headers = [(b"X-Request-ID", given if isinstance(given, bytes) else given.encode())]

@@ -20,7 +20,7 @@ from api.edge.gate import Proxies
 from api.edge.request_ids import Sent
 from api.edge.route_table import RouteFacts
 from api.edge.watch import name_way
-from etl.credentials.redaction import strike
+from etl.credentials.redaction import strike_known, strike_tokens
 from etl.log_lines import escape
 
 log = logging.getLogger("api")
@@ -81,7 +81,7 @@ class AccessLog:
         """Write what came together; a secret that stands in a path is struck here, all at once."""
         if not self.lines:
             return
-        text = strike(b"".join(self.lines).decode("utf-8", "replace"))
+        text = strike_known(b"".join(self.lines).decode("utf-8", "replace"))
         self.lines.clear()
         try:
             for piece in cut_pieces(text.encode(), find_piece_size(self.descriptor)):
@@ -94,14 +94,15 @@ class AccessLog:
 
 @lru_cache(MOST_KNOWN)
 def show_path(raw: bytes) -> str:
-    """As it was sent, so without any control character; else with each escaped."""
-    path = raw.decode("latin-1")
+    """As it was sent, so without any control character; else with each escaped. No token is shown:
+    struck here, once a path, that costs a kept answer nothing."""
+    path = strike_tokens(raw.decode("latin-1"))
     return path if path.isascii() and path.isprintable() else escape(path)
 
 
 @lru_cache(MOST_KNOWN)
 def strike_query(raw: bytes) -> str:
-    struck = SECRET.sub(r"\1\2=***", raw.decode("latin-1"))
+    struck = strike_tokens(SECRET.sub(r"\1\2=***", raw.decode("latin-1")))
     return struck if struck.isascii() and struck.isprintable() else escape(struck)
 
 

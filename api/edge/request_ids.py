@@ -14,6 +14,7 @@ from starlette.types import Message, Send
 
 from api.cache.memory import RawHeaders
 from api.problems import MEDIA_TYPE
+from etl.credentials.redaction import strike_tokens
 
 HEADER = b"x-request-id"
 SANE = re.compile(rb"[A-Za-z0-9._~:+/=@-]{1,128}")
@@ -28,9 +29,11 @@ CURRENT: ContextVar[Mapping[str, Any]] = ContextVar("request", default=NOBODY)
 
 
 def choose_id(given: bytes | None) -> bytes:
-    """The one that was sent, if it is sane; else a new one."""
+    """The one that was sent, if it is sane and no key or token; else a new one."""
     if given is not None and SANE.fullmatch(given):
-        return given
+        text = given.decode()
+        if strike_tokens(text) == text:
+            return given
     return b"%s-%x" % (PREFIX.encode(), next(NUMBERS))
 
 

@@ -1,7 +1,8 @@
 """No secret in what is written: each one that was handed out is struck, in any usual encoding.
 
 Encodings: URL (once or more), JSON, Python and HTML escapes of some or all letters, base64 at any
-place of a longer text, hexadecimal; in upper or lower case. The password of a URL is struck too.
+place of a longer text, hexadecimal; in upper or lower case. The password of a URL is struck too,
+and what has the form of a caller's key or token: of those no process remembers more than a hash.
 """
 
 import base64
@@ -14,6 +15,9 @@ from urllib.parse import quote, quote_plus
 STRUCK = "***"
 LEAST_ENCODED = 6  # bytes of a secret whose base64 is long enough to be told from other words
 HTML = re.compile(r"&(?:\#|[a-z]{2,5};)")
+# API key, refresh token and access token (JWT), as they are or in a URL; WORDS are in each of them.
+WORDS = ("mdk", "mdr", "eyJ")
+TOKEN = re.compile(r"md[kr](?:_|%5f)[\w%-]{8,}|eyJ[\w%-]{8,}(?:(?:\.|%2e)[\w%-]*)+", re.I)
 IN_URL = re.compile(r"(?<=://)[^\s/@:\"']*:[^\s/@\"']+(?=@)")
 
 
@@ -52,7 +56,16 @@ def remember(secrets: Iterable[str]) -> None:
 
 
 def strike(text: str) -> str:
-    """The text without any secret that was ever handed out."""
+    """The text without any secret that was ever handed out, and without any caller's token."""
+    return strike_known(strike_tokens(text))
+
+
+def strike_tokens(text: str) -> str:
+    return TOKEN.sub(STRUCK, text) if any(word in text for word in WORDS) else text
+
+
+def strike_known(text: str) -> str:
+    """The text without the secrets that were handed out."""
     if "://" in text and "@" in text:
         text = IN_URL.sub(STRUCK, text)
     return strike_forms(text, list(known))
