@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.cache.memory import Memory, MemoryBackend
 from api.cache.series_cache import SeriesCache
-from api.callers.rates.limiter import check_limits, warn_of_workers
+from api.callers.rates.limiter import warn_of_workers
 from api.docs import openapi as docs
 from api.edge.answers import AnswerCache
 from api.edge.front import Front, build_front
@@ -29,6 +29,7 @@ from api.page import routes as dashboard
 from api.problems import install_handlers
 from api.protocols.openbb import routes as openbb
 from api.protocols.udf import routes as udf
+from api.redis_link import check_redis
 from api.routes import bars, figures, generations, health, instruments, many, quality, runs
 from api.routes.context import refuse_repeated
 from api.settings import (
@@ -125,8 +126,9 @@ async def run_beside(app: FastAPI) -> AsyncIterator[None]:
     load_secrets(app.state.settings)
     with watch_secrets(app.state.settings):
         yield
-    if app.state.limiter is not None:
-        await app.state.limiter.close()
+    for each in (app.state.limiter, app.state.shared):
+        if each is not None:
+            await each.close()
 
 
 def stand_in_for_source(app: FastAPI, settings: ApiSettings) -> None:
@@ -150,7 +152,7 @@ def main() -> int:
     try:
         settings = read_settings(ApiSettings)
         check_guard(settings)
-        check_limits(settings)
+        check_redis(settings)
         load_secrets(settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)

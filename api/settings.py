@@ -4,6 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from etl.credentials.secret import Secret
 from etl.settings import (
@@ -23,6 +24,7 @@ from etl.settings import (
 __all__ = ["ApiSettings", "SettingsError", "find_oddities", "list_settings", "read_settings"]
 
 LEAST_KEY_BYTES = 32
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def to_origins(text: str) -> tuple[str, ...]:
@@ -69,8 +71,14 @@ def to_rate(text: str) -> str:
 
 
 def to_redis_url(text: str) -> str:
-    if text and not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("an address like redis://127.0.0.1:6379/0")
+    wanted = "an address like redis://127.0.0.1:6379/0"
+    try:
+        parts = urlsplit(text)
+        is_one = not text or (parts.scheme in REDIS_SCHEMES and parts.port != 0)
+    except ValueError:  # a port that is no number
+        raise ValueError(wanted) from None
+    if not is_one:
+        raise ValueError(wanted)
     return text
 
 
@@ -99,6 +107,13 @@ class ApiSettings(Shared):
     api_workers: int = declare("API_WORKERS", "1", "server processes", to_integer(1, 64))
     cache_max_mb: int = declare(
         "CACHE_MAX_MB", "256", "memory for finished answers, a worker; 0 = none", to_integer(0)
+    )
+    cache_url: str = declare(
+        "CACHE_URL",
+        "",
+        "Redis through which instances share finished answers, as redis://127.0.0.1:6379/0; empty ="
+        " each has its own alone",
+        to_redis_url,
     )
     db_memory_mb: int = declare(
         "DB_MEMORY_MB", "256", "memory of the API's DuckDB, a worker", to_integer(32)

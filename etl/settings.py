@@ -576,8 +576,14 @@ def read_one(
     try:
         return setting["parse"](text or setting["default"])
     except ValueError as error:
-        shown = "(hidden)" if is_secret(name) or name == "ON_FAILURE" else repr(text)
+        shown = "(hidden)" if may_hide(name, text) else repr(text)
         raise SettingsError(strike(f"{name}={shown}: wanted {error}")) from None
+
+
+def may_hide(name: str, text: str) -> bool:
+    """Whether a value may hold a password: a secret, a command, an address with one."""
+    has_password = name.endswith("_URL") and ("@" in text or "password" in text.lower())
+    return is_secret(name) or name == "ON_FAILURE" or has_password
 
 
 @dataclass

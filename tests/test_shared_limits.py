@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api import redis_link
 from api.callers import Caller, Limiter, Spent
-from api.callers.rates import leases
 from api.callers.rates.leases import Leases
 from api.callers.rates.limiter import RateLimiter, build_rate_limiter
 from api.callers.rates.policies import build_policies
@@ -177,9 +177,9 @@ def test_nothing_of_a_caller_stays_in_redis_when_the_window_is_over(
 
 @pytest.fixture
 def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
-    monkeypatch.setattr(leases, "PAUSE", 0.05)
-    monkeypatch.setattr(leases, "TIMEOUT", 1.5)  # a busy machine is no fault
-    monkeypatch.setattr(leases, "CONNECT_TIMEOUT", 1.5)
+    monkeypatch.setattr(redis_link, "PAUSE", 0.05)
+    monkeypatch.setattr(redis_link, "TIMEOUT", 1.5)  # a busy machine is no fault
+    monkeypatch.setattr(redis_link, "CONNECT_TIMEOUT", 1.5)
     with run_redis(tmp_path) as server:
         yield server
 
@@ -262,7 +262,7 @@ def test_while_redis_is_gone_what_was_leased_before_still_counts(own_redis: Redi
 def test_a_redis_that_hangs_keeps_one_request_waiting_and_none_after_it(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "PAUSE", 1000.0)
+    monkeypatch.setattr(redis_link, "PAUSE", 1000.0)
 
     async def work(limiters: list[RateLimiter]) -> None:
         await spend(limiters[0])

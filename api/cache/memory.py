@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi_cache.types import Backend
@@ -98,6 +98,13 @@ class Answer:
     def pack(self) -> bytes:
         head = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers]
         return orjson.dumps(head) + b"\n" + self.body
+
+
+class Got(NamedTuple):
+    """An answer, and whether it was made here and now, or fetched."""
+
+    answer: Answer
+    is_made: bool
 
 
 def unpack(value: bytes) -> Answer:

@@ -11,7 +11,7 @@ import anyio.to_thread
 from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.cache.memory import Answer, AnswerBackend, RawHeaders
+from api.cache.memory import Answer, AnswerBackend, Got, RawHeaders
 from api.cache.once import Flight, Once
 from api.edge.gate import SECURITY, Head, get_head, secure
 from api.edge.keys import matches, may_match
@@ -19,6 +19,7 @@ from api.edge.negotiate import choose_coding, choose_media, get_type
 from api.edge.passing import Passing
 from api.edge.ready import Ready
 from api.edge.room import Hold, Room
+from api.edge.sharing import Sharing
 from api.edge.targets import Target, Targets
 from api.encode.formats import FORMATS
 from api.faults import NoDatabase
@@ -48,7 +49,7 @@ class AnswerCache:
     It also gives each request its snapshot (scope["state"]["snapshot"]), and turns HEAD into GET.
     `passing` tells the requests that go by it, `targets` which answer each of the others gets.
     `shortcut` may make the JSON answer to (snapshot, path, query) at once, before routing; None:
-    it cannot. `room` is for what is in the making.
+    it cannot. `room` is for what is in the making; `sharing` for what other instances make too.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class AnswerCache:
         targets: Targets,
         shortcut: Shortcut,
         room: Room,
+        sharing: Sharing | None = None,
     ) -> None:
         self.app = app
         self.backend = backend
@@ -68,7 +70,8 @@ class AnswerCache:
         self.targets = targets
         self.shortcut = shortcut
         self.room = room
-        self.once: Once[Answer] = Once()
+        self.sharing = sharing
+        self.once: Once[Got] = Once()
         self.quiet_until = 0.0
         self.ready: Ready | None = None
 
@@ -101,7 +104,7 @@ class AnswerCache:
             return await self.send_unchanged(send, target)
         answer = await self.look_up(target.key)
         x_cache, way = (X_MISS, "miss") if answer is None else (X_HIT, "hit")
-        if answer is None and (media, coding) == ("json", "identity"):
+        if answer is None and self.is_cut_first(target, (media, coding)):
             answer = await self.cut_short(snapshot, target)
             way = "miss" if answer is None else "shortcut"
         scope["state"]["way"] = way  # for who counts
@@ -155,7 +158,9 @@ class AnswerCache:
         try:
             await asyncio.wait((flight.task, gone), return_when=asyncio.FIRST_COMPLETED)
             if flight.task.done():
-                await self.finish(scope, send, target, flight.task.result(), X_MISS)
+                answer, is_made = flight.task.result()
+                scope["state"]["way"] = "miss" if is_made else "hit"
+                await self.finish(scope, send, target, answer, X_MISS if is_made else X_HIT)
         finally:
             gone.cancel()
             flight.leave()
@@ -179,20 +184,43 @@ class AnswerCache:
     async def keep(self, target: Target, headers: RawHeaders, body: bytes) -> Answer:
         common = [*headers, *build_headers(target.etag)]
         answer = Answer(200, add_length(common, body), body)
+        await self.remember(target, answer)
+        return answer
+
+    async def remember(self, target: Target, answer: Answer) -> None:
         try:
             await self.backend.set_answer(target.key, answer)
         except Exception:
             self.report_backend()
-        return answer
+
+    def is_cut_first(self, target: Target, wanted: tuple[str, str]) -> bool:
+        """Whether the shortcut is asked before all else: what is shared is looked for first."""
+        return wanted == ("json", "identity") and not self.is_shared(target)
+
+    def is_shared(self, target: Target) -> bool:
+        return self.sharing is not None and self.sharing.takes(target)
 
     async def compute(
-        self, scope: Scope, target: Target, wanted: tuple[str, str], flight: Flight[Answer]
+        self, scope: Scope, target: Target, wanted: tuple[str, str], flight: Flight[Got]
+    ) -> Got:
+        """Make the answer, or get the one that another instance has made."""
+        if self.sharing is None or not self.sharing.takes(target):
+            return Got(await self.make(scope, target, wanted, flight), is_made=True)
+        got = await self.sharing.answers.get_or_make(
+            target.key, lambda: self.make(scope, target, wanted, flight)
+        )
+        if not got.is_made:
+            await self.remember(target, got.answer)
+        return got
+
+    async def make(
+        self, scope: Scope, target: Target, wanted: tuple[str, str], flight: Flight[Got]
     ) -> Answer:
         """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
         (media, coding), snapshot, made = wanted, scope["state"]["snapshot"], None
         hold = Hold(self.room)
         flight.on_left = hold.release
-        if media == "json" and coding != "identity":  # else it was asked already
+        if media == "json" and not self.is_cut_first(target, wanted):  # else it was asked already
             made = await self.ask_shortcut(snapshot, target)
         if made is None:
             answer = await collect(self.app, build_scope(scope, target, media, hold))

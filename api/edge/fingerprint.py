@@ -38,6 +38,7 @@ NOT_SHAPING = frozenset(
         ),
         *(
             "cache_max_mb",
+            "cache_url",
             "db_memory_mb",
             "work_max_mb",
             "query_timeout",
@@ -51,6 +52,7 @@ NOT_SHAPING = frozenset(
             *("jwt_key", "jwt_key_previous", "metrics_token"),
             *("auth", "access_minutes", "sign_in_days", "users_db"),
             *("rate_limit", "rate_limit_url"),
+            *("follow_url", "follow_seconds", "follow_key", "aws_endpoint_url"),
         ),
     }
 )

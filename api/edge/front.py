@@ -45,10 +45,12 @@ from api.edge.ranges import cut_range
 from api.edge.ready import Ready
 from api.edge.room import Room
 from api.edge.route_table import RouteTable
-from api.edge.shortcut import build_shortcut
+from api.edge.sharing import Sharing
+from api.edge.shortcut import build_shortcut, is_short
 from api.edge.targets import Targets, read_forms
 from api.edge.watch import RequestCounts, Watch
 from api.fallbacks import Standby
+from api.redis_link import import_redis
 from api.settings import ApiSettings
 from api.store.run_records import describe_folder
 
@@ -167,15 +169,32 @@ def build_limiter(app: FastAPI, settings: ApiSettings) -> Limiter | None:
 
 
 def build_answer_cache(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> AnswerCache:
+    targets = build_targets(app, settings)
     return AnswerCache(
         answer,
         app.state.cache,
         app.state.database,
         Passing(app),
-        build_targets(app, settings),
+        targets,
         build_shortcut(app.state.series_cache, settings.max_rows),
         Room(settings.work_max_mb * 2**20),
+        build_sharing(app, settings, targets),
     )
+
+
+def build_sharing(app: FastAPI, settings: ApiSettings, targets: Targets) -> Sharing | None:
+    """What instances share, where CACHE_URL names a Redis; its faults are shown in /health."""
+    app.state.shared = None
+    if not settings.cache_url:
+        return None
+    from api.cache.redis_backend import RedisBackend
+    from api.cache.shared import SharedAnswers
+
+    import_redis("CACHE_URL")
+    standby: Standby = app.state.fallbacks.setdefault("redis_cache", Standby())
+    backend = RedisBackend(settings.cache_url, targets.fingerprint, standby)
+    app.state.shared = SharedAnswers(backend)
+    return Sharing(app.state.shared, is_short, targets.has_state)
 
 
 def build_targets(app: FastAPI, settings: ApiSettings) -> Targets:

@@ -24,6 +24,7 @@ from api.store.duckdb_file.snapshots import Snapshot
 HEADERS: RawHeaders = [(b"content-type", JSON.encode())]
 PATH = "/instruments/"
 SLICED_AT_ONCE = 6_000  # rows of prepared text; more wait for room, in the route
+FEW_DAYS = 180  # of a range that is written in less time than it is fetched in from elsewhere
 LONGEST_SYMBOL = 32  # as models.Symbol
 Days = tuple[date | None, date | None]
 
@@ -89,6 +90,15 @@ def describe_plain(held: CachedSeries, count: int) -> dict[str, object]:
         "count": count,
         "next": None,
     }
+
+
+def is_short(path: str, query: bytes) -> bool:
+    """Whether what is asked for are the bars of a few days, written in less time than a look into
+    another process takes."""
+    if not path.startswith(PATH) or not path.endswith("/ohlcv"):
+        return False
+    start, end = read_days(query) or (None, None)
+    return start is not None and end is not None and (end - start).days < FEW_DAYS
 
 
 def read_days(query: bytes) -> Days | None:

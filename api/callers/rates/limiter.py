@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Sequence
 
 from api.callers import Caller, RawHeaders, Spent
-from api.callers.rates.leases import Leases, import_redis
+from api.callers.rates.leases import Leases
 from api.callers.rates.policies import Policy, build_policies
 from api.callers.rates.windows import Window, Windows, name_counted
 from api.fallbacks import Standby
@@ -105,7 +105,7 @@ class RateLimiter:
 
     async def lease(self, caller: Caller, window: Window, policy: Policy, missing: int) -> None:
         """One lease at a time of one window: others who want the same wait for it."""
-        if self.leases is None or not self.leases.is_up():
+        if self.leases is None or not self.leases.link.is_up():
             go_on_alone(window, policy)
             return
         if window.pending is None:
@@ -138,12 +138,6 @@ async def lease_block(
 def go_on_alone(window: Window, policy: Policy) -> None:
     """Until its end this window is counted here alone: what was leased before is part of it."""
     window.granted, window.rest = policy.quota, 0
-
-
-def check_limits(settings: ApiSettings) -> None:
-    """SettingsError where the limits that are set want a package that is not there."""
-    if settings.rate_limit_url:
-        import_redis()
 
 
 def warn_of_workers(settings: ApiSettings) -> str | None:
