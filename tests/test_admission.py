@@ -29,6 +29,8 @@ CALLERS = {
 class ByName:
     """An Identity that takes a word for a person, and remembers whom it has seen."""
 
+    fault = None
+
     def __init__(self) -> None:
         self.seen: dict[bytes, Caller] = {}
         self.verified = 0

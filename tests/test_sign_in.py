@@ -264,6 +264,10 @@ def test_an_unknown_user_costs_the_hash_that_a_known_one_costs(
 
     monkeypatch.setattr(PasswordHash, "verify", count)
     hashed = passwords.hash_password(PASSWORD)
+    passwords.hash_of_nobody.cache_clear()
+    passwords.verify("wrong", hashed)
+    assert passwords.hash_of_nobody.cache_info().currsize == 1, "no unknown one waits for it"
+    asked.clear()
     tries = [(PASSWORD, None), ("wrong", hashed), ("\ud800" * 20, hashed), ("x" * 900, hashed)]
     for password, known in tries:
         assert not anyio.run(passwords.Passwords().verify, password, known)

@@ -30,6 +30,11 @@ class Caller(NamedTuple):
 class Identity(Protocol):
     """Tells callers apart by what they send; bodies never depend on who it is."""
 
+    @property
+    def fault(self) -> str | None:
+        """Why nobody can be known now; None while callers can be."""
+        ...
+
     def recall(self, scope: Scope, head: Head) -> Caller | None:
         """At once, of one who was verified before; None: ask `identify`."""
         ...

@@ -140,7 +140,8 @@ def narrow(scopes: frozenset[str], scope: str) -> frozenset[str]:
     asked = frozenset(scope.split())
     if not asked <= scopes:
         missing = " ".join(sorted(asked - scopes))
-        raise Refusal("invalid_scope", f"scope={missing} is not to be had: {' '.join(scopes)} is.")
+        had = users.join_scopes(scopes)
+        raise Refusal("invalid_scope", f"scope={missing} cannot be had: this user may {had}.")
     return asked or scopes
 
 

@@ -77,6 +77,12 @@ class TokenIdentity:
         self.by_authorization: dict[bytes, Known] = {}
         self.by_api_key: dict[bytes, Known] = {}
 
+    @property
+    def fault(self) -> str | None:
+        if monotonic() >= self.watch.look_at:
+            self.renew()
+        return None if self.watch.roster is not None else NoUsers().detail
+
     def recall(self, scope: Scope, head: Head) -> Caller | None:
         """Who was verified before, by the same bytes."""
         if monotonic() >= self.watch.look_at:

@@ -37,13 +37,17 @@ def build_hasher() -> PasswordHash:
 
 @cache
 def hash_of_nobody() -> str:
-    """Compared with where there is no such user, so that both take the same time."""
+    """Compared with where there is no such user, so that both take the same time.
+
+    Made with the first password that is tried, whosever: else the first unknown name would be slow.
+    """
     return hash_password("nobody has this password")
 
 
 def verify(password: str, hashed: str | None) -> bool:
     """Whether it is the password of that hash; never, after the same time, without a hash."""
-    is_right = build_hasher().verify(password, hashed or hash_of_nobody())
+    nobody = hash_of_nobody()
+    is_right = build_hasher().verify(password, hashed or nobody)
     return is_right and hashed is not None
 
 

@@ -72,7 +72,8 @@ def encode(request: Request, families: Iterable[Any]) -> Response:
     from prometheus_client.exposition import choose_encoder
 
     encoder, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encoder(Scrape(families)), headers={"Content-Type": media_type})
+    headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
+    return Response(encoder(Scrape(families)), headers=headers)
 
 
 class Scrape:

@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as InQuery
 
-from api.callers import Caller
+from api.callers import Caller, Identity
 from api.docs import openapi as docs
 from api.edge.passing import passes_cache
 from api.edge.route_table import READ_SCOPE, open_to_all, weighs
@@ -45,7 +45,8 @@ VERSIONS = {
 async def read_health(
     request: Request, query: Annotated[NoQuery, InQuery()], context: ContextOf
 ) -> Response:
-    """503 while there is no database; `degraded` while an older one stands in for a bad one.
+    """503 while there is no database; `degraded` while an older one stands in for a bad one, and
+    while nobody can be let in, since the file of users cannot be used.
 
     Where callers say who they are, who may not read gets the status alone.
     """
@@ -55,7 +56,7 @@ async def read_health(
     except Damaged:  # another version may stand in by now
         snapshot = context.database.newest()
         totals = await context.database.ask(snapshot, lambda reader: reader.read_totals())
-    fault = context.database.fault
+    fault = context.database.fault or find_identity_fault(request)
     status = "degraded" if fault else "ok"
     if not may_read(request):
         return Response(encode_json({"status": status}), headers=NO_STORE, media_type=JSON)
@@ -74,6 +75,12 @@ async def read_health(
     )
     answer.headers.update(NO_STORE)
     return answer
+
+
+def find_identity_fault(request: Request) -> str | None:
+    admission = request.app.layers.gate.admission
+    identity: Identity | None = None if admission is None else admission.identity
+    return None if identity is None else identity.fault
 
 
 def may_read(request: Request) -> bool:
