@@ -15,7 +15,7 @@ from etl.contracts.run_metrics import HELP, Sample
 
 Rows = Mapping[Key, Row]
 # Where this service goes on with less than it was set up for; each is told, in use or not.
-FALLBACKS = ("redis_cache", "redis_limits", "vault")
+FALLBACKS = ("redis_cache", "redis_limits", "vault", "source")
 # key → name and help of a count without duration.
 COUNTERS = {
     "timeouts": ("mds_store_timeouts", "Questions to the store that QUERY_TIMEOUT stopped", ()),

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from api.counts import Counts
 from api.faults import Fault
 from api.problems import Problem
+from api.store.following import LastGeneration
 from api.store.run_records import list_run_ids
 from etl.contracts.run_metrics import Record, Sample, list_run_samples, list_store_samples
 from etl.settings import VERSION
@@ -33,7 +34,7 @@ async def list_sources(app: FastAPI, now: datetime) -> AsyncIterator[Any]:
     for family in families.build_service(state.counts.read()):
         yield family
     samples = [*await list_store(app), *list_runs(state.settings.runs_dir, now)]
-    for name, help, value in describe_store(state.database):
+    for name, help, value in (*describe_store(state.database), *describe_source(state.fallbacks)):
         yield families.build_gauge(name, help, value)
     for family in families.build_samples(samples):
         yield family
@@ -69,6 +70,19 @@ def describe_store(database: Any) -> Iterator[tuple[str, str, float]]:
         yield "mds_store_generation", "The counter of its generation", float(counter)
         published = snapshot.published_at.timestamp()
         yield "mds_store_published_timestamp_seconds", "When it was published", published
+
+
+def describe_source(fallbacks: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Where this host follows another."""
+    source = fallbacks.get("source")
+    if isinstance(source, LastGeneration):
+        state = source.read()
+        yield (
+            "mds_source_reached_timestamp_seconds",
+            "When the source last was well",
+            state.reached_at,
+        )
+        yield "mds_source_fetched_bytes", "Bytes that came from the source", state.fetched_bytes
 
 
 async def list_store(app: FastAPI) -> list[Sample]:
