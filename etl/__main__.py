@@ -10,7 +10,7 @@ from etl.load import is_out_of_step, load, write_no_bars
 from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
 from etl.sources.files.summary import tell_read
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import published
 from etl.store.replicas.upload import upload_published
 from etl.transform import add_options as add_transform_options
 from etl.transform import transform
@@ -91,7 +91,7 @@ def has_raw_data(run: run_records.Run) -> bool:
 
 def waits_for_real_bars(settings: Settings) -> bool:
     """Whether the database holds only the sample, and another source is set up."""
-    return settings.source != "sample" and publish.read_sources(settings.database_path) == {
+    return settings.source != "sample" and published.read_sources(settings.database_path) == {
         "sample"
     }
 

@@ -16,7 +16,7 @@ from etl.base.errors import EtlError
 from etl.settings import Settings, SettingsError
 from etl.sources.files import Files
 from etl.sources.files.summary import Summary
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import published
 
 log = logging.getLogger("etl")
 
@@ -67,8 +67,8 @@ def finish(source: object, settings: Settings, run_id: str) -> Summary:
 
 def add_notes(summary: Summary, database: Path) -> None:
     """What load found suspicious, beside the files that its symbols came from."""
-    rows = publish.ask_published(
-        database, "SELECT symbol, reason, count(*) FROM store.bar_notes GROUP BY ALL ORDER BY ALL"
+    rows = published.ask_published(
+        database, "SELECT symbol, reason, count(*) FROM known_notes GROUP BY ALL ORDER BY ALL"
     )
     for entry in summary.entries:
         for symbol, reason, count in rows:

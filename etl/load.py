@@ -13,6 +13,7 @@ if not __package__:
 
 import argparse
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from etl.contracts.files import CLEAN_TYPES
 from etl.reporting.textfile import write_textfile
 from etl.rules import vendors
 from etl.settings import Settings
-from etl.store import calendars, incoming, outcomes, volumes
+from etl.store import Delta, WritableStore, calendars, incoming, outcomes, volumes
 from etl.store.clean_files import read_beside, read_input
-from etl.store.duckdb_file import build, publish, published
+from etl.store.duckdb_file.file_store import open_store, write_store
 from etl.store.due import find_due
 from etl.store.replicas.upload import upload_published
 
@@ -66,22 +67,17 @@ def load(settings: Settings, args: argparse.Namespace, run: run_records.Run | No
     run = run or run_records.open_run(settings, path)
     with (
         run.record_stage("load") as record,
-        publish.discard_on_failure(database),
-        parquet_sql.connect(settings) as connection,
+        write_store(settings, database) as store,
     ):
-        take_input(connection, settings, path)
-        store = published.open_store(connection, database)
-        incoming.leave_out_clashes(connection, record)
-        volumes.unify_units(connection)
-        incoming.compare_bars(connection, store.is_fresh)
-        is_needed = store.is_touched or incoming.changes_store(connection, settings)
-        with build.begin(database, store, is_needed):
-            calendars.view_sessions(connection, settings.exchange)
-            record.update(count_outcomes(connection), data_due=find_due(connection))
-            add_left_out(record, run)
+        take_input(store.connection, settings, path)
+        is_touched = compare(store, record)
+        is_needed = is_touched or incoming.changes_store(store.connection, settings)
+        with store.preparing() if is_needed else nullcontext():
+            describe(store.connection, settings, run)
         if is_needed:
-            build.publish_next(connection, settings, database, run, store)
-            vendors.report_replaced(connection)
+            store.apply(Delta(record["inserted"], settings.exchange), run)
+            store.publish()
+            vendors.report_replaced(store.connection)
         report(record)
     upload_published(settings, database, run)
 
@@ -95,6 +91,27 @@ def take_input(connection: duckdb.DuckDBPyConnection, settings: Settings, path: 
     vendors.rank_vendors(connection, settings)
 
 
+def compare(store: WritableStore, record: dict[str, Any]) -> bool:
+    """Set what comes against what is known of it. Returns whether another program wrote there."""
+    known, connection = store.read_known(), store.connection
+    if incoming.replaces_sample(connection):
+        known = store.begin_anew()
+    incoming.leave_out_clashes(connection, record)
+    volumes.unify_units(connection)
+    incoming.compare_bars(connection, known.is_fresh)
+    return known.is_touched
+
+
+def describe(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, run: run_records.Run
+) -> None:
+    """Find the sessions of what comes, and count what becomes of it."""
+    record = run.record["stages"]["load"]
+    calendars.view_sessions(connection, settings.exchange)
+    record.update(count_outcomes(connection), data_due=find_due(connection))
+    add_left_out(record, run)
+
+
 def add_left_out(record: dict[str, Any], run: run_records.Run) -> None:
     """Count the rows that were left out among the rejected, with those that transform rejected."""
     judged = run.record["stages"].get("transform", {}).get("symbols", {})
@@ -105,10 +122,9 @@ def add_left_out(record: dict[str, Any], run: run_records.Run) -> None:
 
 def is_out_of_step(settings: Settings) -> bool:
     """Whether the published file has to be written anew though nothing comes."""
-    with parquet_sql.connect(settings) as connection:
-        publish.attach_store(connection, settings.database_path, "store")
-        store = published.describe_store(connection, settings.database_path)
-        return store.is_touched or incoming.has_moved(connection, settings)
+    with open_store(settings, settings.database_path) as store:
+        is_touched = store.read_known().is_touched
+        return is_touched or incoming.has_moved(store.connection, settings)
 
 
 def write_no_bars(path: Path) -> None:

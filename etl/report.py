@@ -19,12 +19,12 @@ from typing import Any
 import duckdb
 import jinja2
 
-from etl.base import command, parquet_sql, run_records, whole_files
+from etl.base import command, run_records, whole_files
 from etl.base.errors import StoreError
 from etl.contracts.runs import OUTCOMES
-from etl.reporting import heatmap, moves, queries
+from etl.reporting import heatmap, moves, queries, store_queries
 from etl.settings import Settings
-from etl.store.duckdb_file import publish, reports
+from etl.store.duckdb_file.file_store import open_store
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
 # Most symbols of the outcomes and of the heat map; the page says how many were left out.
@@ -51,11 +51,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def report(settings: Settings, args: argparse.Namespace) -> None:
     """Act 1: open the store, if there is one. Act 2: gather the facts. Act 3: save the page."""
-    with parquet_sql.connect(settings) as connection:
+    with open_store(settings, settings.database_path) as store:
         has_store = settings.database_path.exists()
         if has_store:
-            publish.attach_store(connection, settings.database_path, "store")
-        facts = gather(connection, settings, has_store)
+            store.read_known()
+        facts = gather(store.connection, settings, has_store)
     facts["written_at"] = run_records.format_instant("seconds")
     with whole_files.write_whole(settings.report_path, is_shared=True) as next_path:
         # a path that is no text in this locale must not cost the page
@@ -126,11 +126,11 @@ def build_shares(totals: dict[str, int]) -> list[Facts]:
 def describe_store(connection: duckdb.DuckDBPyConnection, run_id: str) -> Facts:
     of_run = moves.read_largest(connection, run_id)
     of_store = moves.read_largest(connection)
-    revisions, revised = reports.read_revisions(connection, run_id)
+    revisions, revised = store_queries.read_revisions(connection, run_id)
     return {
-        "store": reports.read_store(connection),
-        "notes": reports.read_notes(connection, run_id),
-        "gaps": reports.read_gaps(connection),
+        "store": store_queries.read_store(connection),
+        "notes": store_queries.read_notes(connection, run_id),
+        "gaps": store_queries.read_gaps(connection),
         "heatmap": heatmap.build_heatmap(connection, SYMBOLS_SHOWN),
         "moves_of_run": of_run,
         "moves_of_store": [] if of_store == of_run else of_store,

@@ -13,11 +13,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from etl.base import command, parquet_sql, run_records
+from etl.base import command, run_records
 from etl.base.errors import StoreError
 from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
-from etl.store.duckdb_file import accounts, digests, publish, restore, versions
+from etl.store.duckdb_file.file_store import write_store
+from etl.store.duckdb_file.publish import previous_of
 from etl.store.replicas.upload import upload_published
 
 log = logging.getLogger("etl")
@@ -30,26 +31,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def roll_back(settings: Settings, args: argparse.Namespace) -> None:
-    """Act 1: copy the version before. Act 2: name it anew. Act 3: publish it."""
+    """Act 1: make the version before the next one, under a new name. Act 2: publish it."""
     path: Path = getattr(args, "database", None) or settings.database_path
-    previous = publish.previous_of(path)
+    previous = previous_of(path)
     if not previous.exists():
         raise StoreError(f"there is no version before this one ({previous.name}): nothing to do")
-    publish.restore_wal(path)
     run = run_records.open_run(settings)
-    with (
-        run.record_stage("rollback") as record,
-        publish.discard_on_failure(path),
-        parquet_sql.connect(settings) as connection,
-    ):
-        was = restore.copy_previous(connection, path, previous)
-        digests.renew(connection)
-        versions.write_versions(connection, is_whole=True)
-        generation = publish.make_generation(connection, path)
-        record.update(generation=generation, restored=was)
-        restore.name_anew(connection, generation, run.run_id)
-        accounts.write_rollback(connection, run.as_finished())
-        publish.finish_next(connection, publish.next_of(path), path)
+    with run.record_stage("rollback"), write_store(settings, path) as store:
+        was = store.restore(run)
+        generation = store.publish()
     log.info("rollback: what was %s is published as %s", was, generation)
     upload_published(settings, path, run)
 

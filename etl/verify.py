@@ -18,7 +18,7 @@ import duckdb
 from etl.base import command, parquet_sql, run_records, stage_files, whole_files
 from etl.base.errors import StoreError
 from etl.settings import Settings
-from etl.store.duckdb_file import checks, publish
+from etl.store.duckdb_file.file_store import open_store
 
 # File → what its stage counted in all, and what transform counted by symbol.
 COUNTED = {
@@ -39,9 +39,8 @@ def verify(settings: Settings, args: argparse.Namespace) -> None:
     if not path.exists():
         raise StoreError(f"{path} does not exist: run the ETL first")
     wrong = 0
-    with parquet_sql.connect(settings) as connection:
-        publish.attach_store(connection, path, "store")
-        for said, fault in check_all(connection, settings):
+    with open_store(settings, path) as store:
+        for said, fault in (*store.check(), *check_files(store.connection, settings)):
             wrong += bool(fault)
             print(f"{'WRONG' if fault else 'ok':5} {said}{f': {fault}' if fault else ''}")
     if wrong:
@@ -50,11 +49,10 @@ def verify(settings: Settings, args: argparse.Namespace) -> None:
         )
 
 
-def check_all(
+def check_files(
     connection: duckdb.DuckDBPyConnection, settings: Settings
 ) -> Iterator[tuple[str, str]]:
-    """(what is said, the first things that contradict it) of each check."""
-    yield from checks.check_tables(connection)
+    """(what is said, what contradicts it) of the files between the stages."""
     for path, name in list_files(settings):
         yield from check_file(connection, settings, path, name)
 

@@ -75,6 +75,19 @@ def test_the_ddl_in_design_is_the_ddl_of_the_schema() -> None:
     assert OHLCV_TABLE.strip() in blocks
 
 
+def test_the_seams_in_design_are_where_it_says() -> None:
+    rows = [row for row in re.findall(r"^\| .*$", DESIGN, re.MULTILINE) if "__init__.py`" in row]
+    assert len(rows) > 3
+    for row in rows:
+        named, path = re.search(r"((?:`\w+`,? ?)+)in `([\w/.]+)`", row).groups()  # type: ignore[union-attr]
+        for name in re.findall(r"\w+", named):
+            assert f"class {name}(" in (ROOT / path).read_text(), (name, path)
+    section = DESIGN.partition("A seam is a place")[2].partition("### The table")[0]
+    paths = re.findall(r"`((?:api|etl)/[\w/.]+)`", section)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     changelog = (PROJECT_ROOT / "CHANGELOG.md").read_text()
     assert re.findall(r"^## (\S+?)[,\s]", changelog, re.M)[0] == VERSION

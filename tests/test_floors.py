@@ -14,6 +14,7 @@ import pytest
 
 from etl.contracts.tables import TABLES
 from etl.settings import PROJECT_ROOT
+from etl.store import KNOWN
 
 # Top down. Each name is a module or a folder right below its package.
 FLOORS = {
@@ -85,17 +86,18 @@ def list_targets(node: ast.AST) -> Iterator[str]:
 ARROWS = list_arrows()
 
 
-def test_only_the_store_has_sql_that_names_the_tables_it_writes() -> None:
-    """Rules get relations by name; a command calls the store. `next` is what will be published."""
-    writers = list_modules_with(rf"\bnext\.({'|'.join(TABLES)})\b")
-    assert writers
-    assert [name for name in writers if not name.startswith("etl.store.duckdb_file.")] == []
+def test_only_the_engine_that_keeps_a_store_has_sql_that_names_its_tables() -> None:
+    """Rules, commands and reports know the store by the relations known_… (etl.store.KNOWN)."""
+    named = rf"(?<!etl\.)\b(next|store|previous|sorted)\.({'|'.join(TABLES)})\b"
+    templated = r"\{(name|store|base|source|target)\}\.[a-z_{]"
+    engine = "etl.store.duckdb_file."
+    knowing = list_modules_with(f"{named}|(FROM|JOIN|INTO|UPDATE) {templated}")
+    assert [name for name in knowing if name.startswith(engine)]
+    assert [name for name in knowing if not name.startswith(engine) and name[:3] == "etl"] == []
 
 
-def test_no_rule_and_no_stage_knows_of_a_stored_table() -> None:
-    knowing = list_modules_with(rf"\b(next|store)\.({'|'.join(TABLES)})\b")
-    readers = ("etl.store.duckdb_file", "etl.reporting", "etl.check")
-    assert [name for name in knowing if not name.startswith(readers)] == []
+def test_what_a_store_is_known_by_is_in_step_with_its_tables() -> None:
+    assert set(KNOWN.values()) == set(TABLES)
 
 
 # Longer than LONGEST lines: plain data, or a list of steps that reads better in one piece.

@@ -82,13 +82,13 @@ def build_heatmap(connection: duckdb.DuckDBPyConnection, most: int) -> Heatmap |
 
 
 def count_unknown(connection: duckdb.DuckDBPyConnection) -> int:
-    query = "SELECT count(*) FROM store.instruments WHERE exchange IS NULL"
+    query = "SELECT count(*) FROM known_instruments WHERE exchange IS NULL"
     return int(connection.execute(query).fetchall()[0][0])
 
 
 def choose_unit(connection: duckdb.DuckDBPyConnection) -> str | None:
     counts = ", ".join(f"date_diff('{unit}', min(first), max(last)) + 1" for unit in UNITS)
-    found = connection.execute(f"SELECT {counts} FROM store.instruments").fetchall()[0]
+    found = connection.execute(f"SELECT {counts} FROM known_instruments").fetchall()[0]
     fitting = zip(UNITS.items(), found, strict=True)
     return next((unit for (unit, most), count in fitting if count and count <= most), None)
 
@@ -102,15 +102,15 @@ def count_sessions(connection: duckdb.DuckDBPyConnection, unit: str) -> None:
         f"""CREATE OR REPLACE TEMP TABLE coverage AS
         SELECT symbol, date_trunc('{unit}', day)::DATE AS period,
                sum(bars)::BIGINT AS present, sum(gaps)::BIGINT AS missing FROM (
-            SELECT symbol, timestamp AS day, 1 AS bars, 0 AS gaps FROM store.ohlcv_data
-            JOIN (SELECT symbol, exchange FROM store.instruments) USING (symbol)
-            LEFT JOIN (SELECT exchange, first AS begin, last AS stop FROM store.calendars)
+            SELECT symbol, timestamp AS day, 1 AS bars, 0 AS gaps FROM known_bars
+            JOIN (SELECT symbol, exchange FROM known_instruments) USING (symbol)
+            LEFT JOIN (SELECT exchange, first AS begin, last AS stop FROM known_calendars)
             USING (exchange)
             WHERE exchange IS NOT NULL
             AND coalesce(timestamp::DATE BETWEEN begin AND stop, true)
-            UNION ALL SELECT symbol, timestamp, -1, 0 FROM store.bar_notes
+            UNION ALL SELECT symbol, timestamp, -1, 0 FROM known_notes
             WHERE reason = 'outside sessions'
-            UNION ALL SELECT symbol, session, 0, 1 FROM store.gaps)
+            UNION ALL SELECT symbol, session, 0, 1 FROM known_gaps)
         GROUP BY ALL HAVING present > 0 OR missing > 0"""
     )
 

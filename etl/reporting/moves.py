@@ -61,27 +61,27 @@ class Move:
 # The bar on which each recorded split takes effect, where prices are as traded.
 SPLITS = """
 CREATE OR REPLACE TEMP TABLE splits AS
-SELECT symbol, ex_date::TIMESTAMP AS ex_at, ratio FROM store.corporate_actions
-SEMI JOIN (FROM store.instruments WHERE basis = 'raw') USING (symbol)
+SELECT symbol, ex_date::TIMESTAMP AS ex_at, ratio FROM known_actions
+SEMI JOIN (FROM known_instruments WHERE basis = 'raw') USING (symbol)
 WHERE kind = 'split' AND ratio > 0"""
 SPLIT_BARS = """
 CREATE OR REPLACE TEMP TABLE split_bars AS
 SELECT s.symbol, b.timestamp, product(ratio) AS ratio
 FROM splits s ASOF JOIN (
-    SELECT symbol, timestamp FROM store.ohlcv_data
+    SELECT symbol, timestamp FROM known_bars
     WHERE symbol IN (SELECT symbol FROM splits)) b
 ON s.symbol = b.symbol AND s.ex_at <= b.timestamp GROUP BY ALL"""
 
 CAME = """
 CREATE OR REPLACE TEMP VIEW came AS
-SELECT symbol, timestamp FROM store.ohlcv_known WHERE run_id = {run_id}"""
-SYMBOLS = "SELECT DISTINCT symbol FROM store.ohlcv_known WHERE run_id = {run_id}"
+SELECT symbol, timestamp FROM known_since WHERE run_id = {run_id}"""
+SYMBOLS = "SELECT DISTINCT symbol FROM known_since WHERE run_id = {run_id}"
 
 LARGEST = """
 WITH stepped AS (
     SELECT symbol, timestamp, close, lag(timestamp) OVER w AS day_before,
            lag(close) OVER w AS close_before
-    FROM store.ohlcv_data {symbols} WINDOW w AS (PARTITION BY symbol ORDER BY timestamp))
+    FROM known_bars {symbols} WINDOW w AS (PARTITION BY symbol ORDER BY timestamp))
 SELECT symbol, timestamp, day_before, close, close_before,
        close * coalesce(ratio, 1) / close_before - 1 AS change, ratio
 FROM stepped LEFT JOIN split_bars USING (symbol, timestamp) {bars}
@@ -94,15 +94,15 @@ SELECT timestamp, close / factor, volume * factor FROM (
     SELECT *, coalesce((SELECT product(ratio) FROM splits s
                         WHERE s.symbol = b.symbol AND s.ex_at > b.timestamp), 1) AS factor
     FROM (
-        (FROM store.ohlcv_data WHERE symbol = $symbol AND timestamp < $day
+        (FROM known_bars WHERE symbol = $symbol AND timestamp < $day
          ORDER BY timestamp DESC LIMIT {around})
         UNION ALL
-        (FROM store.ohlcv_data WHERE symbol = $symbol AND timestamp >= $day
+        (FROM known_bars WHERE symbol = $symbol AND timestamp >= $day
          ORDER BY timestamp LIMIT {around} + 1)) b)
 ORDER BY timestamp"""
 
 NOTES = """
-SELECT reason, detail, timestamp < $day FROM store.bar_notes
+SELECT reason, detail, timestamp < $day FROM known_notes
 WHERE symbol = $symbol AND timestamp IN ($day, $before) ORDER BY timestamp DESC, reason"""
 
 

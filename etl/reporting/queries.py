@@ -1,6 +1,6 @@
 """What a report says of a run and of the store: one function a question, the SQL beside it.
 
-Works on a connection that has the published file attached as `store`. Whatever could be long is
+Works on a connection with what is known (etl.store.KNOWN). Whatever could be long is
 bounded here, with the count of all beside it.
 """
 
@@ -14,8 +14,8 @@ import duckdb
 from etl.base import parquet_sql, run_records
 from etl.contracts import runs
 from etl.contracts.files import PRICES
+from etl.reporting.store_queries import Row, read_rows
 from etl.store.duckdb_file import accounts
-from etl.store.duckdb_file.reports import Row, read_rows
 
 EXAMPLES = 3  # rows of each reason
 FAILURES = 100
@@ -114,14 +114,14 @@ def read_stored_run(connection: duckdb.DuckDBPyConnection) -> LastRun | None:
     """The newest run that the store knows of, for a data folder without records."""
     found = read_rows(
         connection,
-        """SELECT * FROM store.etl_runs
+        """SELECT * FROM known_runs
         ORDER BY coalesce(finished_at, started_at) DESC, run_id DESC LIMIT 1""",
     )
     if not found:
         return None
     symbols = read_rows(
         connection,
-        "SELECT * FROM store.etl_run_symbols WHERE run_id = ? ORDER BY symbol",
+        "SELECT * FROM known_run_symbols WHERE run_id = ? ORDER BY symbol",
         [found[0]["run_id"]],
     )
     return build_run(found[0], json.loads(found[0]["stages"]), symbols)

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from etl.base.clock import Clock
-from etl.base.parquet_sql import describe, quote
+from etl.base.parquet_sql import describe
 from etl.base.run_records import list_records, read_record
 from etl.base.whole_files import write_whole
 from etl.contracts.run_metrics import (
@@ -25,15 +25,16 @@ from etl.contracts.run_metrics import (
     list_store_samples,
 )
 from etl.settings import Settings
+from etl.store.duckdb_file import published
 
 log = logging.getLogger("etl")
 
 NAME = "market_data_etl.prom"
 MOST_RECORDS = 200  # to look through for a run that ended well
 QUESTIONS = {
-    "gaps": "SELECT cause, count(*) FROM store.gaps GROUP BY 1",
-    "notes": "SELECT reason, count(*) FROM store.bar_notes GROUP BY 1",
-    "newest": "SELECT coalesce(exchange, ''), max(last) FROM store.instruments GROUP BY 1",
+    "gaps": "SELECT cause, count(*) FROM known_gaps GROUP BY 1",
+    "notes": "SELECT reason, count(*) FROM known_notes GROUP BY 1",
+    "newest": "SELECT coalesce(exchange, ''), max(last) FROM known_instruments GROUP BY 1",
 }
 
 
@@ -70,8 +71,7 @@ def read_records(folder: Path) -> Iterator[Record]:
 
 
 def count_store(path: Path) -> dict[str, dict[str, Any]]:
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"ATTACH {quote(path)} AS store (READ_ONLY)")
+    with published.look_at(path, " ".join(QUESTIONS.values())) as connection:
         return {name: dict(connection.execute(q).fetchall()) for name, q in QUESTIONS.items()}
 
 

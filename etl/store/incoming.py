@@ -15,6 +15,26 @@ from etl.store import calendars
 log = logging.getLogger("etl")
 
 
+def replaces_sample(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the store holds the sample and real bars come.
+
+    Raises StoreError where the sample would join real bars.
+    """
+    is_sample = "SELECT bool_and(source = 'sample') FROM "
+    all_known = connection.execute(is_sample + "known_instruments").fetchall()[0][0]
+    all_coming = connection.execute(is_sample + "incoming").fetchall()[0][0]  # None: nothing comes
+    if all_coming and all_known is False:
+        raise StoreError(
+            "the store holds real bars, and the sample does not mix with them: set AV_API_KEY or"
+            " SOURCE, or try the sample in a folder of its own (DATA_DIR)"
+        )
+    if not all_known or all_coming is not False:
+        return False
+    bars = connection.execute("SELECT count(*) FROM known_bars").fetchall()[0][0]
+    log.warning("load: real bars come, so the sample's %s bars are dropped", f"{bars:,}")
+    return True
+
+
 def leave_out_clashes(connection: duckdb.DuckDBPyConnection, record: dict[str, Any]) -> None:
     """Bars as traded and bars adjusted for splits never mix within a symbol: `incoming` without
     the symbols that come on another basis than is stored, which are failures of the run.

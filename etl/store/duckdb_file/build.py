@@ -1,12 +1,10 @@
-"""Build the next version of the store beside the published one, check it, publish it.
+"""Build the next version of the store beside the published one, and check it.
 
 Works on the temp relations of load (see rounds), and the published file as `store`. It is the copy
 that is written to, never the published file.
 """
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -16,6 +14,7 @@ from etl.base.errors import StoreError
 from etl.contracts.files import CLEAN_COLUMNS
 from etl.rules import newer_bars
 from etl.settings import Settings
+from etl.store import Delta
 from etl.store.duckdb_file import (
     accounts,
     actions,
@@ -33,6 +32,7 @@ from etl.store.duckdb_file import (
     versions,
     volumes,
 )
+from etl.store.duckdb_file.published import Published
 
 log = logging.getLogger("etl")
 
@@ -49,52 +49,29 @@ ON CONFLICT (symbol, timestamp)
 DO UPDATE SET {", ".join(f"{v} = excluded.{v}" for v in newer_bars.VALUES)}"""
 
 
-@dataclass(frozen=True)
-class Store:
-    """What was published before this load.
-
-    is_fresh: nothing, or the sample, which is replaced. is_touched: another program wrote into it.
-    is_older: it is of an older schema.
-    """
-
-    is_fresh: bool
-    bars: int = 0
-    unsorted: int = 0
-    is_touched: bool = False
-    is_older: bool = False
-    identity: tuple[tuple[int, int] | None, ...] = ()
-
-
-def begin(path: Path, store: Store, is_needed: bool) -> AbstractContextManager[None]:
-    """Copy the published file, if it is to be, while the block looks further at what comes."""
-    publish.discard(publish.next_of(path))  # of a run that died
-    if store.is_fresh or store.is_older or not is_needed:
-        return nullcontext()
-    return publish.copy_meanwhile(path, publish.next_of(path))
-
-
-def publish_next(
+def build_next(
     connection: duckdb.DuckDBPyConnection,
     settings: Settings,
     path: Path,
+    delta: Delta,
     run: run_records.Run,
-    store: Store,
+    before: Published,
 ) -> None:
-    """Build the next version beside the published one, check it, put it in its place."""
+    """`next`: what was published, with the delta in it; checked, and named in the run's record."""
     record = run.record["stages"]["load"]
     generation = publish.make_generation(connection, path)
-    next_path = attach_next(connection, path, store)
+    attach_next(connection, path, before)
     digests.renew(connection)
-    is_touched = store.is_touched or (publish.wal_of(path).exists() and not store.is_fresh)
-    touched = take_foreign_changes(connection, settings, run) if is_touched else []
+    is_touched = before.is_touched or (publish.wal_of(path).exists() and not before.is_fresh)
+    touched = take_foreign_changes(connection, delta.exchange, run) if is_touched else []
     volumes.rescale_stored(connection, run.run_id)
-    reevaluation.reevaluate(connection, touched, settings.exchange, run.run_id)
-    unsorted = store.unsorted + write_rounds(connection, run.run_id, store)
+    reevaluation.reevaluate(connection, touched, delta.exchange, run.run_id)
+    unsorted = before.unsorted + write_rounds(connection, run.run_id, before)
     moved = session_table.write_calendars(connection)
     if is_touched:
         instruments.drop_contradicted(connection)
-    versions.write_versions(connection, store.is_fresh or store.is_older or is_touched, moved)
-    bars = store.bars + record["inserted"]
+    versions.write_versions(connection, not before.is_copied or is_touched, moved)
+    bars = before.bars + delta.inserted
     publish.detach_store(connection, "store")
     unsorted = put_in_order(connection, path, bars, unsorted)
     record.update(generation=generation, notes=count_new_notes(connection, run.run_id))
@@ -102,19 +79,14 @@ def publish_next(
     accounts.write_runs(connection, settings.runs_dir, run.as_finished())
     publish.write_generation(connection, generation, run.run_id, unsorted)
     check_next(connection, bars)
-    # a copy within this process ends the lock that DuckDB holds on the file (POSIX)
-    if not store.is_fresh and publish.identify(path) != store.identity:
-        raise StoreError(f"{path} was changed by another program meanwhile: run load again")
-    publish.finish_next(connection, next_path, path)
-    changes.drop_confirmed(path)
 
 
 def take_foreign_changes(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, run: run_records.Run
+    connection: duckdb.DuckDBPyConnection, exchange: str, run: run_records.Run
 ) -> list[str]:
     """What another program wrote is kept, and described; returns the symbols it is of."""
     log.warning("load: another program changed the database; its changes are kept")
-    touched = instruments.repair_instruments(connection, settings.exchange)
+    touched = instruments.repair_instruments(connection, exchange)
     for symbol in touched:  # so that the record says what their bars are from now on
         run.record["stages"]["load"]["symbols"].setdefault(symbol, {})
     changes.repair_known(connection, run.run_id)
@@ -141,21 +113,19 @@ def count_new_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[
     return dict(rows.fetchall())
 
 
-def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, store: Store) -> Path:
+def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, before: Published) -> None:
     """`next`: a copy of the published file to work on, or an empty one."""
     next_path = publish.next_of(path)
-    is_copied = not (store.is_fresh or store.is_older)
-    if is_copied and not next_path.exists():
-        publish.copy_store(path, next_path)
-    if is_copied:
+    if before.is_copied:
+        if not next_path.exists():
+            publish.copy_store(path, next_path)
         publish.attach_own(connection, next_path, "next")
     else:
         publish.attach_new(connection, next_path, "next")
-    if store.is_older:
+    if before.is_older:
         log.info("load: the database is of an older schema: written anew, with its history")
         publish.copy_tables(connection, "store", "next")
         changes.write_seen(connection)
-    return next_path
 
 
 def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -166,14 +136,14 @@ def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
     return bool(found) and str(found[0][0]).startswith(publish.STORAGE_VERSION)
 
 
-def write_rounds(connection: duckdb.DuckDBPyConnection, run_id: str, store: Store) -> int:
+def write_rounds(connection: duckdb.DuckDBPyConnection, run_id: str, before: Published) -> int:
     """All that comes, one answer of a symbol after the other. Returns how many bars were written
     behind the sorted ones."""
     count = rounds.number_rounds(connection)
     unsorted = 0
     for number in range(1, count + 1):
         rounds.open_round(connection, number, count)
-        is_first = store.is_fresh and number == 1
+        is_first = before.is_fresh and number == 1
         if not is_first:
             unsorted += publish.read_one(connection, "SELECT count(*) FROM changes")
         write_round(connection, run_id, is_first)

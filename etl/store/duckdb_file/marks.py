@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from etl.calls.archive import Entry
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import published
 
 Marks = set[tuple[int, datetime]]
 
 
 def read_marks(database: Path, source: str) -> Marks:
     """Number and instant (naive UTC) of each answer taken; none where no store can be read."""
-    query = "SELECT number, fetched_at FROM store.answers WHERE source = ?"
-    return set(publish.ask_published(database, query, [source]))
+    query = "SELECT number, fetched_at FROM known_answers WHERE source = ?"
+    return set(published.ask_published(database, query, [source]))
 
 
 def mark(entry: Entry) -> tuple[int, datetime]:

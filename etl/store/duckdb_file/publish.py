@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -374,14 +374,17 @@ def write_generation(
     )
 
 
-def finish_next(connection: duckdb.DuckDBPyConnection, next_path: Path, path: Path) -> None:
-    """Close `next` and publish it."""
-    published_at = read_one(connection, "SELECT epoch_us(published_at) FROM next.generation")
+def finish_next(connection: duckdb.DuckDBPyConnection, next_path: Path, path: Path) -> str:
+    """Close `next` and publish it; returns its generation."""
+    generation, published_at = connection.execute(
+        "SELECT generation, epoch_us(published_at) FROM next.generation"
+    ).fetchall()[0]
     connection.execute("CHECKPOINT next")
     connection.execute("DETACH next")
     fill_up(connection, next_path)
     mark_untouched(next_path, published_at)
     publish_store(next_path, path)
+    return str(generation)
 
 
 def mark_untouched(path: Path, published_us: int) -> None:
@@ -432,18 +435,3 @@ def keep_previous(path: Path) -> None:
     # a WAL beside a replaced file would make the new one refuse to open
     if wal_of(path).exists():
         wal_of(path).replace(wal_of(previous))
-
-
-def read_sources(path: Path) -> set[str]:
-    """The sources of the instruments in a published file; empty where it cannot be read."""
-    return {row[0] for row in ask_published(path, "SELECT source FROM store.instruments")}
-
-
-def ask_published(path: Path, query: str, values: Sequence[object] = ()) -> list[Any]:
-    """The rows of a question to a published file, as `store`; none where it cannot be read."""
-    try:
-        with duckdb.connect(":memory:") as connection:
-            attach(connection, path, "store")
-            return connection.execute(query, list(values)).fetchall()
-    except duckdb.Error:
-        return []

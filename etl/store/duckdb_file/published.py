@@ -1,48 +1,92 @@
-"""The published file as a load finds it, attached as `store`: nobody writes to it."""
+"""The published file as a run finds it, attached as `store`: nobody writes to it."""
 
-import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from etl.base.errors import StoreError
 from etl.contracts.tables import SCHEMA_VERSION
+from etl.store import KNOWN
 from etl.store.duckdb_file import changes, digests, publish
-from etl.store.duckdb_file.build import Store
-
-KNOWN = {
-    "known_bars": "ohlcv_data",
-    "known_since": "ohlcv_known",
-    "known_revisions": "ohlcv_revisions",
-    "known_instruments": "instruments",
-    "known_actions": "corporate_actions",
-    "known_lists": "action_lists",
-    "known_answers": "answers",
-    "known_calendars": "calendars",
-    "known_sessions": "sessions",
-}
-
-log = logging.getLogger("etl")
 
 
-def open_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
-    """`store`: the published file, or an empty one in its place.
+@dataclass(frozen=True)
+class Published:
+    """What was published before this run.
 
-    Raises StoreError when the sample would join real bars.
+    is_fresh: nothing, or what is to be left out. is_touched: another program wrote into it.
+    is_older: it is of an older schema.
     """
-    publish.restore_wal(path)
-    if path.exists():
-        publish.attach_store(connection, path, "store")
-        if not is_replaced(connection):
-            return describe_store(connection, path)
-        publish.detach_store(connection, "store")
+
+    is_fresh: bool
+    bars: int = 0
+    unsorted: int = 0
+    is_touched: bool = False
+    is_older: bool = False
+    identity: tuple[tuple[int, int] | None, ...] = ()
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether the next version begins as a copy of it."""
+        return not (self.is_fresh or self.is_older)
+
+
+EMPTY = Published(is_fresh=True)
+
+
+def open_published(connection: duckdb.DuckDBPyConnection, path: Path) -> Published:
+    """`store`: the published file, or an empty one in its place."""
+    if not path.exists():
+        return open_empty(connection)
+    publish.attach_store(connection, path, "store")
+    found = describe_store(connection, path)
+    name_known(connection)
+    return found
+
+
+def open_empty(connection: duckdb.DuckDBPyConnection) -> Published:
     connection.execute("ATTACH ':memory:' AS store")
     publish.create_tables(connection, "store")
     name_known(connection)
-    return Store(is_fresh=True)
+    return EMPTY
 
 
-def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
+def name_known(connection: duckdb.DuckDBPyConnection, names: Iterable[str] = KNOWN) -> None:
+    """What is known, as the relations of etl.store.KNOWN."""
+    for name in names:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM store.{KNOWN[name]}")
+
+
+@contextmanager
+def look_at(path: Path, queries: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """What is known in a published file, as far as queries name it, whatever its schema.
+
+    duckdb.Error where it cannot be read.
+    """
+    with duckdb.connect(":memory:") as connection:
+        publish.attach(connection, path, "store")
+        name_known(connection, (name for name in KNOWN if name in queries))
+        yield connection
+
+
+def ask_published(path: Path, query: str, values: Sequence[object] = ()) -> list[Any]:
+    """The rows of a question to a published file; none where it cannot be read."""
+    try:
+        with look_at(path, query) as connection:
+            return connection.execute(query, list(values)).fetchall()
+    except duckdb.Error:
+        return []
+
+
+def read_sources(path: Path) -> set[str]:
+    """The sources of the instruments in a published file; empty where it cannot be read."""
+    return {row[0] for row in ask_published(path, "SELECT source FROM known_instruments")}
+
+
+def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Published:
     bars, unsorted, version = connection.execute(
         """SELECT (SELECT count(*) FROM store.ohlcv_data), unsorted_rows, schema_version
         FROM store.generation"""
@@ -52,30 +96,6 @@ def describe_store(connection: duckdb.DuckDBPyConnection, path: Path) -> Store:
     )
     if version < 3:
         changes.read_confirmed(connection, path)
-    name_known(connection)
-    return Store(
+    return Published(
         False, bars, unsorted, is_touched, version < SCHEMA_VERSION, publish.identify(path)
     )
-
-
-def name_known(connection: duckdb.DuckDBPyConnection) -> None:
-    """What the rules of a load know of the store, under the names of etl.store.KNOWN."""
-    for name, table in KNOWN.items():
-        connection.execute(f"CREATE TEMP VIEW {name} AS FROM store.{table}")
-
-
-def is_replaced(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the store holds the sample and real bars come."""
-    is_sample = "SELECT bool_and(source = 'sample') FROM "
-    all_stored = publish.read_one(connection, is_sample + "store.instruments")
-    all_coming = publish.read_one(connection, is_sample + "incoming")  # None: nothing comes
-    if all_coming and all_stored is False:
-        raise StoreError(
-            "the store holds real bars, and the sample does not mix with them: set AV_API_KEY or"
-            " SOURCE, or try the sample in a folder of its own (DATA_DIR)"
-        )
-    if all_stored and all_coming is False:
-        bars = publish.read_one(connection, "SELECT count(*) FROM store.ohlcv_data")
-        log.warning("load: real bars come, so the sample's %s bars are dropped", f"{bars:,}")
-        return True
-    return False

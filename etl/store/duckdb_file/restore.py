@@ -6,14 +6,31 @@ from pathlib import Path
 import duckdb
 
 from etl.base.errors import StoreError
+from etl.base.run_records import Run
 from etl.contracts.tables import SCHEMA_VERSION
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import accounts, digests, publish, versions
 
 log = logging.getLogger("etl")
 
 
+def build_previous(connection: duckdb.DuckDBPyConnection, path: Path, run: Run) -> str:
+    """`next`: the version before the present one, under a new generation, with all run records;
+    returns the generation that it had."""
+    was = copy_previous(connection, path, publish.previous_of(path))
+    digests.renew(connection)
+    versions.write_versions(connection, is_whole=True)
+    generation = publish.make_generation(connection, path)
+    run.record["stages"]["rollback"].update(generation=generation, restored=was)
+    name_anew(connection, generation, run.run_id)
+    accounts.write_rollback(connection, run.as_finished())
+    return was
+
+
 def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: Path) -> str:
-    """`next`: a copy of the version before, with all run records; returns its generation."""
+    """`next`: a copy of the version before, with all run records; returns its generation.
+
+    StoreError if there is none.
+    """
     next_path = publish.next_of(path)
     publish.discard(next_path)
     publish.attach_store(connection, previous, "previous")

@@ -20,13 +20,13 @@ from etl.base.locks import hold_lock
 from etl.base.whole_files import compute_digest
 from etl.contracts.manifest import Manifest, count, find_place, hash_block, hash_blocks
 from etl.contracts.tables import SCHEMA_VERSION
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import publish, published
 from etl.store.replicas import ReplicaError
 
 log = logging.getLogger("etl")
 
 SPARE_BYTES = 64 << 20
-NAMED = "SELECT max(generation) FROM store.generation"
+NAMED = "SELECT max(generation) FROM known_generation"
 
 
 class Origin(Protocol):
@@ -52,7 +52,7 @@ def following_of(path: Path) -> Path:
 
 def read_generation(path: Path) -> str:
     """The one that is here; "" for none that can be read."""
-    found = publish.ask_published(path, NAMED) if path.is_file() else []
+    found = published.ask_published(path, NAMED) if path.is_file() else []
     return str(found[0][0] or "") if found else ""
 
 
@@ -153,6 +153,7 @@ def check_whole(next_path: Path, manifest: Manifest) -> None:
             raise StoreError("the digest of the whole is another")
         with duckdb.connect(":memory:") as connection:
             publish.attach_store(connection, next_path, "store")
+            published.name_known(connection)
             found = publish.read_one(connection, NAMED)
         if found != manifest.generation:
             raise StoreError(f"it says that it is {found}")

@@ -21,7 +21,7 @@ from etl.contracts.manifest import (
     write_manifest,
 )
 from etl.settings import Settings
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import published
 from etl.store.replicas import ReplicaError
 from etl.store.replicas.folder import Folder, run_all
 from etl.store.replicas.objects import (
@@ -37,7 +37,7 @@ from etl.store.replicas.objects import (
 )
 
 log = logging.getLogger("etl")
-NAMED = """SELECT generation, schema_version, epoch_us(published_at) FROM store.generation"""
+NAMED = """SELECT generation, schema_version, epoch_us(published_at) FROM known_generation"""
 
 
 class UploadError(EtlError):
@@ -72,7 +72,7 @@ def describe_fault(error: ReplicaError | OSError) -> str:
 
 def bring_in_step(folder: Folder, database: Path, keep: int) -> dict[str, Any]:
     """What was uploaded, for the record."""
-    found = publish.ask_published(database, NAMED)
+    found = published.ask_published(database, NAMED)
     if not found:
         raise ReplicaError("gets nothing, for the published file cannot be read: run `make verify`")
     pointer = read_pointer(folder)

@@ -1,4 +1,4 @@
-"""What `make report` asks of the published file, attached as `store`: one function a question."""
+"""What a report says of the store: one function a question, of what is known (etl.store.KNOWN)."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def read_store(connection: duckdb.DuckDBPyConnection) -> Row:
         """SELECT generation, published_at, run_id, count(i.symbol) AS symbols,
                coalesce(sum(bars), 0)::BIGINT AS bars, min(first) AS first, max(last) AS last,
                list_sort(list(DISTINCT i.source)) AS sources
-        FROM store.generation LEFT JOIN store.instruments i ON true GROUP BY ALL""",
+        FROM known_generation LEFT JOIN known_instruments i ON true GROUP BY ALL""",
     )[0]
 
 
@@ -27,7 +27,7 @@ def read_notes(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[Row]:
                count(DISTINCT symbol) AS symbols,
                arg_max({symbol: symbol, day: timestamp, detail: detail}, (timestamp, symbol))
                    AS newest
-        FROM store.bar_notes GROUP BY reason ORDER BY notes DESC, reason""",
+        FROM known_notes GROUP BY reason ORDER BY notes DESC, reason""",
         [run_id],
     )
 
@@ -38,7 +38,7 @@ def read_gaps(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         connection,
         """SELECT cause, count(*) AS sessions, count(DISTINCT symbol) AS symbols,
                arg_max({symbol: symbol, day: session}, (session, symbol)) AS newest
-        FROM store.gaps GROUP BY cause ORDER BY sessions DESC, cause""",
+        FROM known_gaps GROUP BY cause ORDER BY sessions DESC, cause""",
     )
 
 
@@ -53,8 +53,8 @@ def read_revisions(connection: duckdb.DuckDBPyConnection, run_id: str) -> tuple[
                    WHEN 'open' THEN r.open <> b.open WHEN 'high' THEN r.high <> b.high
                    WHEN 'low' THEN r.low <> b.low WHEN 'close' THEN r.close <> b.close
                    ELSE r.volume IS DISTINCT FROM b.volume END) AS changed
-        FROM store.ohlcv_revisions r JOIN store.ohlcv_data b USING (symbol, timestamp)
-        JOIN store.instruments USING (symbol)
+        FROM known_revisions r JOIN known_bars b USING (symbol, timestamp)
+        JOIN known_instruments USING (symbol)
         WHERE r.run_id = ?
         ORDER BY abs(change) DESC NULLS LAST, symbol, timestamp LIMIT {REVISIONS}""",
         [run_id],
