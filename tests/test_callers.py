@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import jwt
 import pytest
@@ -515,6 +516,33 @@ def test_one_on_loopback_or_of_which_it_is_said_starts(
     tmp_path: Path, settings: dict[str, str]
 ) -> None:
     check_guard(make_settings(tmp_path, **settings))
+
+
+@pytest.mark.parametrize(
+    ("server", "auth", "status"),
+    [
+        ("192.0.2.5", "", 403),
+        ("[2001:db8::5]", "", 403),
+        ("192.0.2.5", "off", 200),
+        *(
+            (own, "", 200)
+            for own in ("127.0.0.1", "127.1.2.3", "[::1]", "[::ffff:127.0.0.1]", "test")
+        ),
+    ],
+)
+def test_another_server_that_listens_to_others_opens_nothing_that_is_not_said_to_be_open(
+    sample_dir: Path, server: str, auth: str, status: int
+) -> None:
+    app = create_app(make_settings(sample_dir, AUTH=auth))
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{server}") as client:
+            return await client.get(BARS, headers={"Host": "localhost"})
+
+    answer = anyio.run(ask)
+    assert answer.status_code == status
+    assert status == 200 or "AUTH=off" in answer.json()["detail"]
 
 
 def test_the_refusal_to_start_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

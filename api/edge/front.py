@@ -38,6 +38,8 @@ from api.edge.gate import (
     build_hosts,
     check_body,
     check_head,
+    is_for_others,
+    refuse,
     secure,
 )
 from api.edge.passing import Passing
@@ -61,18 +63,25 @@ EXPOSED = [
     *("Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "X-Request-ID"),
 ]
 
+UNDECIDED = (
+    "This service listens where other machines reach it, and AUTH is not set: set AUTH=on (callers"
+    " say who they are) or AUTH=off (open to all), or listen on 127.0.0.1."
+)
+
 
 @dataclass
 class Gate:
     """ASGI layer: refuses what no route should see, and cuts the parts that Range asks for.
 
-    `admission` asks who calls and how often; without one nobody is asked.
+    `admission` asks who calls and how often; without one nobody is asked. is_undecided: AUTH is not
+    set, so that this machine alone may ask, whatever address a server was told to listen on.
     """
 
     app: ASGIApp
     hosts: Hosts
     proxies: Proxies
     admission: Admission | None = None
+    is_undecided: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -81,6 +90,8 @@ class Gate:
             refusal = check_head(head, state["head_bytes"], self.hosts)
             if b"content-length" in head or b"transfer-encoding" in head:
                 refusal = refusal or check_body(scope["method"], head)
+            if self.is_undecided and is_for_others(scope.get("server")):
+                refusal = refusal or refuse(403, UNDECIDED)
             if refusal is not None:
                 return await self.refuse(refusal, scope, receive, send)
             if root := self.proxies.find_root(scope.get("client"), head):
@@ -113,7 +124,8 @@ def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     hosts = build_hosts(settings.api_host, settings.allowed_hosts)
     proxies = Proxies(settings.root_path, settings.trusted_proxies)
     routes = RouteTable(app)
-    gate = Gate(answers, hosts, proxies, build_admission(app, settings, routes, proxies))
+    admission = build_admission(app, settings, routes, proxies)
+    gate = Gate(answers, hosts, proxies, admission, settings.auth is None)
     front: ASGIApp = gate
     if settings.cors_origins:
         front = allow_origins(front, settings.cors_origins, bool(settings.auth))

@@ -128,6 +128,17 @@ def check_head(head: Head, size: int, hosts: Hosts) -> Response | None:
     return None
 
 
+def is_for_others(server: Sequence[object] | None) -> bool:
+    """Whether a request came to an address of this machine that others reach too."""
+    if server is None or server[0] in LOOPBACK:
+        return False
+    try:
+        address = ipaddress.ip_address(str(server[0]))
+    except ValueError:  # a socket of this machine, or a test's own name
+        return False
+    return not (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
 def check_body(method: str, head: Head) -> Response | None:
     """The refusal of a body where none belongs; what is sent of it is not read."""
     length, coding = head.get(b"content-length", b"0"), head.get(b"transfer-encoding")
