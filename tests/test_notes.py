@@ -1,8 +1,9 @@
 """Notes on kept bars: on real bars, on recorded bad ones and on made ones."""
 
+import functools
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -82,14 +83,19 @@ class Series:
         return pa.table(columns, BARS), pa.table(split, SPLITS)
 
 
+@functools.cache
+def connect(exchanges: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
+    """One connection for all tests: to list the sessions takes longer than to find the notes."""
+    connection = duckdb.connect()
+    sessions.create_sessions(connection, list(exchanges), date(1999, 1, 1), date(2025, 1, 1))
+    return connection
+
+
 def find(bars: Any, splits: Any, *exchanges: str) -> list[tuple[str, date, str, str]]:
     """(symbol, day, reason, detail) of all notes on two Arrow tables (or SQL relations)."""
-    connection = duckdb.connect()
+    connection = connect(exchanges or ("XNYS",))
     connection.register("bars", bars)
     connection.register("splits", splits)
-    sessions.create_sessions(
-        connection, list(exchanges) or ["XNYS"], date(1999, 1, 1), date(2025, 1, 1)
-    )
     notes.find_notes(connection)
     found = connection.execute(
         "SELECT symbol, timestamp::DATE, reason, detail FROM notes ORDER BY ALL"
@@ -101,10 +107,27 @@ def find(bars: Any, splits: Any, *exchanges: str) -> list[tuple[str, date, str, 
 
 def judge(series: Series) -> dict[str, list[int]]:
     """Reason → places of the bars noted for it."""
-    found: dict[str, list[int]] = {}
-    for _, day, reason, _ in find(*series.to_tables()):
-        found.setdefault(reason, []).append(series.days.index(day))
+    return judge_each([series])[0]
+
+
+def judge_each(all_series: Sequence[Series]) -> list[dict[str, list[int]]]:
+    """As `judge`, each series as a symbol of its own beside the others."""
+    found: list[dict[str, list[int]]] = [{} for _ in all_series]
+    named = [name_tables(each, f"MADE{place:03}") for place, each in enumerate(all_series)]
+    bars, splits = (pa.concat_tables(kind) for kind in zip(*named, strict=True))
+    for symbol, day, reason, _ in find(bars, splits):
+        place = int(symbol.removeprefix("MADE"))
+        found[place].setdefault(reason, []).append(all_series[place].days.index(day))
     return found
+
+
+def name_tables(series: Series, symbol: str) -> tuple[pa.Table, ...]:
+    """The tables of a series under another name."""
+    bars, splits = series.to_tables()
+    return tuple(
+        table.set_column(0, BARS.field("symbol"), pa.array([symbol] * len(table), pa.string()))
+        for table in (bars, splits)
+    )
 
 
 # --- one bar alone ---------------------------------------------------------------------------
@@ -313,15 +336,14 @@ def test_a_bar_or_two_far_from_both_sides_are_a_spike(factor: float, length: int
 def test_a_large_move_of_the_newest_bars_is_noted_until_later_bars_tell(
     factor: float, after: int
 ) -> None:
-    for seed in range(3):
-        alone, stays = Series(80 + after, seed=seed), Series(80 + after, seed=seed)
+    moved = [Series(80 + after, seed=seed) for seed in (0, 0, 1, 1, 2, 2)]
+    for alone, stays in zip(moved[::2], moved[1::2], strict=True):
         alone.scale(79, 80, factor)
         stays.scale(79, 80 + after, factor)
-        for series in (alone, stays):
-            assert judge(series) == {"large move, unconfirmed": [79]}
     later = Series(85)
     later.scale(79, 80, factor)
-    assert judge(later) == {"price spike": [79]}
+    wanted = [{"large move, unconfirmed": [79]}] * len(moved)
+    assert judge_each([*moved, later]) == [*wanted, {"price spike": [79]}]
 
 
 @pytest.mark.parametrize("fall", [0.48, 0.6, 1.5])
@@ -336,8 +358,8 @@ def test_a_real_move_has_no_note_once_three_bars_have_come(fall: float) -> None:
 
 
 def test_a_large_move_that_is_usual_or_a_recorded_split_is_none() -> None:
-    for seed in range(5):
-        assert judge(Series(60, swing=0.2, seed=seed)) == {}
+    usual = [Series(60, swing=0.2, seed=seed) for seed in range(5)]
+    assert judge_each(usual) == [{}] * len(usual)
     split = Series(splits=[(79, 2)])
     split.scale(79, 80, 1 / 2, volume=2)
     assert judge(split) == {}
