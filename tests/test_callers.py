@@ -21,7 +21,7 @@ from api.edge.route_table import SCOPE_MARK
 from api.main import Service, create_app
 from api.settings import SettingsError, check_guard
 from tests.conftest import clean_environ, run_stage
-from tests.guarded import BARS, CHIEF, JWT_KEY, READER, Guarded, guard, make_users
+from tests.guarded import BARS, CHIEF, JWT_KEY, READER, Guarded, guard, hash_once, make_users
 from tests.server import make_settings, serve_app, serve_process, wait_until
 
 ORIGIN = "https://desk.example"
@@ -594,6 +594,27 @@ def test_a_new_signing_key_counts_without_a_restart_and_the_one_before_still_ope
         assert secret.refresh()
         own.look()
         assert own.get(secret=token).status_code == 401, "though it was remembered"
+
+
+def test_who_is_new_is_known_at_once_and_strangers_cause_few_looks_at_the_file(
+    sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "LOOK_EVERY", 1_000.0)
+    file = tmp_path / "jwt_key"
+    file.write_text(JWT_KEY)
+    with guard(sample_dir, tmp_path, JWT_KEY="", JWT_KEY_FILE=str(file)) as own:
+        assert own.get(secret="mdk_x").status_code == 401
+        key = own.make_key()
+        monkeypatch.setattr(identity, "LOOK_AGAIN", 1_000.0)
+        assert own.get(secret=key).status_code == 401
+        monkeypatch.setattr(identity, "LOOK_AGAIN", 0.0)
+        assert own.get(secret=key).status_code == 200
+        users.put_user(own.path, "new", hash_once(), ["read"])
+        assert own.get(secret=own.sign_in("new")["access_token"]).status_code == 200
+        monkeypatch.setattr(identity, "LOOK_AGAIN", 1_000.0)
+        file.write_text(f"{JWT_KEY[::-1]}\n{JWT_KEY}\n")
+        assert own.app.state.settings.jwt_key.refresh()
+        assert own.get(secret=own.sign_in()["access_token"]).status_code == 200
 
 
 def test_a_new_signing_key_that_can_be_guessed_is_not_used() -> None:

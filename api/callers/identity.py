@@ -24,6 +24,7 @@ from api.problems import build_problem
 log = logging.getLogger("api")
 
 LOOK_EVERY = 0.5  # seconds between two looks at the file
+LOOK_AGAIN = 0.05  # and between two for the sake of somebody who is not in it: it may be new
 LOOK_PATIENCE = 0.05  # seconds for which a look may hold up the event loop
 MOST_REMEMBERED = 10_000
 LONGEST = 4_096  # bytes of what is looked at
@@ -47,13 +48,13 @@ class Watch:
         self.look_at = 0.0
         self.is_warned = False
 
-    def look(self, now: float) -> bool:
+    def look(self, now: float, patience: float = LOOK_PATIENCE) -> bool:
         """Look at the file; whether something else holds now. Nobody is known while it cannot be
         read; while another process holds it, nothing in it can have changed."""
         self.look_at = now + LOOK_EVERY
         before = self.roster
         try:
-            self.roster = read_roster(self.path, before, LOOK_PATIENCE)
+            self.roster = read_roster(self.path, before, patience)
             self.is_warned = False
         except NoUsers as fault:
             if before is None or not fault.is_busy:
@@ -93,20 +94,18 @@ class TokenIdentity:
             found = self.by_api_key.get(head[b"x-api-key"]) if is_alone else None
         return found[1] if found is not None and found[0] > now() else None
 
-    def renew(self) -> None:
+    def renew(self, patience: float = LOOK_PATIENCE) -> None:
         """Forget everybody where the file or the signing keys are not what they were."""
         keys = self.read_keys()
-        if self.watch.look(monotonic()) or keys != self.keys:
+        if self.watch.look(monotonic(), patience) or keys != self.keys:
             self.keys = keys
             self.by_authorization.clear()
             self.by_api_key.clear()
 
     async def identify(self, scope: Scope, head: Head) -> Caller | Response:
         """The caller; or the refusal, as RFC 6750 has it."""
-        roster = self.watch.roster
-        if roster is None:
-            fault = NoUsers()
-            return build_problem(503, fault.detail, fault.headers)
+        if self.watch.roster is None:
+            return refuse_everybody()
         authorization, api_key = head.get(b"authorization"), head.get(b"x-api-key")
         scheme, _, given = (authorization or b"").strip().partition(b" ")
         is_bearer = scheme.lower() == b"bearer" and given.strip() != b""
@@ -115,8 +114,10 @@ class TokenIdentity:
         if not is_bearer and api_key is None:
             return refuse(401, "", NOTHING_SENT)
         try:
-            known = self.verify(given if is_bearer else api_key or b"", roster, is_bearer)
+            known = self.verify(given if is_bearer else api_key or b"", is_bearer)
         except BadToken as error:
+            if self.watch.roster is None:
+                return refuse_everybody()
             return refuse(401, "invalid_token", f"{error}: {remedy(is_bearer)}")
         if authorization is None:
             remember(self.by_api_key, api_key or b"", known)
@@ -124,12 +125,25 @@ class TokenIdentity:
             remember(self.by_authorization, authorization, known)
         return known[1]
 
-    def verify(self, given: bytes, roster: Roster, may_be_token: bool) -> Known:
-        """Until when it holds and whose it is; BadToken."""
+    def verify(self, given: bytes, may_be_token: bool) -> Known:
+        """Until when it holds and whose it is; BadToken. Who was added since the last look at the
+        file is found by another one."""
+        try:
+            return self.look_up(given, may_be_token)
+        except BadToken:
+            if monotonic() < self.watch.look_at - LOOK_EVERY + LOOK_AGAIN:
+                raise
+            self.renew(patience=0.0)  # strangers must not make all others wait
+            return self.look_up(given, may_be_token)
+
+    def look_up(self, given: bytes, may_be_token: bool) -> Known:
+        roster = self.watch.roster
+        if roster is None:
+            raise BadToken("The file of users cannot be used")
         text = read_text(given)
         if text.startswith(KEY_KIND) or not may_be_token:
             return verify_key(text, roster)
-        return verify_token(text, self.keys, roster)
+        return verify_token(text, self.read_keys(), roster)
 
 
 def read_text(given: bytes) -> str:
@@ -166,6 +180,11 @@ def remember(known: dict[bytes, Known], given: bytes, found: Known) -> None:
 
 def remedy(is_bearer: bool) -> str:
     return "get another by POST /token, or by make key." if is_bearer else "make key makes another."
+
+
+def refuse_everybody() -> Response:
+    fault = NoUsers()
+    return build_problem(503, fault.detail, fault.headers)
 
 
 def refuse(status: int, error: str, detail: str) -> Response:
