@@ -4,7 +4,7 @@ after each fault, so that no request waits for it twice.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -13,8 +13,9 @@ from api.settings import ApiSettings
 from etl.credentials.errors import SettingsError
 from etl.credentials.redaction import remember
 
-TIMEOUT = 0.25  # seconds for an answer of Redis, and for a free connection
-CONNECT_TIMEOUT = 0.1
+TIMEOUT = 0.25  # seconds for an answer of Redis, whatever it waits for
+GRACE = 0.05  # and more, if the answer came while this process had no turn to read it
+CONNECT_TIMEOUT = 0.1  # of each of two tries
 PAUSE = 1.0  # seconds until one that failed is tried again
 MOST_CONNECTIONS = 32
 
@@ -57,10 +58,16 @@ class RedisLink:
             self.trial = asyncio.get_running_loop().create_task(self.try_again())
         return False
 
-    async def ask(self, question: Awaitable[Any]) -> Any:
+    async def ask(self, question: Coroutine[Any, Any, Any]) -> Any:
         """The answer to one question; any error where there is none in time."""
-        async with asyncio.timeout(2 * TIMEOUT):
-            return await question
+        task = asyncio.get_running_loop().create_task(question)
+        try:
+            for seconds in (TIMEOUT, GRACE):
+                if (await asyncio.wait((task,), timeout=seconds))[0]:
+                    return task.result()
+            raise TimeoutError
+        finally:
+            task.cancel()
 
     async def try_again(self) -> None:
         try:
@@ -98,11 +105,11 @@ def open_client(url: str, setting: str) -> Any:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=MOST_CONNECTIONS,
-        timeout=TIMEOUT,
-        socket_timeout=TIMEOUT,
+        timeout=None,  # RedisLink.ask has one for the whole
+        socket_timeout=None,
         socket_connect_timeout=CONNECT_TIMEOUT,
         # once, for a connection that was closed meanwhile: its question may be asked twice
-        retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
+        retry=Retry(NoBackoff(), 1, (redis.ConnectionError, redis.TimeoutError)),
     )
     return redis.Redis(connection_pool=pool)
 

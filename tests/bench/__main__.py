@@ -1,14 +1,18 @@
 """What make bench runs: requests a second (speed), transform and load (loads), what reads cost as
 the store grows (reads), what publications leave of the kept answers (kept), and what metrics,
-callers, limits and the access log cost (guarded)."""
+callers, limits and the access log cost (guarded), and what a Redis for four instances is worth
+(shared)."""
 
 import argparse
 import shutil
 import sys
 
-from tests.bench import guarded, kept, loads, reads, speed
+from tests.bench import guarded, kept, loads, reads, shared, speed
 
-PARTS = (("speed", speed), ("loads", loads), ("reads", reads), ("kept", kept), ("guarded", guarded))
+PARTS = (
+    *(("speed", speed), ("loads", loads), ("reads", reads), ("kept", kept)),
+    *(("guarded", guarded), ("shared", shared)),
+)
 
 
 def main() -> int:
@@ -18,6 +22,7 @@ def main() -> int:
     reads.add_options(parser)
     kept.add_options(parser)
     guarded.add_options(parser)
+    shared.add_options(parser)
     parser.add_argument("--only", choices=[name for name, _ in PARTS], help="one of them")
     args = parser.parse_args()
     if not shutil.which("wrk"):
