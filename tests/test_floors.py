@@ -205,6 +205,13 @@ def test_the_etl_knows_nothing_of_the_api_and_the_api_little_of_the_etl() -> Non
     assert [(a, b) for a, b in across if not (a.startswith("api") and b.startswith(OF_ETL))] == []
 
 
+def test_who_reads_the_store_does_not_know_which_engine_keeps_it() -> None:
+    """main chooses it; the route of replicas hands out the file itself."""
+    engine = "api.store.duckdb_file"
+    knowing = {a for a, b in ARROWS if b.startswith(engine) and not a.startswith(engine)}
+    assert knowing == {"api.main", "api.routes.generations"}
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     following: dict[str, set[str]] = {}
     for source, target in ARROWS:

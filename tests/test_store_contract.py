@@ -98,11 +98,14 @@ def test_what_is_not_there_is_a_fault_that_knows_nothing_of_http(
         ask(store, lambda reader: reader.read_stored_run("no such"))
     with pytest.raises(Refused, match="possible are"):
         ask(store, lambda reader: reader.screen({"sort": "-price"}, 5))
+    for interval in ("5m", "1wk", ""):
+        with pytest.raises(Refused, match="not stored, but of 1d"):
+            ask(store, lambda r, i=interval: r.read_many_series(["IBM"], ["raw"], i))
 
 
 def test_many_series_come_in_one_question_in_the_order_asked_for(store: Store[Any]) -> None:
     def read(reader: Reader) -> list[tuple[str, list[float]]]:
-        found = reader.read_many_series(["IBM", "AAPL"], ["raw", "raw"], None)
+        found = reader.read_many_series(["IBM", "AAPL"], ["raw", "raw"], "1d")
         return [(each.symbol, each.close.tolist()) for each in found]
 
     assert ask(store, read) == [("IBM", [187.0, 180.0]), ("AAPL", [58.7])]
@@ -120,7 +123,7 @@ def test_a_series_is_as_it_was_known_at_an_instant(
     store: Store[Any], instant: datetime, closes: list[float]
 ) -> None:
     def read(reader: Reader) -> list[float]:
-        return reader.read_many_series(["IBM"], ["raw"], instant)[0].close.tolist()
+        return reader.read_many_series(["IBM"], ["raw"], "1d", instant)[0].close.tolist()
 
     assert ask(store, read) == closes
 

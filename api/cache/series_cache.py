@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -22,9 +22,8 @@ from api.cache.once import Once
 from api.encode.text import Prepared, index_rows, write_bars
 from api.encode.turns import Turns
 from api.faults import Unknown
-from api.store import Actions, Catalog, Entry, Reader
-from api.store.duckdb_file.snapshots import CORES, Database, Snapshot
-from api.store.workers import Job, Workers
+from api.store import Actions, Catalog, Entry, Reader, Snapshot, Store
+from api.store.workers import CORES, Job, Workers
 from etl.contracts.zones import ZONES
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ class CachedSeries(StoredSeries):
 class SeriesCache:
     """The series of a worker, by version, symbol and interval, within the memory for all."""
 
-    def __init__(self, memory: Memory, database: Database) -> None:
+    def __init__(self, memory: Memory, database: Store[Any]) -> None:
         self.memory = memory
         self.database = database
         self.once: Once[CachedSeries] = Once()
@@ -80,35 +79,42 @@ class SeriesCache:
             return True
         return catalog is not None and catalog[0] == snapshot.generation and symbol in catalog[1]
 
-    async def take(self, snapshot: Snapshot | None, symbol: str) -> CachedSeries:
-        """The series of a symbol, in any case; read once for all who ask. Unknown.
+    async def take(
+        self, snapshot: Snapshot | None, symbol: str, interval: str = STORED_INTERVAL
+    ) -> CachedSeries:
+        """The series of a symbol, in any case; read once for all who ask. Unknown, Refused.
 
         Without a snapshot it takes one: NoDatabase if there still is none.
         """
         snapshot = snapshot or self.database.newest()
         name = symbol.strip().upper()
-        held = self.find(snapshot, name)
+        held = self.find(snapshot, name, interval)
         if held is not None:
             return held
-        key = (snapshot.find_version(name), name, STORED_INTERVAL)
-        return await self.once.get(key, lambda _: self.read(snapshot, name))
+        key = (snapshot.find_version(name), name, interval)
+        return await self.once.get(key, lambda _: self.read(snapshot, name, interval))
 
-    async def read(self, snapshot: Snapshot, symbol: str) -> CachedSeries:
-        return (await self.read_some(snapshot, [symbol], None))[0]
+    async def read(self, snapshot: Snapshot, symbol: str, interval: str) -> CachedSeries:
+        return (await self.read_some(snapshot, [symbol], interval))[0]
 
     async def take_many(
-        self, snapshot: Snapshot | None, symbols: Sequence[str], as_of: datetime | None = None
+        self,
+        snapshot: Snapshot | None,
+        symbols: Sequence[str],
+        as_of: datetime | None = None,
+        interval: str = STORED_INTERVAL,
     ) -> list[CachedSeries]:
-        """The series_cache of stored symbols, in the order given; or as they were known at `as_of`.
+        """The series of stored symbols, in the order given; or as they were known at `as_of`.
 
         In one question, unless they have very many bars: one a symbol costs ten times as much.
         """
         snapshot = snapshot or self.database.newest()
         names = [symbol.strip().upper() for symbol in symbols]
-        held = {} if as_of else {n: each for n in names if (each := self.find(snapshot, n))}
+        found = ((name, self.find(snapshot, name, interval)) for name in names)
+        held = {} if as_of else {name: each for name, each in found if each}
         missing = [name for name in names if name not in held]
         for some in self.part(snapshot, missing):
-            held |= zip(some, await self.read_some(snapshot, some, as_of), strict=True)
+            held |= zip(some, await self.read_some(snapshot, some, interval, as_of), strict=True)
         return [held[name] for name in names]
 
     def part(self, snapshot: Snapshot, symbols: Sequence[str]) -> Iterator[list[str]]:
@@ -123,13 +129,17 @@ class SeriesCache:
             yield some
 
     async def read_some(
-        self, snapshot: Snapshot, symbols: Sequence[str], as_of: datetime | None
+        self,
+        snapshot: Snapshot,
+        symbols: Sequence[str],
+        interval: str,
+        as_of: datetime | None = None,
     ) -> list[CachedSeries]:
         """Read in one question; as they are now, they are kept. Many leave the quick ones alone."""
 
         def question(reader: Reader) -> list[CachedSeries]:
             catalog = self.read_catalog(snapshot, reader)
-            return read_cached_series(reader, symbols, catalog, as_of)
+            return read_cached_series(reader, symbols, catalog, interval, as_of)
 
         found = await self.database.ask(snapshot, question, is_wide=len(symbols) > 1)
         for held in found if as_of is None else ():
@@ -204,6 +214,7 @@ def read_cached_series(
     reader: Reader,
     symbols: Sequence[str],
     catalog: Catalog,
+    interval: str,
     as_of: datetime | None = None,
 ) -> list[CachedSeries]:
     """Those of symbols (upper case), now or as they were known at an instant. Unknown."""
@@ -211,7 +222,7 @@ def read_cached_series(
     if unknown is not None:
         raise Unknown(unknown, reader.find_nearest(unknown))
     bases = [catalog[symbol].basis for symbol in symbols]
-    series = reader.read_many_series(symbols, bases, as_of)
+    series = reader.read_many_series(symbols, bases, interval, as_of)
     acting = [symbol for symbol in symbols if catalog[symbol].has_actions]
     actions = reader.read_adjusting(acting, as_of) if acting else []
     by_symbol = dict(zip(acting, actions, strict=True))

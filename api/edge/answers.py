@@ -24,7 +24,7 @@ from api.edge.targets import Target, Targets
 from api.encode.formats import FORMATS
 from api.faults import NoDatabase
 from api.problems import build_problem
-from api.store.duckdb_file.snapshots import Database, Snapshot
+from api.store import Snapshot, Store
 
 log = logging.getLogger("api")
 VARY = "Accept, Accept-Encoding"
@@ -56,7 +56,7 @@ class AnswerCache:
         self,
         app: ASGIApp,
         backend: AnswerBackend,
-        database: Database,
+        database: Store[Any],
         passing: Passing,
         targets: Targets,
         shortcut: Shortcut,

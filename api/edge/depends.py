@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from api.store.duckdb_file.snapshots import Snapshot
+from api.store import Snapshot
 
 F = TypeVar("F", bound=Callable[..., Any])
 MARK = "depends_on_symbols_of"

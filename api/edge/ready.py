@@ -7,7 +7,7 @@ Who asks and how often is asked each time, and who counts and logs is told of ea
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette._utils import get_route_path
 from starlette.types import Scope
@@ -19,7 +19,7 @@ from api.edge.gate import Head, Proxies, get_head
 from api.edge.request_ids import HEADER, Sent, choose_id
 from api.edge.watch import Watch
 from api.faults import NoDatabase
-from api.store.duckdb_file.snapshots import Database, Snapshot
+from api.store import Snapshot, Store
 
 MOST_KNOWN, LONGEST = 1024, 2048  # requests, and bytes of each: about 3 MB
 NOTHING: RawHeaders = []
@@ -45,7 +45,7 @@ class Ready:
     def __init__(
         self,
         memory: Memory,
-        database: Database,
+        database: Store[Any],
         proxies: Proxies,
         admission: Admission | None,
         watch: Watch,

@@ -19,7 +19,7 @@ from api.encode.turns import ROWS_AT_ONCE
 from api.faults import Fault
 from api.figures.answers import build_statistics
 from api.problems import Problem
-from api.store.duckdb_file.snapshots import Snapshot
+from api.store import Snapshot
 
 HEADERS: RawHeaders = [(b"content-type", JSON.encode())]
 PATH = "/instruments/"

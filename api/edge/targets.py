@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from api.edge.depends import Dependence
 from api.edge.keys import Forms, build_etag, build_key, canonical
-from api.store.duckdb_file.snapshots import Snapshot
+from api.store import Snapshot
 
 # What is remembered: so many requests of at most so many characters each, about 4 MB.
 MOST_KNOWN, LONGEST = 4096, 400

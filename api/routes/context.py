@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import Depends, Request
@@ -14,8 +14,7 @@ from api.cache.series_cache import CachedSeries, SeriesCache
 from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
 from api.problems import Problem
 from api.settings import ApiSettings
-from api.store import Question
-from api.store.duckdb_file.snapshots import Database, Snapshot
+from api.store import Question, Snapshot, Store
 
 T = TypeVar("T")
 
@@ -31,7 +30,7 @@ class Context:
     """
 
     settings: ApiSettings
-    database: Database
+    database: Store[Any]
     series_cache: SeriesCache
     snapshot: Snapshot | None
     hold: Hold | None = None

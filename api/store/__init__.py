@@ -38,8 +38,18 @@ class Reader(Protocol):
 
     def read_catalog(self) -> Catalog: ...
     def read_many_series(
-        self, symbols: Sequence[str], bases: Sequence[str], as_of: datetime | None
-    ) -> list[Series]: ...
+        self,
+        symbols: Sequence[str],
+        bases: Sequence[str],
+        interval: str,
+        as_of: datetime | None = None,
+    ) -> list[Series]:
+        """All bars of stored symbols, in one question: as they are, or as known at `as_of`.
+
+        Refused for an interval that is not stored.
+        """
+        ...
+
     def read_adjusting(
         self, symbols: Sequence[str], as_of: datetime | None = None
     ) -> list[Actions]: ...

@@ -5,6 +5,7 @@ time of quick ones behind them.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from api.faults import Busy
 
 T = TypeVar("T")
 
+CORES = os.cpu_count() or 1
 MOST_WAITING = 1_000
 INTERRUPT_AGAIN = 0.05  # seconds
 

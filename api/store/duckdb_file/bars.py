@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from api.bars.series import FIELDS, PRICES, Days, Series
+from api.bars.series import FIELDS, PRICES, STORED_INTERVAL, Days, Series
+from api.faults import Refused
 from api.store import Actions
 from api.store.duckdb_file.rows import Cursor
 
@@ -49,9 +50,18 @@ def build_series(symbol: str, basis: str, columns: dict[str, Any]) -> Series:
 
 
 def read_many_series(
-    cursor: Cursor, symbols: Sequence[str], bases: Sequence[str], as_of: datetime | None
+    cursor: Cursor,
+    symbols: Sequence[str],
+    bases: Sequence[str],
+    interval: str,
+    as_of: datetime | None = None,
 ) -> list[Series]:
-    """The bars of stored symbols, in one question: as they are, or as known at `as_of`."""
+    """See api.store.Reader."""
+    if interval != STORED_INTERVAL:
+        raise Refused(
+            f"Bars of {interval} are not stored, but of {STORED_INTERVAL}: ask for those, or for"
+            " longer bars, which are made of them."
+        )
     if as_of is None and len(symbols) == 1:  # without a join: half the time
         return [read_series(cursor, symbols[0], bases[0])]
     bars = select_bars() if as_of is None else select_bars_as_of()

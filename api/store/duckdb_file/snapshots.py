@@ -20,7 +20,7 @@ from api.counts import Counts
 from api.faults import Damaged, NoDatabase, OutOfMemory, QueryTimeout
 from api.store import Question
 from api.store.duckdb_file.reader import FileReader
-from api.store.workers import Job, Workers
+from api.store.workers import CORES, Job, Workers
 from etl.contracts.tables import HEADER_BYTES, SCHEMA_VERSION, list_older_views
 
 log = logging.getLogger("api")
@@ -32,7 +32,6 @@ SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
 NOT_YET = "There is no database yet: run `make etl`; this service finds it by itself."
 UNREADABLE = "The database cannot be read: run `make etl`, or `make load`; the log says why."
 DAMAGED = "The database is damaged: run `make load`, or `make rollback`; the log says where."
-CORES = os.cpu_count() or 1
 WIDE_SHARE = 2  # one in so many cores, at least one, reads what takes long
 DAMAGE = (
     *(duckdb.IOException, duckdb.SerializationException),
