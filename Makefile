@@ -1,6 +1,6 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help install serve follow etl extract transform load plan verify report rollback \
+.PHONY: help install serve follow etl extract transform load plan verify report rollback worker schedule \
 	user key users revoke engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
@@ -52,6 +52,12 @@ verify: $(VENV)/.run  ## Recompute what the store says of itself; name what does
 
 report: $(VENV)/.run  ## Write data/report.html: the last run and the store on one page
 	@$(PY) -m etl.report
+
+worker: $(VENV)/.celery  ## Make the calls of the ETL, through the Redis that QUEUE_URL names, on any host
+	@$(PY) -m etl.worker $(ARGS)
+
+schedule: $(VENV)/.run  ## Run the ETL now and after each close of the exchanges of its symbols
+	@$(PY) -m etl.schedule $(ARGS)
 
 rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the first
 	@$(PY) -m etl.rollback
@@ -133,6 +139,9 @@ endef
 # A stamp each, newer than the files it was made from: a changed one reinstalls, nothing else does.
 $(VENV)/.run: requirements.txt constraints.txt | .runnable
 	$(call install,requirements.txt,about 60 packages$(COMMA) 150 MB to download$(COMMA) 500 MB on the disk$(COMMA) a minute)
+
+$(VENV)/.celery: requirements-celery.txt $(VENV)/.run
+	$(call install,requirements-celery.txt,a dozen packages$(COMMA) 15 MB on the disk)
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(call install,requirements-dev.txt,what the tests want$(COMMA) about 400 MB on the disk)

@@ -31,6 +31,7 @@ VERSION = (
     "1.1.0"  # of the whole service: in the API, its documentation and every ETag; see CHANGELOG.md
 )
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 ENV_FILE = PROJECT_ROOT / ".env"
 
 SOURCES = ("sample", "alpha_vantage", "alpaca", "massive", "files")
@@ -261,6 +262,18 @@ def to_base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def to_redis_url(text: str) -> str:
+    wanted = "an address like redis://127.0.0.1:6379/0"
+    try:
+        parts = urlsplit(text)
+        is_one = not text or (parts.scheme in REDIS_SCHEMES and parts.port != 0)
+    except ValueError:  # a port that is no number
+        raise ValueError(wanted) from None
+    if not is_one:
+        raise ValueError(wanted)
+    return text
+
+
 def to_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
@@ -469,6 +482,22 @@ class Settings(Shared, OnFailure):
     )
     http_timeout: float = declare(
         "HTTP_TIMEOUT", "30", "seconds for the vendor's whole answer", to_number(0.1, " seconds")
+    )
+    queue_url: str = declare(
+        "QUEUE_URL",
+        "",
+        "Redis through which workers (make worker) make the calls, as redis://127.0.0.1:6379/0;"
+        " empty = threads of the ETL's own process",
+        to_redis_url,
+    )
+    worker_calls: int = declare(
+        "WORKER_CALLS", "8", "calls that one worker has under way at once", to_integer(1, 256)
+    )
+    close_delay_minutes: int = declare(
+        "CLOSE_DELAY_MINUTES",
+        "150",
+        "minutes after an exchange's close at which make schedule runs the ETL",
+        to_integer(0, 1440),
     )
     start_date: date | None = declare(
         "START_DATE", "", "first day to keep, as 2012-01-31; empty = keep all", to_date

@@ -9,7 +9,8 @@
         ├── Malformed         an answer that is neither data nor a known refusal
         ├── Throttled         asked too fast: asked again after a moment
         ├── Unavailable       the vendor answers without sense, or not at all
-        │   └── Unreachable   no answer came: network or vendor down
+        │   ├── Unreachable   no answer came: network or vendor down
+        │   └── Lost          the worker that made the call is gone, and its answer with it
         ├── QuotaSpent        no more calls today: no further symbol is asked
         ├── InvalidKey        no further symbol is asked
         │   └── Forbidden     so said by the status alone: the next symbol is asked
@@ -77,6 +78,12 @@ class Unavailable(SourceError):
 
 class Unreachable(Unavailable):
     pass
+
+
+class Lost(Unavailable):
+    """Made and counted; what the vendor said is not known."""
+
+    kind = "lost"
 
 
 class QuotaSpent(SourceError):

@@ -19,11 +19,7 @@ def start_logging(settings: Settings, is_needed: bool = True) -> None:
 
     Without that file where it cannot be written, and is not needed.
     """
-    to_terminal = logging.StreamHandler()
-    to_terminal.setFormatter(
-        build_lines(settings.log_format, TERMINAL, False, find_facts(settings))
-    )
-    handlers: list[logging.Handler] = [to_terminal]
+    handlers: list[logging.Handler] = [open_terminal(settings)]
     try:
         handlers.append(open_log(settings))
     except (OSError, InputError):
@@ -34,6 +30,21 @@ def start_logging(settings: Settings, is_needed: bool = True) -> None:
     log.handlers = handlers
     log.setLevel(settings.log_level)
     log.propagate = False
+
+
+def log_to_terminal(settings: Settings, *others: str) -> None:
+    """Log to the terminal alone; of libraries only what went wrong."""
+    handler = open_terminal(settings)
+    for name, level in ((log.name, settings.log_level), *((each, "WARNING") for each in others)):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
+
+
+def open_terminal(settings: Settings) -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(build_lines(settings.log_format, TERMINAL, False, find_facts(settings)))
+    return handler
 
 
 def open_log(settings: Settings) -> logging.Handler:

@@ -1,8 +1,8 @@
 """Make calls, as many in flight as the budget allows, and hand on what comes of each.
 
-The rule it keeps: one thread alone decides that a call is made, in the order of the plan: the
-pace allows it, nothing refuses it, it stands in the ledger. Only then another thread makes it.
-Until the first good answer calls go one by one, so that a bad key or a spent quota costs one.
+The rule it keeps: one thread alone decides that a call is made, in the order of the plan: nothing
+refuses it, it stands in the ledger. Only then it is handed to the queue, which makes it. Until the
+first good answer calls go one by one, so that a bad key or a spent quota costs one.
 
 One symbol that fails costs its own calls and nobody else's: the next is asked. Only when symbol
 after symbol fails alike is it the vendor who is down, and the run stops.
@@ -13,26 +13,28 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic
 
 from etl.base.clock import Clock
-from etl.base.errors import Malformed, NotAsked, QuotaSpent, SourceError, Throttled, Unreachable
+from etl.base.errors import (
+    Lost,
+    Malformed,
+    NotAsked,
+    QuotaSpent,
+    SourceError,
+    Throttled,
+    Unreachable,
+)
 from etl.calls.budget import Budget
-from etl.calls.pace import Pace, Ticket
+from etl.calls.queues import Queue, T
 from etl.calls.vendor import Call
 
 log = logging.getLogger("etl")
 
-T = TypeVar("T")
-# What makes a call: it is given the call, and what to tell once the call has left. A call as its
-# result asks for the next page of the answer.
-Work = Callable[[Call, Callable[[], None]], T | Call]
 # What rules a call out before it is made; None: it may be made.
 Refuse = Callable[[Call], SourceError | None]
-IN_FLIGHT = 64
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,6 @@ class Task:
     attempt: int = 0
     answers: int = -1  # how many good ones there were when it was first tried
     asked_at: datetime = datetime.min.replace(tzinfo=UTC)
-    ticket: Ticket = field(default_factory=Ticket)
 
 
 @dataclass
@@ -96,22 +97,20 @@ class Streak:
 class Dispatcher(Generic[T]):
     def __init__(
         self,
-        work: Work[T],
+        line: Queue[T],
         budget: Budget,
-        pace: Pace,
         clock: Clock,
         patience: Patience | None = None,
         refuse: Refuse | None = None,
     ) -> None:
-        self.work = work
+        self.line = line
         self.refuse = refuse or budget.refusal
         self.budget = budget
-        self.pace = pace
         self.clock = clock
         self.patience = patience or Patience()
         self.queue: deque[Task] = deque()
         self.retries: list[tuple[float, int, Task]] = []
-        self.flying: dict[Future[T | Call], Task] = {}
+        self.flying: dict[int, Task] = {}
         self.order = itertools.count()
         self.answers = 0
         self.stopped = ""
@@ -120,46 +119,43 @@ class Dispatcher(Generic[T]):
     def run(self, calls: Iterable[Call]) -> Iterator[tuple[Call, T | SourceError]]:
         """Each call with what came of it, as it comes."""
         self.queue.extend(Task(call) for call in calls)
-        with ThreadPoolExecutor(IN_FLIGHT, "call") as pool:
-            try:
-                while self.queue or self.retries or self.flying:
-                    yield from self.step(pool)
-                self.excuse_unreached()
-            finally:
-                self.queue.clear()
-                self.retries.clear()
+        try:
+            while self.queue or self.retries or self.flying:
+                yield from self.step()
+            self.excuse_unreached()
+        finally:
+            self.queue.clear()
+            self.retries.clear()
 
-    def step(self, pool: ThreadPoolExecutor) -> Iterator[tuple[Call, T | SourceError]]:
+    def step(self) -> Iterator[tuple[Call, T | SourceError]]:
         """Collect what has come; then start one call, or wait for what it has to wait for."""
         yield from self.collect()
         if self.stopped:
             yield from self.drop_rest()
         if not (self.queue or self.retries):
-            self.wait_for_answer()
+            self.line.wait()
             return
         now = self.clock.monotonic()
         is_ready = bool(self.queue) or self.retries[0][0] <= now
         if not is_ready and not self.flying:
             self.clock.sleep(self.retries[0][0] - now)
-        elif not is_ready or len(self.flying) >= (IN_FLIGHT if self.answers else 1):
-            self.wait_for_answer()
+        elif not is_ready or len(self.flying) >= (self.line.room if self.answers else 1):
+            self.line.wait()
         else:
-            delay = self.pace.delay(now)
+            delay = self.line.find_delay()
             if delay is None:
-                self.wait_for_answer()
+                self.line.wait()
             elif delay > 0:
                 self.clock.sleep(delay)
             else:
-                yield from self.launch(pool, self.take_next(now), now)
+                yield from self.launch(self.take_next(now))
 
     def take_next(self, now: float) -> Task:
         if self.retries and self.retries[0][0] <= now:
             return heapq.heappop(self.retries)[2]
         return self.queue.popleft()
 
-    def launch(
-        self, pool: ThreadPoolExecutor, task: Task, now: float
-    ) -> Iterator[tuple[Call, T | SourceError]]:
+    def launch(self, task: Task) -> Iterator[tuple[Call, T | SourceError]]:
         task.asked_at = self.clock.now()
         try:
             if refusal := self.refuse(task.call):
@@ -172,28 +168,15 @@ class Dispatcher(Generic[T]):
             return
         task.attempt += 1
         task.answers = self.answers if task.attempt == 1 else task.answers
-        task.ticket = self.pace.start(now)
-        self.flying[pool.submit(self.make, task)] = task
-
-    def make(self, task: Task) -> T | Call:
-        def note_sent() -> None:
-            task.ticket.sent_at = self.clock.monotonic()
-
-        try:
-            return self.work(task.call, note_sent)
-        finally:
-            task.ticket.ended_at = self.clock.monotonic()
-
-    def wait_for_answer(self) -> None:
-        wait(self.flying, return_when=FIRST_COMPLETED)
+        number = next(self.order)
+        self.flying[number] = task
+        self.line.submit(number, task.call)
 
     def collect(self) -> Iterator[tuple[Call, T | SourceError]]:
-        for future in [future for future in self.flying if future.done()]:
-            task = self.flying.pop(future)
-            try:
-                result = future.result()
-            except SourceError as error:
-                yield from self.consider(task, name_symbol(task.call, error))
+        for number, result in self.line.collect():
+            task = self.flying.pop(number)
+            if isinstance(result, SourceError):
+                yield from self.consider(task, name_symbol(task.call, result))
                 continue
             self.answers += 1
             self.streak.end()
@@ -229,6 +212,8 @@ class Dispatcher(Generic[T]):
         is_long = (error.retry_after or 0) > self.patience.longest_wait
         if not error.is_transient or self.stopped or is_long:
             return False
+        if isinstance(error, Lost):  # nobody knows what the vendor said: no symbol is to blame
+            return task.attempt < self.patience.attempts and self.left() != 0
         if not self.budget.limits.per_day:
             return task.attempt < self.patience.attempts
         is_asked_for = isinstance(error, Throttled) and (
@@ -240,9 +225,10 @@ class Dispatcher(Generic[T]):
     def try_again(self, task: Task, error: SourceError) -> None:
         wait = self.patience.wait_after(task.attempt, error)
         ready_at = self.clock.monotonic() + wait
-        is_alone = task.answers < self.answers  # the others are answered all the while
+        # alone: the others are answered all the while
+        is_alone = task.answers < self.answers or isinstance(error, Lost)
         if not is_alone or isinstance(error, Throttled) or error.retry_after:
-            self.pace.hold(ready_at)
+            self.line.hold(wait)
         log.info(
             "%s: %s; asked again in %.0f s, which costs one more call%s",
             task.call.label,
@@ -263,7 +249,7 @@ class Dispatcher(Generic[T]):
         """Hold back where the vendor asks for it; stop where symbol after symbol fails alike."""
         self.streak.add(call, error, was_failing)
         if error.retry_after and error.retry_after <= self.patience.longest_wait:
-            self.pace.hold(self.clock.monotonic() + error.retry_after)
+            self.line.hold(error.retry_after)
         if self.streak.is_long(self.patience) and not self.stopped:
             self.stop(error)
             self.budget.excuse(self.streak.list_new(), self.clock.now())

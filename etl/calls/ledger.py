@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -51,7 +51,8 @@ class Ledger:
 
     `made`: calls of this process. `asked`: (symbol, dataset) → when it was last asked, and as
     which of all calls. `failed`: (symbol, dataset) → the last failure, until an answer comes.
-    `names`: datasets by the names that older lines have for them.
+    `names`: datasets by the names that older lines have for them. `share`: is told each line that
+    is written, where machines share the calls; `last_id`: up to which line others' were taken in.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Ledger:
         self.key = fingerprint(key)
         self.is_retry = is_retry
         self.made = 0
+        self.share: Callable[[Line], object] = bool
         self.is_mended = False
         self.read_anew()
 
@@ -98,6 +100,7 @@ class Ledger:
         self.inode: int | None = None
         self.place = 0  # up to where the ledger was read, line by line
         self.is_torn = False
+        self.last_id = "0-0"
 
     def catch_up(self, file: IO[bytes]) -> None:
         """Take what the ledger has more than when it was last read; all, if it is another file."""
@@ -119,6 +122,7 @@ class Ledger:
         """Count one line of the ledger."""
         at, what = line["at"], str(line.get("what"))
         self.latest = max(self.latest, at)
+        self.last_id = str(line.get("id", self.last_id))
         line = {**line, "dataset": self.name_dataset(line)}
         subject = (str(line.get("symbol")), line["dataset"])
         if what == CALL:
@@ -290,6 +294,12 @@ class Ledger:
         with self.open_ledger() as file:
             self.append(file, line, now)
 
+    def take_in(self, lines: Iterable[tuple[str, Line]]) -> None:
+        """Write down what other machines did, each line with its id."""
+        with self.open_ledger() as file:
+            dated = (({**line, "id": id}) for id, line in lines if parse_instant(line.get("at")))
+            self.put(file, *dated)
+
     @contextmanager
     def open_ledger(self) -> Iterator[IO[bytes]]:
         """The ledger, held against every other process, and read to its end."""
@@ -303,11 +313,19 @@ class Ledger:
     def append(self, file: IO[bytes], line: Line, now: datetime) -> None:
         at = max(now, self.latest)
         entry = {"at": at.isoformat(), "key": self.key, **line}
-        file.write(b"\n" * self.is_torn + json.dumps(entry).encode() + b"\n")
+        self.put(file, entry)
+        self.share(entry)
+
+    def put(self, file: IO[bytes], *entries: Line) -> None:
+        lines = [json.dumps(entry).encode() + b"\n" for entry in entries]
+        if not lines:
+            return
+        file.write(b"\n" * self.is_torn + b"".join(lines))
         file.flush()
         os.fsync(file.fileno())
         self.place, self.is_torn = file.tell(), False
-        self.take({**entry, "at": at})
+        for entry in entries:
+            self.take({**entry, "at": parse_instant(entry["at"])})
 
     def list_recent(self, now: datetime, seconds: float) -> list[float]:
         """How many seconds ago the last calls were made, as far as `seconds` back."""

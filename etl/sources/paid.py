@@ -6,12 +6,11 @@ yet: of this run, and of any before it (see marks).
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
-from etl.base.clock import Clock
 from etl.base.errors import (
     Forbidden,
     InputError,
@@ -24,11 +23,11 @@ from etl.base.errors import (
 from etl.base.whole_files import set_aside
 from etl.calls.archive import DATA, MALFORMED, OF, PART, Archive, Entry, read_body
 from etl.calls.dispatch import Dispatcher, Patience
-from etl.calls.download import Downloader
+from etl.calls.fetch import Fetched, Fetcher
 from etl.calls.forecast import describe_budget
-from etl.calls.ledger import Ledger, open_ledger
-from etl.calls.pace import Pace
+from etl.calls.ledger import open_ledger
 from etl.calls.plan import make_plan
+from etl.calls.queues.choose import open_queue
 from etl.calls.vendor import DAILY, Call, Reply, Row, Vendor, build_call
 from etl.contracts.deliveries import Delivery
 from etl.settings import Settings
@@ -49,6 +48,9 @@ class PaidSource:
         self.clock = order.clock
         self.archive = open_sound_archive(settings, vendor)
         self.ledger = open_ledger(settings.data_dir, vendor, order.is_retry)
+        fetcher = Fetcher(settings, vendor, self.clock)
+        # before the plan is made: it brings what earlier runs asked and could not fetch
+        self.line = open_queue(settings, fetcher, self.ledger, self.keep)
         self.pending = find_pending(settings, vendor, self.archive)
         now = self.clock.now()
         self.plan = make_plan(settings, vendor, self.archive, self.ledger, now, order.is_retry)
@@ -62,14 +64,20 @@ class PaidSource:
         }
         self.without_bars: set[str] = set()  # symbols that got none, and had none
         self.said: set[tuple[str, str]] = set()  # kinds of refusal, and what they are about
-        self.downloader = Downloader(
-            settings.http_timeout, settings.max_payload_mb * 2**20, vendor.url_setting
-        )
 
     def fetch(self) -> Iterator[Delivery]:
         """What is pending in the archive; then each answer, as it comes."""
         log.info("extract: %s", describe_budget(self.ledger, self.clock.now()))
         self.archive.sweep()
+        try:
+            yield from self.accompany_actions()
+        finally:
+            self.line.close()
+            self.note_progress()  # a run that is stopped has made its calls too
+
+    def accompany_actions(self) -> Iterator[Delivery]:
+        """All deliveries; no raw file is without bars, so actions that come alone bring their
+        symbol's last ones."""
         has_bars, riders = False, set()
         for delivery in self.deliver_all():
             if delivery.bars is not None:
@@ -77,11 +85,9 @@ class PaidSource:
             elif delivery.actions is not None and delivery.actions.num_rows:
                 riders.add(delivery.label)
             yield delivery
-        if not has_bars:
-            # no raw file is without bars: actions that come alone bring their symbol's last ones
-            for symbol in sorted(riders):
-                if entry := self.archive.latest.get((symbol, DAILY)):
-                    yield read_entry(self.vendor, self.archive, entry)
+        for symbol in sorted(riders) if not has_bars else ():
+            if entry := self.archive.latest.get((symbol, DAILY)):
+                yield read_entry(self.vendor, self.archive, entry)
 
     def deliver_all(self) -> Iterator[Delivery]:
         for entry in self.pending:
@@ -91,23 +97,19 @@ class PaidSource:
         yield from self.ask_all()
 
     def ask_all(self) -> Iterator[Delivery]:
-        pace = open_pace(self.vendor, self.ledger, self.clock)
         dispatcher = Dispatcher(
-            self.ask, self.ledger, pace, self.clock, self.patience, self.find_refusal
+            self.line, self.ledger, self.clock, self.patience, self.find_refusal
         )
-        try:
-            for call, result in dispatcher.run(self.plan.list_calls()):
-                self.note_progress()
-                if isinstance(result, Delivery):
-                    self.notes["answers"] += 1
-                    yield result
-                else:
-                    yield from self.tell_failure(call, result)
-        finally:
-            self.note_progress()  # a run that is stopped has made its calls too
+        for call, result in dispatcher.run(self.plan.list_calls()):
+            self.note_progress()
+            if isinstance(result, Delivery):
+                self.notes["answers"] += 1
+                yield result
+            else:
+                yield from self.tell_failure(call, result)
 
     def note_progress(self) -> None:
-        self.notes["calls"] = self.ledger.made
+        self.notes.update(self.line.notes, calls=self.ledger.made)
         now = self.clock.now()
         self.notes["calls_left"] = self.ledger.left(now)
         if self.ledger.limits.per_day:
@@ -139,28 +141,28 @@ class PaidSource:
             self.said.add(about)
         yield Delivery(call.label, error=error, is_extra=not is_bars)
 
-    def ask(self, call: Call, note_sent: Callable[[], None]) -> Delivery | Call:
-        """Make one call and archive its answer; the next call where it has more pages.
+    def keep(self, call: Call, fetched: Fetched) -> Delivery | Call:
+        """Archive what came of a call, then read it; the next call where it has more pages.
 
-        Runs in a thread of its own.
+        Safe to call from several threads.
         """
-        body, retry_after = b"", None
         try:
-            answer = self.downloader.get(self.vendor.build_request(call), note_sent)
-            fetched_at = self.clock.now()
-            retry_after = answer.retry_after
-            body = self.vendor.redact(answer.body)
-            reply = self.vendor.read(call, answer.status, body)
+            if fetched.error:
+                raise fetched.error
+            reply = self.vendor.read(call, fetched.status, fetched.body)
             check_next_page(call, reply)
         except Malformed:
             # paid for, and perhaps read by a later version
-            self.archive.add(call.symbol, call.dataset, MALFORMED, body, self.clock.now())
+            add = self.archive.add
+            add(call.symbol, call.dataset, MALFORMED, fetched.body, fetched.fetched_at)
             raise
         except SourceError as error:
-            error.retry_after = retry_after
+            error.retry_after = fetched.retry_after
             raise
         content = name_content(call, reply)
-        entry = self.archive.add(call.symbol, call.dataset, content, body, fetched_at)
+        entry = self.archive.add(
+            call.symbol, call.dataset, content, fetched.body, fetched.fetched_at
+        )
         if reply.next_page:
             return replace(call, page=reply.next_page, number=call.number + 1)
         if call.number > 1:
@@ -219,13 +221,6 @@ def is_readable(archive: Archive, entry: Entry) -> bool:
         return all(map(read_body, archive.list_pages(entry)))
     except InputError:
         return False
-
-
-def open_pace(vendor: Vendor, ledger: Ledger, clock: Clock) -> Pace:
-    """The pace, with the last minute's calls of earlier runs in it."""
-    now, limits = clock.monotonic(), vendor.limits
-    recent = (now - age for age in ledger.list_recent(clock.now(), 60))
-    return Pace(limits.per_second, limits.per_minute, recent)
 
 
 def find_pending(settings: Settings, vendor: Vendor, archive: Archive) -> list[Entry]:
