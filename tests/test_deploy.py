@@ -118,10 +118,36 @@ def composed() -> dict[str, Any]:
     return read
 
 
-def test_compose_takes_the_file_with_service_timer_redis_and_watchers(
+INSTANCES = tuple(f"api-{number}" for number in range(1, 5))
+REDIS = ("redis-cache", "redis-counters")
+
+
+def test_compose_takes_the_file_with_four_instances_etl_redis_and_watchers(
     composed: dict[str, Any],
 ) -> None:
-    assert set(composed["services"]) == {"api", "etl", "redis", "prometheus", "alertmanager"}
+    others = {"nginx", "etl", "prometheus", "alertmanager"}
+    assert set(composed["services"]) == {*INSTANCES, *REDIS, *others}
+
+
+def test_nginx_and_prometheus_ask_each_instance_which_know_their_own_names() -> None:
+    services = read_compose()["services"]
+    given = [services[name]["environment"] for name in INSTANCES]
+    addresses = [f"{name}:8000" for name in INSTANCES]
+    assert re.findall(r"server (\S+) ", (DOCKER / "nginx.conf").read_text()) == addresses
+    (job,) = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": addresses}]
+    for each in given:
+        assert set(each["ALLOWED_HOSTS"].split(",")) >= set(INSTANCES)
+
+
+def test_answers_may_be_pushed_out_of_redis_and_counters_may_not() -> None:
+    services = read_compose()["services"]
+    for setting, policy in (("CACHE_URL", "allkeys-lru"), ("RATE_LIMIT_URL", "noeviction")):
+        named = {services[name]["environment"][setting] for name in INSTANCES}
+        (redis,) = {url.removeprefix("redis://").partition(":")[0] for url in named}
+        command = services[redis]["command"]
+        assert command[command.index("--maxmemory-policy") + 1] == policy
+        assert "--maxmemory" in command
 
 
 def read_compose() -> dict[str, Any]:
@@ -142,7 +168,7 @@ def test_containers_set_what_is_a_setting_and_read_secrets_from_files() -> None:
 
 
 def test_containers_have_no_rights_that_they_do_not_need() -> None:
-    for name in ("api", "etl", "redis"):
+    for name in (*INSTANCES, *REDIS, "nginx", "etl"):
         service = read_compose()["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -251,6 +277,10 @@ def write_nginx(folder: Path, port: int, behind: int) -> Path:
     ):
         assert old in servers
         servers = servers.replace(old, new)
+    return write_main(folder, servers)
+
+
+def write_main(folder: Path, servers: str) -> Path:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     folders = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     path = folder / "nginx.conf"
@@ -273,3 +303,35 @@ def test_the_path_alone_leads_to_the_page_and_metrics_are_not_published(
     assert published.get("/market").headers["location"].endswith("/market/")
     assert "text/html" in published.get("/market/").headers["content-type"]
     assert published.get("/market/metrics").status_code == 404
+
+
+def test_instances_behind_nginx_answer_as_one_though_some_are_gone(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    if not find_program("nginx"):
+        pytest.skip("nginx is not installed")
+    settings = {"TRUSTED_PROXIES": HOST, "RATE_LIMIT": "30/hour", "ALLOWED_HOSTS": "*"}
+    with (
+        serve(sample_dir, **settings) as first,
+        serve(sample_dir, **settings) as second,
+    ):
+        ports = [find_port(), first.base_url.port, second.base_url.port, find_port()]
+        front = find_port()
+        servers = (DOCKER / "nginx.conf").read_text().replace("listen 8000", f"listen {front}")
+        for name, port in zip(INSTANCES, ports, strict=True):
+            servers = servers.replace(f"{name}:8000", f"{HOST}:{port}")
+        command = ["nginx", "-p", tmp_path, "-c", write_main(tmp_path, servers)]
+        errors = ["-e", tmp_path / "error.log"]
+        with (
+            run_daemon([*command, *errors], tmp_path, lambda: is_open(front)),
+            httpx.Client(base_url=f"http://{HOST}:{front}", trust_env=False) as client,
+        ):
+            answers = [client.get("/instruments/AAPL/ohlcv?limit=2") for _ in range(20)]
+            theirs = {"X-Forwarded-For": "10.1.2.3"}
+            other = client.get("/instruments/AAPL/ohlcv?limit=2", headers=theirs)
+            assert client.get("/metrics").status_code == 404
+    assert {each.status_code for each in answers} == {200}
+    assert len({each.content for each in answers}) == 1
+    left = [int(re.findall(r"r=(\d+)", each.headers["ratelimit"])[0]) for each in answers]
+    assert sorted(left, reverse=True) == sorted([*range(29, 19, -1)] * 2, reverse=True), "in turns"
+    assert "r=29" in other.headers["ratelimit"], "it is another client"
