@@ -3,13 +3,16 @@
 No test sees the settings of who runs it: every setting is empty, and DATA_DIR is a new folder.
 """
 
+import functools
 import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -89,10 +92,28 @@ def make_row(symbol: str, day: str, close: float, volume: int | None = 1000) -> 
 
 def query_store(database: Path, query: str) -> list[tuple[Any, ...]]:
     """Rows of a query over a published file, opened read-only as the API opens it."""
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"ATTACH '{database}' AS store (READ_ONLY)")
-        connection.execute("USE store")
+    with attach(database) as connection:
         return connection.execute(query).fetchall()
+
+
+@functools.cache
+def connect_once() -> duckdb.DuckDBPyConnection:
+    """To connect takes longer than most questions; no database is open between them."""
+    return duckdb.connect(":memory:")
+
+
+one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def attach(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with one_at_a_time:
+        connection = connect_once()
+        connection.execute(f"ATTACH '{database}' AS store (READ_ONLY)")
+        try:
+            yield connection.execute("USE store")
+        finally:
+            connection.execute("USE memory; DETACH store")
 
 
 def read_bars(database: Path) -> list[tuple[Any, ...]]:

@@ -24,7 +24,7 @@ from tests.conftest import (
     read_bars,
     read_record,
 )
-from tests.stores import identify, load_answer
+from tests.stores import copy_folder, identify, load_answer, load_file
 
 IBM_3 = ("IBM", "2012-01-03", 186.3)
 IBM_4 = ("IBM", "2012-01-04", 185.5)
@@ -263,18 +263,26 @@ BREACHES: dict[str, tuple[Columns, str]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one bar in its store, to be copied."""
+    folder = tmp_path_factory.mktemp("loaded") / "data"
+    load_file(folder, make_bars(folder.parent / "bars.parquet", [IBM_3]))
+    return folder
+
+
 @pytest.mark.parametrize(("change", "message"), BREACHES.values(), ids=BREACHES)
 @pytest.mark.parametrize("has_store", [False, True], ids=["no store", "store"])
 def test_an_input_that_breaks_the_contract_is_refused_whole_in_one_line(
     data_dir: Path,
+    loaded: Path,
     capsys: pytest.CaptureFixture[str],
     change: Columns,
     message: str,
     has_store: bool,
 ) -> None:
     if has_store:
-        assert load_bars(data_dir, [IBM_3]) == 0
-        capsys.readouterr()
+        copy_folder(loaded, data_dir)
     assert load_columns(data_dir, {**make_columns(), **change}) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("ERROR ")

@@ -203,15 +203,12 @@ def test_a_price_that_stands_still_without_trade_is_stale_only_after_ten_bars() 
 
 
 @pytest.mark.parametrize("factor", [0.001, 0.01, 0.1, 10, 100, 1000])
-@pytest.mark.parametrize(
-    ("start", "end"), [(30, 31), (30, 33), (30, 48), (0, 5), (0, 1), (75, 80), (79, 80)]
-)
-def test_every_bar_of_a_block_in_another_unit_is_noted_and_no_other(
-    factor: float, start: int, end: int
-) -> None:
-    series = Series()
-    series.scale(start, end, factor)
-    assert judge(series) == {"unit change": list(range(start, end))}
+def test_every_bar_of_a_block_in_another_unit_is_noted_and_no_other(factor: float) -> None:
+    blocks = [(30, 31), (30, 33), (30, 48), (0, 5), (0, 1), (75, 80), (79, 80)]
+    all_series = [Series() for _ in blocks]
+    for series, block in zip(all_series, blocks, strict=True):
+        series.scale(*block, factor)
+    assert judge_each(all_series) == [{"unit change": list(range(*block))} for block in blocks]
 
 
 @pytest.mark.parametrize("columns", [[0], [2], [3], [2, 3], [0, 2], [0, 2, 3]])
@@ -254,19 +251,23 @@ def test_a_block_without_trade_is_wrong_beside_one_with_trade() -> None:
 RATIOS = (1.5, 2, 3, 4, 5, 7, 8, 10, 20, 1 / 2, 1 / 5, 1 / 10, 1 / 25)
 
 
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_a_recorded_split_is_no_note_on_raw_prices_and_a_forgotten_one_is(ratio: float) -> None:
-    series = Series()
-    series.scale(40, 80, 1 / ratio, volume=ratio)
-    assert judge(series) == {"unrecorded split": [40]}
-    series.splits = [(40, ratio)]
-    assert judge(series) == {}
+def judge_ratios(all_series: Sequence[Series]) -> dict[float, dict[str, list[int]]]:
+    return dict(zip(RATIOS, judge_each(all_series), strict=True))
 
 
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_a_split_that_the_raw_prices_do_not_show_is_noted(ratio: float) -> None:
-    series = Series(splits=[(40, ratio)])
-    assert judge(series) == {"unrecorded split": [40]}
+def test_a_recorded_split_is_no_note_on_raw_prices_and_a_forgotten_one_is() -> None:
+    all_series = [Series() for _ in RATIOS]
+    for series, ratio in zip(all_series, RATIOS, strict=True):
+        series.scale(40, 80, 1 / ratio, volume=ratio)
+    assert judge_ratios(all_series) == {key: {"unrecorded split": [40]} for key in RATIOS}
+    for series, ratio in zip(all_series, RATIOS, strict=True):
+        series.splits = [(40, ratio)]
+    assert judge_ratios(all_series) == {key: {} for key in RATIOS}
+
+
+def test_a_split_that_the_raw_prices_do_not_show_is_noted() -> None:
+    found = judge_ratios([Series(splits=[(40, ratio)]) for ratio in RATIOS])
+    assert found == {key: {"unrecorded split": [40]} for key in RATIOS}
 
 
 def test_a_split_recorded_on_a_day_without_a_bar_counts_for_the_next_bar() -> None:
