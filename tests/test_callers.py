@@ -279,7 +279,7 @@ def test_a_missing_scope_is_named(shared: Guarded) -> None:
     answer = shared.get("/etl/runs", shared.make_token())
     assert (answer.status_code, answer.json()["status"]) == (403, 403)
     challenge = answer.headers["www-authenticate"]
-    assert 'error="insufficient_scope"' in challenge
+    assert challenge.startswith('Bearer realm="market-data-service", error="insufficient_scope"')
     assert 'scope="admin"' in challenge
     assert answer.headers["cache-control"] == "no-store"
 

@@ -239,6 +239,27 @@ def test_passwords_are_tried_so_often_by_one_address_in_all_workers_together(
     assert own.post(grant_type="password", username="u", password="x").status_code == 400
 
 
+def test_passwords_are_counted_by_address_whatever_key_is_sent_and_of_ipv6_by_network(
+    sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "verify", lambda password, hashed: False)
+    most, _ = OF_ADDRESS
+    with guard(sample_dir, tmp_path, TRUSTED_PROXIES="127.0.0.1") as own:
+        key = own.make_key()
+        made = [
+            own.client.post(
+                "/token",
+                data={"grant_type": "password", "username": f"u{number}", "password": "x"},
+                headers={
+                    "X-Forwarded-For": f"2001:db8::{number + 1:x}",
+                    **({"X-API-Key": key} if number % 2 else {}),
+                },
+            ).status_code
+            for number in range(most + 1)
+        ]
+    assert made == [400] * most + [429]
+
+
 def test_passwords_of_one_user_are_tried_so_often_from_all_addresses_together(
     own: Guarded,
 ) -> None:

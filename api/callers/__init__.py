@@ -17,6 +17,7 @@ Head = dict[bytes, bytes]  # headers of use, each as one value
 RawHeaders = list[tuple[bytes, bytes]]
 Kind = Literal["user", "key", "address"]
 SCOPES = frozenset({"read", "admin"})
+REALM = 'Bearer realm="market-data-service"'  # WWW-Authenticate of each refusal begins so
 
 
 class Caller(NamedTuple):

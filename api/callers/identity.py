@@ -16,7 +16,7 @@ from time import time as now
 from fastapi import Response
 from starlette.types import Scope
 
-from api.callers import Caller, Head, tokens
+from api.callers import REALM, Caller, Head, tokens
 from api.callers.tokens import BadToken
 from api.callers.users import KEY_KIND, NoUsers, Roster, digest, read_roster
 from api.problems import build_problem
@@ -29,7 +29,6 @@ LOOK_PATIENCE = 0.05  # seconds for which a look may hold up the event loop
 MOST_REMEMBERED = 10_000
 LONGEST = 4_096  # bytes of what is looked at
 NEVER = float("inf")
-REALM = 'Bearer realm="market-data-service"'
 NOTHING_SENT = (
     "This service wants to know who asks: send Authorization: Bearer with a token (POST /token) or"
     " an API key, or X-API-Key with a key."

@@ -11,7 +11,7 @@ from fastapi import Response
 from starlette._utils import get_route_path
 from starlette.types import Scope
 
-from api.callers import SCOPES, Caller, Head, Identity, Limiter, RawHeaders, Spent
+from api.callers import REALM, SCOPES, Caller, Head, Identity, Limiter, RawHeaders, Spent
 from api.counts import Counts
 from api.edge.gate import SECURITY, Proxies, refuse
 from api.edge.route_table import RouteFacts, RouteTable
@@ -146,5 +146,5 @@ def name_reason(status: int, head: Head) -> str:
 
 def refuse_scope(needed: str) -> Response:
     detail = f"This needs the scope {needed}: ask with a token or a key that has it."
-    challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
+    challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
     return refuse(403, detail, {"WWW-Authenticate": challenge, **NOT_KEPT})

@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 
 from api.callers.grants import NO_STORE, Grants, Refusal
+from api.callers.rates.windows import name_network
+from api.edge.gate import Proxies, get_head
 from api.edge.passing import passes_cache
 from api.edge.route_table import open_to_all
 from api.encode.formats import JSON
@@ -65,7 +67,7 @@ async def give_token(request: Request) -> Response:
     kind = form.get("grant_type", "")
     if kind == "password":
         name, password = require(form, "username"), require(form, "password")
-        address = request.state.caller.name
+        address = find_address(request)
         given = await grants.sign_in(name, password, form.get("scope", ""), address)
     elif kind == "refresh_token":
         given = await grants.renew(require(form, "refresh_token"), form.get("scope", ""))
@@ -93,6 +95,12 @@ async def revoke_token(request: Request) -> Response:
     form = await read_form(request)
     await get_grants(request).revoke(require(form, "token"))
     return Response(headers=NO_STORE)
+
+
+def find_address(request: Request) -> str:
+    """By which passwords are counted, whatever else is sent: of IPv6 the network of one client."""
+    proxies: Proxies = request.app.layers.gate.proxies
+    return name_network(proxies.find_address(request.scope.get("client"), get_head(request.scope)))
 
 
 def get_grants(request: Request) -> Grants:
