@@ -28,6 +28,7 @@ PRICES = ("open", "high", "low", "close")
 FIELDS = (*PRICES, "volume")
 ADJUSTMENTS = ("raw", "split", "all")
 TOO_BIG = 2.0**63
+FIRST_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 class Axis(NamedTuple):
@@ -133,16 +134,24 @@ def find_range(series: Series, start: date | None, end: date | None) -> tuple[in
 
 def find_begin(series: Series, start: date) -> int:
     """The bars from the beginning of a day on, as series[first:]."""
+    if series.axis.kind == "session":
+        return int(series.timestamps.view(np.int64).searchsorted(count_seconds(start), "left"))
     return int(series.timestamps.searchsorted(series.axis.begin(start), "left"))
 
 
 def find_end(series: Series, end: date) -> int:
     """The bars up to the end of a day, as series[:last]."""
     if series.axis.kind == "session":  # a day has no bar but that at its beginning
-        return int(series.timestamps.searchsorted(np.datetime64(end, "s"), "right"))
+        return int(series.timestamps.view(np.int64).searchsorted(count_seconds(end), "right"))
     if end == date.max:
         return len(series)
     return int(series.timestamps.searchsorted(series.axis.begin(end + timedelta(days=1)), "left"))
+
+
+def count_seconds(day: date) -> int:
+    """From 1970 to midnight (UTC) of a day, as timestamps are stored: numpy makes that of a day,
+    and looks for it, in six times the time."""
+    return (day.toordinal() - FIRST_ORDINAL) * 86_400
 
 
 def cut_range(first: int, last: int, limit: int, order: str) -> tuple[int, int, int | None]:

@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio.to_thread
@@ -13,13 +12,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.cache.memory import Answer, AnswerBackend, Got, RawHeaders
 from api.cache.once import Flight, Once
-from api.edge.gate import SECURITY, Head, get_head, secure
+from api.edge.gate import Head, get_head, secure
+from api.edge.headers import X_HIT, X_MISS, add_length, build_generation, build_headers
 from api.edge.keys import matches, may_match
 from api.edge.negotiate import choose_coding, choose_media, get_type
 from api.edge.passing import Passing
 from api.edge.ready import Ready
 from api.edge.room import Hold, Room
 from api.edge.sharing import Sharing
+from api.edge.shortcut import Shortcut
 from api.edge.targets import Target, Targets
 from api.encode.formats import FORMATS
 from api.faults import NoDatabase
@@ -27,20 +28,14 @@ from api.problems import build_problem
 from api.store import Snapshot, Store
 
 log = logging.getLogger("api")
-VARY = "Accept, Accept-Encoding"
 LEAST_TO_COMPRESS = 1_000
 GZIP_LEVEL = 4  # a third of the time of 6, for 6 % more bytes
 
 PIECE = 2**16  # bytes that are sent in one go
-
-X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
-COMMON: RawHeaders = [(b"cache-control", b"no-cache"), (b"vary", VARY.encode()), *SECURITY]
 GZIP_HEADER = (b"content-encoding", b"gzip")
 NO_CODING = "Accept-Encoding leaves nothing: gzip and identity can be had."
 OTHER_ANSWER = "If-Match names another answer than this one: ask again without it."
 FAULT_EVERY = 60.0  # seconds between two log lines about a backend that fails
-
-Shortcut = Callable[[Snapshot, str, bytes], Awaitable[tuple[bytes, RawHeaders] | None]]
 
 
 class AnswerCache:
@@ -108,9 +103,11 @@ class AnswerCache:
             answer = await self.cut_short(snapshot, target)
             way = "miss" if answer is None else "shortcut"
         scope["state"]["way"] = way  # for who counts
-        if self.ready is not None and x_cache is X_HIT and answer is not None:
-            more = [X_HIT, build_generation(snapshot)]
-            self.ready.remember(scope, snapshot, target.key, answer, more)
+        if self.ready is not None and answer is not None:
+            if (media, coding) == ("json", "identity"):
+                self.ready.learn_head(scope)
+            if x_cache is X_HIT and not self.targets.has_state(target):
+                self.ready.remember(scope, snapshot, target.key, answer)
         if answer is not None:
             return await self.finish(scope, send, target, answer, x_cache)
         return await self.share(scope, receive, send, target, (media, coding))
@@ -292,14 +289,6 @@ def refuse(status: int, detail: str) -> Answer:
     return Answer(status, [*made.raw_headers, *build_headers()], bytes(made.body))
 
 
-def build_headers(etag: str | None = None) -> RawHeaders:
-    return [(b"etag", etag.encode()), *COMMON] if etag else COMMON
-
-
-def build_generation(snapshot: Snapshot) -> tuple[bytes, bytes]:
-    return b"x-data-generation", snapshot.generation.encode()
-
-
 def name_generation(send: Send, snapshot: Snapshot) -> Send:
     """Let an answer name the generation that it is of now, whichever it was made from: it is the
     same in both."""
@@ -311,10 +300,6 @@ def name_generation(send: Send, snapshot: Snapshot) -> Send:
         await send(message)
 
     return send_named
-
-
-def add_length(headers: RawHeaders, body: bytes) -> RawHeaders:
-    return [*headers, (b"content-length", str(len(body)).encode())]
 
 
 async def send_answer(send: Send, answer: Answer, x_cache: tuple[bytes, bytes]) -> None:

@@ -45,6 +45,7 @@ from api.edge.gate import (
 from api.edge.passing import Passing
 from api.edge.ranges import cut_range
 from api.edge.ready import Ready
+from api.edge.ready_ranges import ReadyRanges
 from api.edge.room import Room
 from api.edge.route_table import RouteTable
 from api.edge.sharing import Sharing
@@ -132,7 +133,10 @@ def build_front(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> Front:
     watch = build_watch(front, app, settings, routes, proxies)
     if front is gate and isinstance(app.state.cache, MemoryBackend):
         memory, database = app.state.cache.memory, app.state.database
-        answers.ready = Ready(memory, database, proxies, gate.admission, watch)
+        ranges = ReadyRanges(
+            memory, database, answers.targets, app.state.series_cache, settings.max_rows
+        )
+        answers.ready = Ready(memory, database, proxies, gate.admission, watch, ranges)
     return Front(watch, gate, answers)
 
 

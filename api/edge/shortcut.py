@@ -5,16 +5,15 @@ more than the answer. Whatever a route has anything to say to is left to it: an 
 day that is none, a page to be cut, rows for a thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import date
 
 from api.bars.series import FIELDS, find_range, take_slice
 from api.bars.view import View, derive_range, derive_whole
 from api.cache.memory import RawHeaders
 from api.cache.series_cache import PLAIN, CachedSeries, SeriesCache
-from api.edge.answers import Shortcut
 from api.encode.formats import JSON, Page, build_columns, wrap_rows
-from api.encode.text import encode_json, encode_rows, slice_rows
+from api.encode.text import Prepared, encode_json, encode_rows, slice_rows
 from api.encode.turns import ROWS_AT_ONCE
 from api.faults import Fault
 from api.figures.answers import build_statistics
@@ -27,6 +26,7 @@ SLICED_AT_ONCE = 6_000  # rows of prepared text; more wait for room, in the rout
 FEW_DAYS = 180  # of a range that is written in less time than it is fetched in from elsewhere
 LONGEST_SYMBOL = 32  # as models.Symbol
 Days = tuple[date | None, date | None]
+Shortcut = Callable[[Snapshot, str, bytes], Awaitable[tuple[bytes, RawHeaders] | None]]
 
 
 def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
@@ -38,10 +38,9 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
         if last - first > min(max_rows, SLICED_AT_ONCE if prepared else ROWS_AT_ONCE):
             return None
         if prepared:
-            rows = slice_rows(prepared, first, last)
-        else:
-            rows = encode_range(held, first, last)
-            series_cache.count_encoded(held, last - first)
+            return cut_text(held, prepared, first, last)
+        rows = encode_range(held, first, last)
+        series_cache.count_encoded(held, last - first)
         return wrap_rows(describe_plain(held, last - first), rows)
 
     def answer_statistics(held: CachedSeries, days: Days) -> bytes | None:
@@ -73,6 +72,11 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
         return (body, HEADERS) if body is not None else None
 
     return answer_at_once
+
+
+def cut_text(held: CachedSeries, text: Prepared, first: int, last: int) -> bytes:
+    """The answer that has the bars [first:last], as traded, out of the text of all."""
+    return wrap_rows(describe_plain(held, last - first), slice_rows(text, first, last))
 
 
 def encode_range(held: CachedSeries, first: int, last: int) -> bytes:

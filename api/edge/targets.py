@@ -70,11 +70,24 @@ class Targets:
         path = whole.removesuffix(route_path) + asked.path
         version = self.dependence.find_version(snapshot, asked.path, asked.query)
         url, root = quote(path), scope.get("root_path", "")
-        sent = f"{root} {url}?{asked.query.decode('latin-1')}"
         audience = scope["state"].get("audience", "")
-        key = build_key(version, self.fingerprint, audience, sent, (media, coding))
+        key = self.name(version, root, url, asked.query, (media, coding), audience)
         target = Target(key, build_etag(key), path, url, asked.path, asked.query)
         return self.add_state(target) if self.has_state(target) else target
+
+    def name(
+        self,
+        version: str,
+        root: str,
+        url: str,
+        query: bytes,
+        wanted: tuple[str, str],
+        audience: str = "",
+    ) -> str:
+        """The key of what is asked for in canonical form, without the state that it may depend
+        on; wanted: media and coding."""
+        sent = f"{root} {url}?{query.decode('latin-1')}"
+        return build_key(version, self.fingerprint, audience, sent, wanted)
 
     def has_state(self, target: Target) -> bool:
         return target.route_path.startswith(self.states[0])

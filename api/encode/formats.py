@@ -95,7 +95,7 @@ def write_page(page: Page) -> Iterator[bytes]:
     yield b"]}"
 
 
-def wrap_rows(description: dict[str, Any], rows: bytes) -> bytes:
+def wrap_rows(description: dict[str, Any], rows: bytes | memoryview) -> bytes:
     """A JSON answer around rows that are encoded already (see texts.slice_rows)."""
     return b"".join((orjson.dumps({**description, "data": []})[:-2], rows, b"]}"))
 
