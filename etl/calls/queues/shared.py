@@ -38,10 +38,10 @@ class Started:
     slot: int
 
 
-def connect(url: str, tries: int = TRIES) -> "redis.Redis":
+def connect(url: str, tries: int | None = None) -> "redis.Redis":
     return redis.Redis.from_url(
         url,
-        retry=Retry(ExponentialBackoff(cap=1, base=0.02), tries),
+        retry=Retry(ExponentialBackoff(cap=1, base=0.02), TRIES if tries is None else tries),
         retry_on_error=list(FAULTS),
         socket_timeout=5,
         socket_connect_timeout=2,

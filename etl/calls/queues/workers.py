@@ -85,7 +85,10 @@ class WorkerQueue(Generic[T]):
         until, is_told = time.monotonic() + NO_WORKER, False
         while not self.shared.count_workers():
             if time.monotonic() > until:
-                raise EtlError("no worker is running at QUEUE_URL: start one by make worker")
+                raise EtlError(
+                    f"no worker with this key for {self.vendor.name} is running at QUEUE_URL: start"
+                    " one by make worker"
+                )
             if not is_told:
                 log.info("waiting for a worker (make worker)")
             is_told = True
