@@ -7,10 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.main import create_app
+from api.store.following import LastGeneration
 from tests.conftest import clean_environ, run_stage
 from tests.guarded import guard
 from tests.replicas import Hosts
-from tests.server import serve, serve_process, wait_until
+from tests.server import make_settings, serve, serve_app, serve_process, wait_until
 from tests.stores import store_of
 from tests.test_metrics import find, scrape
 
@@ -116,12 +118,15 @@ def test_the_last_generation_goes_on_and_health_says_why_and_since_when(
         assert client.get("/health").json()["fallbacks"] == {}
 
 
-def test_health_says_when_nobody_follows(hosts: Hosts) -> None:
+def test_health_says_when_nobody_follows_but_not_before_anybody_could(hosts: Hosts) -> None:
     hosts.load()
     hosts.follow()
     state = hosts.replica / "following.json"
     state.write_text(state.read_text().replace('"looked_at": 1', '"looked_at": 0'))
-    with serve(hosts.replica, FOLLOW_URL=hosts.url) as client:
+    app = create_app(make_settings(hosts.replica, FOLLOW_URL=hosts.url))
+    with serve_app(app) as client:
+        assert client.get("/health").json()["fallbacks"] == {}
+        app.state.fallbacks["source"] = LastGeneration(app.state.settings, began=0)
         assert "the follower died" in client.get("/health").json()["fallbacks"]["source"]
         state.write_text("no state")
         assert "the follower died" in client.get("/health").json()["fallbacks"]["source"]

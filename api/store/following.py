@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from api.settings import ApiSettings
@@ -63,6 +63,7 @@ class LastGeneration:
     """A Fallback: the last good generation, while the source gives no newer one."""
 
     settings: ApiSettings
+    began: float = field(default_factory=time.time)
 
     def read(self) -> Following:
         return read_following(self.settings.data_dir)
@@ -71,7 +72,8 @@ class LastGeneration:
     def fault(self) -> str | None:
         """What is wrong, and since when what is served is not known to be the newest."""
         state = self.read()
-        is_silent = time.time() - state.looked_at > PATIENCE + 6 * self.settings.follow_seconds
+        quiet = time.time() - max(self.began, state.looked_at)
+        is_silent = quiet > PATIENCE + 6 * self.settings.follow_seconds
         why = SILENT if is_silent else state.fault
         if not why:
             return None

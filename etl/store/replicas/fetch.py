@@ -78,8 +78,10 @@ def fetch(origin: Origin, manifest: Manifest, path: Path) -> Fetched:
     with open_partial(next_path, manifest) as (handle, lacking):
         missing = take_from_here(path, handle, manifest, lacking)
         fetched.reused = manifest.size - count_bytes(manifest, missing)
-        for number, block, travelled in origin.read_blocks(manifest, missing):
-            put_block(handle, manifest, number, block)
+        alike = group_alike(manifest, missing)
+        for number, block, travelled in origin.read_blocks(manifest, map(min, alike.values())):
+            for each in alike.get(manifest.blocks[number], (number,)):
+                put_block(handle, manifest, each, block)
             fetched.travelled += travelled
     check_whole(next_path, manifest)
     publish.mark_untouched(next_path, manifest.published_us)
@@ -134,6 +136,14 @@ def take_from_here(path: Path, handle: int, manifest: Manifest, lacking: list[in
             offset, length = find_place(at, size)
             put_block(handle, manifest, number, os.pread(file.fileno(), length, offset))
     return missing
+
+
+def group_alike(manifest: Manifest, numbers: Iterable[int]) -> dict[str, list[int]]:
+    """Digest → the blocks that have it: one of them is fetched."""
+    alike: dict[str, list[int]] = {}
+    for number in numbers:
+        alike.setdefault(manifest.blocks[number], []).append(number)
+    return alike
 
 
 def put_block(handle: int, manifest: Manifest, number: int, block: bytes) -> None:
