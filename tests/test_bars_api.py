@@ -19,7 +19,7 @@ import pytest
 
 from etl import load
 from etl.__main__ import main as run_all
-from tests.conftest import call_stage, make_bars, query_store
+from tests.conftest import call_stage, clean_environ, make_bars, query_store
 from tests.server import read_json, serve, walk_pages
 
 AAPL = "/instruments/AAPL/ohlcv"
@@ -590,12 +590,11 @@ SPLIT = [10.0, 11.0, 12.0, 12.0, 12.5, 12.25, 13.0]
 ALL = [0.96 * close for close in SPLIT[:5]] + SPLIT[5:]  # 1 - 0.50 / 12.50
 
 
-@pytest.fixture
-def paying(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def paying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A store of PAY, which has a split and a dividend, and of KO, which has neither."""
-    monkeypatch.setenv("SOURCE_ADJUSTMENT", "raw")
-    inbox = data_dir.parent / "inbox"
-    inbox.mkdir()
+    data_dir = tmp_path_factory.mktemp("paying")
+    inbox = tmp_path_factory.mktemp("inbox")
     lines = ["Date,Open,High,Low,Close,Volume,Dividends,Stock Splits"]
     for day, close in CLOSES.items():
         paid, ratio = 0.5 * (day == "2012-01-10"), 2.0 * (day == "2012-01-06")
@@ -604,7 +603,10 @@ def paying(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Cl
     (inbox / "KO.csv").write_text(
         "\n".join(line.rpartition(",")[0].rpartition(",")[0] for line in lines) + "\n"
     )
-    assert call_stage(run_all, "--source", "files", "--path", inbox) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clean_environ(data_dir, SOURCE_ADJUSTMENT="raw").items():
+            patch.setenv(name, value)
+        assert call_stage(run_all, "--source", "files", "--path", inbox) == 0
     with serve(data_dir) as client:
         yield client
 

@@ -63,7 +63,9 @@ def put(path: Path, kind: str) -> None:
             listener.bind(str(path))
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "socket"])
+@pytest.mark.parametrize(
+    "kind", ["pipe", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("folder", "socket"))]
+)
 def test_what_is_no_file_is_named_at_once(own_store: Path, kind: str) -> None:
     env = clean_environ(own_store, SOURCE="sample")
     put(store_of(own_store), kind)

@@ -220,7 +220,10 @@ def test_a_symbol_without_bars_in_the_days_shown_leaves_the_others_their_figures
 # Widths.
 
 
-@pytest.mark.parametrize("width", [390, 700, 768, 1001, 1280, 1440, 1920])
+BETWEEN = [pytest.param(n, marks=pytest.mark.long) for n in (700, 1001, 1280, 1920)]
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, *BETWEEN])
 def test_the_list_of_compare_is_on_the_screen_and_the_head_in_its_lines(
     browser, sample: httpx.Client, width: int
 ) -> None:
@@ -248,8 +251,8 @@ def test_the_list_of_compare_is_on_the_screen_and_the_head_in_its_lines(
     "address",
     [
         "/?symbol=AAPL&range=5Y&indicators=sma:20,bbands:20:2&drawdown=1&hidden=gap",
-        "/?symbol=AAPL&range=5Y&against=MSFT,IBM",
-        "/?tab=health",
+        pytest.param("/?symbol=AAPL&range=5Y&against=MSFT,IBM", marks=pytest.mark.long),
+        pytest.param("/?tab=health", marks=pytest.mark.long),
     ],
 )
 def test_axe_finds_nothing_in_both_themes_at_each_width(

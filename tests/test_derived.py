@@ -431,16 +431,25 @@ def test_bars_that_a_user_wrote_are_mended_into_the_tables_with_a_warning(
 ONE_BAR = "INSERT INTO ohlcv_data VALUES ('2024-01-08', 'X', 7, 8, 6, 7, 9)"
 
 
+REPRICED = ["UPDATE ohlcv_data SET close = 5.5 WHERE timestamp = '2024-01-02'"]
+REPLACED = ["DELETE FROM ohlcv_data WHERE timestamp = '2024-01-03'", ONE_BAR]
+RENAMED = ["UPDATE ohlcv_data SET symbol = 'Z' WHERE symbol = 'Y'"]
+EMPTIED = ["UPDATE ohlcv_data SET volume = NULL"]
+
+
 @pytest.mark.parametrize(
-    "queries",
+    ("queries", "has_news"),
     [
-        ["UPDATE ohlcv_data SET close = 5.5 WHERE timestamp = '2024-01-02'"],
-        ["DELETE FROM ohlcv_data WHERE timestamp = '2024-01-03'", ONE_BAR],
-        ["UPDATE ohlcv_data SET symbol = 'Z' WHERE symbol = 'Y'"],
-        ["UPDATE ohlcv_data SET volume = NULL"],
+        *((REPRICED, True), (REPLACED, False), (RENAMED, False)),
+        *(
+            pytest.param(queries, has_news, marks=pytest.mark.long)
+            for queries, has_news in (
+                *((REPRICED, False), (REPLACED, True), (RENAMED, True)),
+                *((EMPTIED, False), (EMPTIED, True)),
+            )
+        ),
     ],
 )
-@pytest.mark.parametrize("has_news", [False, True])
 def test_values_that_a_user_changed_are_in_step_after_the_next_load(
     data_dir: Path, queries: list[str], has_news: bool
 ) -> None:
@@ -474,7 +483,16 @@ def read_all(data_dir: Path) -> list[list[tuple[Any, ...]]]:
     return [query_store(store_of(data_dir), query) for query in (notes, named, gaps)]
 
 
-@pytest.mark.parametrize(("wrong", "right"), [("XLON", "XNYS"), ("XNYS", "24/7"), ("24/7", "XTKS")])
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("XLON", "XNYS"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.long)
+            for pair in (("XNYS", "24/7"), ("24/7", "XTKS"))
+        ),
+    ],
+)
 def test_a_corrected_exchange_gives_the_gaps_and_notes_of_a_store_that_never_had_the_other(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, right: str
 ) -> None:

@@ -134,7 +134,7 @@ def test_files_are_saved_and_commands_work_with_a_key(
     assert min(map(int, told.stdout.split())) > 100
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize("size", [WIDE, pytest.param(NARROW, marks=pytest.mark.long)])
 def test_axe_finds_nothing_in_the_form_and_behind_it(
     browser, own: Guarded, size: tuple[int, int]
 ) -> None:

@@ -31,7 +31,7 @@ from tests.conftest import (
     read_record,
     run_stage,
 )
-from tests.stores import copy_folder
+from tests.stores import copy_folder, load_file
 
 KILLS = 6  # make test-crash has more
 
@@ -40,11 +40,18 @@ IBM_4 = ("IBM", "2012-01-04", 185.5)
 FB_3 = ("FB", "2012-01-03", 38.0)
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a published store of two bars, to be copied."""
+    folder = tmp_path_factory.mktemp("published") / "data"
+    load_file(folder, make_bars(folder.parent / "bars.parquet", [IBM_3, FB_3]))
+    return folder
+
+
 @pytest.fixture
-def database(data_dir: Path) -> Path:
+def database(published: Path, data_dir: Path) -> Path:
     """A published store of two bars."""
-    assert load_bars(data_dir, IBM_3, FB_3) == 0
-    return data_dir / "market_data.duckdb"
+    return copy_folder(published, data_dir) / "market_data.duckdb"
 
 
 def load_bars(data_dir: Path, *bars: tuple[Any, ...]) -> int:
