@@ -19,6 +19,7 @@ from api.callers.rates.limiter import warn_of_workers
 from api.docs import openapi as docs
 from api.edge.answers import AnswerCache
 from api.edge.front import Front, build_front
+from api.edge.gate import Proxies
 from api.edge.protocol import Protocol, build_connections, raise_descriptors
 from api.edge.shared_counts import open_counts, share_counts
 from api.fallbacks import Fallback, LastSecrets
@@ -96,7 +97,8 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     fallbacks: dict[str, Fallback] = {"vault": LastSecrets(settings)}
     app.state.fallbacks = fallbacks
     app.state.counts = open_counts()
-    app.state.connections = build_connections(settings.client_connections)
+    proxies = Proxies("", settings.trusted_proxies)
+    app.state.connections = build_connections(settings.client_connections, proxies)
     app.state.database = Database(
         settings.database_path, settings.db_memory_mb, settings.query_timeout
     )

@@ -6,7 +6,7 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,17 @@ def test_a_client_whose_connections_are_all_busy_is_told_so(sample_dir: Path) ->
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 5" in answer
     assert b"Too many connections" in answer
+
+
+def test_a_trusted_proxy_speaks_for_many_and_has_no_bound_of_one_client(sample_dir: Path) -> None:
+    with (
+        serve(sample_dir, CLIENT_CONNECTIONS=2, TRUSTED_PROXIES="127.0.0.0/8") as client,
+        ExitStack() as opened,
+    ):
+        connections = [opened.enter_context(dial(client)) for _ in range(20)]
+        for each in connections:
+            each.sendall(GET + b"Connection: close\r\n\r\n")
+            assert read_all(each).startswith(b"HTTP/1.1 200"), "none was closed for another"
 
 
 def test_no_client_may_have_more_connections_than_there_are_descriptors() -> None:

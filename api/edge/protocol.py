@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from api.edge.cycle import Cycle, write_lines
-from api.edge.gate import MOST_HEADER_BYTES, refuse
+from api.edge.gate import MOST_HEADER_BYTES, Proxies, refuse
 from api.edge.ready import Ready
 from api.edge.request_ids import HEADER, choose_id
 
@@ -33,11 +33,13 @@ MOST_DESCRIPTORS = 65_536
 class Connections:
     """The open connections of a worker: at most so many of a client, and as there are descriptors.
 
+    A proxy speaks for many clients: of `proxies` there is no most, but that of all together.
     One too many takes the place of the oldest that asks for nothing, first of one that never did.
     """
 
-    def __init__(self, of_client: int, in_all: int) -> None:
+    def __init__(self, of_client: int, in_all: int, proxies: Proxies | None = None) -> None:
         self.of_client = min(of_client, in_all)
+        self.proxies = proxies or Proxies("")
         self.in_all = in_all
         self.by_client: dict[str, dict[Protocol, None]] = {}
         self.count = 0
@@ -47,7 +49,7 @@ class Connections:
         own = self.by_client.setdefault(client, {})
         own[connection] = None
         self.count += 1
-        if len(own) > self.of_client:
+        if len(own) > self.of_client and not self.proxies.trust((client,)):
             return self.close_idle(own, connection)
         if self.count > self.in_all:
             everyone = [each for many in self.by_client.values() for each in many]
@@ -71,9 +73,10 @@ class Connections:
             self.by_client.pop(client, None)
 
 
-def build_connections(of_client: int) -> Connections:
+def build_connections(of_client: int, proxies: Proxies | None = None) -> Connections:
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return Connections(of_client, max(16, min(descriptors, MOST_DESCRIPTORS) - OTHER_FILES))
+    in_all = max(16, min(descriptors, MOST_DESCRIPTORS) - OTHER_FILES)
+    return Connections(of_client, in_all, proxies)
 
 
 def raise_descriptors() -> None:
