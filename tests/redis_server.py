@@ -14,9 +14,13 @@ from tests.server import HOST, PATIENCE, wait_until
 
 
 class RedisServer:
-    """It can be stopped, paused and started again on its port, each time empty."""
+    """It can be stopped, paused and started again on its port, each time empty.
 
-    def __init__(self, folder: Path) -> None:
+    is_durable: with all that it had, by its log.
+    """
+
+    def __init__(self, folder: Path, is_durable: bool = False) -> None:
+        self.is_durable = is_durable
         pytest.importorskip("redis", reason="redis is not installed: make engines")
         found = find_program("redis-server")
         if found is None:
@@ -28,7 +32,13 @@ class RedisServer:
     def start(self) -> None:
         import redis
 
-        options = {"bind": HOST, "port": self.port, "save": "", "appendonly": "no", "dir": "."}
+        options = {
+            "bind": HOST,
+            "port": self.port,
+            "save": "",
+            "appendonly": "yes" if self.is_durable else "no",
+            "dir": ".",
+        }
         command = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         with (self.folder / "redis.log").open("ab") as output:
             self.process = subprocess.Popen(
@@ -74,8 +84,8 @@ class RedisServer:
 
 
 @contextmanager
-def run_redis(folder: Path) -> Iterator[RedisServer]:
-    server = RedisServer(folder)
+def run_redis(folder: Path, is_durable: bool = False) -> Iterator[RedisServer]:
+    server = RedisServer(folder, is_durable)
     try:
         server.start()
         yield server

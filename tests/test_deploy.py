@@ -22,7 +22,8 @@ from tests.server import HOST, PATIENCE, serve
 
 DEPLOY = PROJECT_ROOT / "deploy"
 DOCKER = DEPLOY / "docker"
-UNITS = ("mds-api.service", "mds-etl.service", "mds-etl.timer")
+SERVICES = ("mds-api.service", "mds-etl.service", "mds-schedule.service", "mds-worker.service")
+UNITS = (*SERVICES, "mds-etl.timer")
 NAMES = {
     *(setting["name"] for kind in (Settings, ApiSettings) for setting in list_settings(kind)),
     *list_files(),
@@ -49,13 +50,14 @@ def run(*command: str | Path, folder: Path, **environ: str) -> subprocess.Comple
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units with this project's folder for /opt/mds, and both drop-ins in use."""
+    """The units with this project's folder for /opt/mds, and the drop-ins in use."""
     for name in UNITS:
         text = (DEPLOY / "systemd" / name).read_text()
         (tmp_path / name).write_text(text.replace("/opt/mds", str(PROJECT_ROOT)))
-    for name in UNITS[:2]:
+    for name in SERVICES:
         (tmp_path / f"{name}.d").mkdir()
-        credentials = DEPLOY / "systemd" / name.replace(".service", ".credentials.conf")
+        of = "mds-api" if name == "mds-api.service" else "mds-etl"
+        credentials = DEPLOY / "systemd" / f"{of}.credentials.conf"
         for part in (credentials, DEPLOY / "logs" / "files.conf"):
             shutil.copy(part, tmp_path / f"{name}.d")
     return tmp_path
@@ -68,7 +70,7 @@ def test_systemd_has_nothing_to_say_against_units_and_drop_ins(units: Path) -> N
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", UNITS[:2])
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_unit_may_touch_little(units: Path, name: str) -> None:
     # of 10; 2 is what systemd calls OK, and most services of a distribution have 9
     limits = ("--offline=true", "--threshold=20")
@@ -119,13 +121,13 @@ def composed() -> dict[str, Any]:
 
 
 INSTANCES = tuple(f"api-{number}" for number in range(1, 5))
-REDIS = ("redis-cache", "redis-counters")
+REDIS = ("redis-cache", "redis-counters", "redis-queue")
 
 
-def test_compose_takes_the_file_with_four_instances_etl_redis_and_watchers(
+def test_compose_takes_the_file_with_four_instances_workers_redis_and_watchers(
     composed: dict[str, Any],
 ) -> None:
-    others = {"nginx", "etl", "prometheus", "alertmanager"}
+    others = {"nginx", "schedule", "worker", "prometheus", "alertmanager"}
     assert set(composed["services"]) == {*INSTANCES, *REDIS, *others}
 
 
@@ -168,7 +170,7 @@ def test_containers_set_what_is_a_setting_and_read_secrets_from_files() -> None:
 
 
 def test_containers_have_no_rights_that_they_do_not_need() -> None:
-    for name in (*INSTANCES, *REDIS, "nginx", "etl"):
+    for name in (*INSTANCES, *REDIS, "nginx", "schedule", "worker"):
         service = read_compose()["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -205,17 +207,15 @@ def test_prometheus_takes_the_configuration_of_its_container(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_container_runs_its_command_and_then_waits_for_the_hour(tmp_path: Path) -> None:
-    waiting = tmp_path / "sleep"
-    waiting.write_text('#!/bin/sh\necho "waits $1"\nkill $PPID\n')
-    waiting.chmod(0o755)
-    script = [DOCKER / "daily.sh", "18:30", "America/New_York", "sh", "-c", "echo ran; exit 3"]
-    done = run("sh", *script, folder=tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
-    ran, waits = done.stdout.splitlines()
-    assert ran == "ran"
-    assert 0 < int(waits.split()[1]) <= 25 * 3600  # the day on which the clock goes back has 25
-    assert "ended with exit code 3" in done.stderr
-    assert done.returncode == 0
+def test_the_queue_outlives_a_restart_and_its_workers_have_no_data() -> None:
+    services = read_compose()["services"]
+    command = services["redis-queue"]["command"]
+    assert command[command.index("--appendonly") + 1] == "yes"
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+    for name, module in (("schedule", "etl.schedule"), ("worker", "etl.worker")):
+        assert services[name]["command"] == ["python", "-m", module]
+        assert services[name]["environment"]["QUEUE_URL"] == "redis://redis-queue:6379/0"
+    assert services["worker"]["volumes"] == []
 
 
 # nginx
