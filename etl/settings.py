@@ -591,11 +591,11 @@ def read_settings(
     env = EnvFile(env_file)
     layers = (given, environ, env.read())
     origins = Origins((given, environ), env.read, PROJECT_ROOT)
-    values = {item.name: read_one(item.metadata, layers, origins) for item in fields(kind)}  # type: ignore[arg-type]
+    values = {item.name: read_setting(item.metadata, layers, origins) for item in fields(kind)}  # type: ignore[arg-type]
     return kind(**values)
 
 
-def read_one(
+def read_setting(
     setting: Mapping[str, Any], layers: tuple[Mapping[str, Any], ...], origins: Origins
 ) -> object:
     name = setting["name"]

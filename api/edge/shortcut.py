@@ -12,7 +12,7 @@ from api.bars.series import FIELDS, find_range, take_slice
 from api.bars.view import View, derive_range, derive_whole
 from api.cache.memory import RawHeaders
 from api.cache.series_cache import PLAIN, CachedSeries, SeriesCache
-from api.encode.formats import JSON, Page, build_columns, wrap_rows
+from api.encode.formats import JSON, Page, build_columns, describe_bars, wrap_rows
 from api.encode.text import Prepared, encode_json, encode_rows, slice_rows
 from api.encode.turns import ROWS_AT_ONCE
 from api.faults import Fault
@@ -41,7 +41,7 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
             return cut_text(held, prepared, first, last)
         rows = encode_range(held, first, last)
         series_cache.count_encoded(held, last - first)
-        return wrap_rows(describe_plain(held, last - first), rows)
+        return wrap_rows(describe_bars(held.series, last - first), rows)
 
     def answer_statistics(held: CachedSeries, days: Days) -> bytes | None:
         return encode_json(
@@ -76,24 +76,13 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
 
 def cut_text(held: CachedSeries, text: Prepared, first: int, last: int) -> bytes:
     """The answer that has the bars [first:last], as traded, out of the text of all."""
-    return wrap_rows(describe_plain(held, last - first), slice_rows(text, first, last))
+    return wrap_rows(describe_bars(held.series, last - first), slice_rows(text, first, last))
 
 
 def encode_range(held: CachedSeries, first: int, last: int) -> bytes:
     """The rows [first:last] of the bars as traded."""
     part = take_slice(derive_whole(PLAIN, held), slice(first, last))
     return encode_rows(build_columns(Page((part,), FIELDS)), "json")
-
-
-def describe_plain(held: CachedSeries, count: int) -> dict[str, object]:
-    """As formats.describe, of a whole range of the bars as traded."""
-    return {
-        "symbol": held.series.symbol,
-        "interval": "1d",
-        "adjustment": "raw",
-        "count": count,
-        "next": None,
-    }
 
 
 def is_short(path: str, query: bytes) -> bool:

@@ -58,13 +58,21 @@ class Format:
 
 def describe(page: Page) -> dict[str, Any]:
     """What a page is of; `next` says what was cut off."""
-    symbols = [part.symbol for part in page.parts]
+    if not page.is_many:
+        return describe_bars(page.parts[0], len(page), page.next)
+    told = describe_bars(page.parts[0], len(page), page.next)
+    del told["symbol"]
+    return {"symbols": [part.symbol for part in page.parts], **told}
+
+
+def describe_bars(series: Series, count: int, after: str | None = None) -> dict[str, Any]:
+    """What `count` bars of a series are; `after` is the page after them."""
     return {
-        **({"symbols": symbols} if page.is_many else {"symbol": symbols[0]}),
-        "interval": page.parts[0].interval,
-        "adjustment": page.parts[0].adjustment,
-        "count": len(page),
-        "next": page.next,
+        "symbol": series.symbol,
+        "interval": series.interval,
+        "adjustment": series.adjustment,
+        "count": count,
+        "next": after,
     }
 
 
