@@ -569,8 +569,14 @@ def list_ranges() -> list[str]:
     return odd + ranges + swapped + [f"start={day}" for day in days[:10]]
 
 
-@pytest.mark.parametrize("resource", ["ohlcv", "statistics"])
-@pytest.mark.parametrize("symbol", ["AAPL", "fb"])
+@pytest.mark.parametrize(
+    ("symbol", "resource"),
+    [
+        *(("AAPL", "ohlcv"), ("fb", "statistics")),
+        pytest.param("AAPL", "statistics", marks=pytest.mark.long),
+        pytest.param("fb", "ohlcv", marks=pytest.mark.long),
+    ],
+)
 def test_an_answer_made_before_routing_is_byte_for_byte_the_routes(
     sample_dir: Path, symbol: str, resource: str
 ) -> None:
@@ -1016,7 +1022,13 @@ def test_work_that_nobody_waits_for_ends(counted: tuple[Service, CountingDatabas
         wait_until(lambda: not once.under_way)
 
 
-@pytest.mark.parametrize("query", ["start={0}&end={0}", "start={0}&end={0}&format=csv"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "start={0}&end={0}",
+        pytest.param("start={0}&end={0}&format=csv", marks=pytest.mark.long),
+    ],
+)
 def test_kept_answers_weigh_what_they_take(sample_dir: Path, query: str) -> None:
     app = create_app(make_settings(sample_dir, CACHE_MAX_MB=64))
 

@@ -233,6 +233,7 @@ def test_a_drag_zooms_to_its_days_and_a_double_click_shows_all(seen: Visit) -> N
     seen.wait_for_url("range=All")
 
 
+@pytest.mark.long
 @in_browser
 def test_the_wheel_zooms_and_shift_with_a_drag_moves_and_the_address_follows(seen: Visit) -> None:
     seen.open("/?symbol=AAPL&start=2005-01-03&end=2009-12-31")
@@ -257,6 +258,7 @@ def test_the_wheel_zooms_and_shift_with_a_drag_moves_and_the_address_follows(see
     seen.page.locator("#legend", has_text="2008-03-0").wait_for()
 
 
+@pytest.mark.long
 @in_browser
 def test_keys_point_at_bars_move_and_zoom(seen: Visit) -> None:
     seen.open("/?symbol=AAPL&range=3M")
@@ -490,6 +492,7 @@ def test_a_symbol_is_text_and_never_markup(browser, tmp_path: Path) -> None:
 # Looks.
 
 
+@pytest.mark.long
 @in_browser
 def test_the_theme_is_the_systems_until_it_is_chosen(browser, sample: httpx.Client) -> None:
     with visit(browser, sample.base_url, scheme="light") as seen:
@@ -506,7 +509,13 @@ def test_the_theme_is_the_systems_until_it_is_chosen(browser, sample: httpx.Clie
 
 
 @in_browser
-@pytest.mark.parametrize("address", ["/?symbol=AAPL&against=MSFT,IBM,GOOG,FB", "/?tab=health"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/?symbol=AAPL&against=MSFT,IBM,GOOG,FB",
+        pytest.param("/?tab=health", marks=pytest.mark.long),
+    ],
+)
 def test_a_narrow_window_needs_no_sideways_scrolling(
     browser, sample: httpx.Client, address: str
 ) -> None:
@@ -520,6 +529,7 @@ def test_a_narrow_window_needs_no_sideways_scrolling(
         check_clean(seen)
 
 
+@pytest.mark.long
 @in_browser
 def test_the_page_works_behind_a_path_prefix(browser, sample_dir: Path) -> None:
     app = create_app(make_settings(sample_dir))

@@ -72,8 +72,17 @@ def count_functions(vendor: Vendor, since: int = 0) -> Counter[str]:
     return Counter(request.function for request in vendor.requests[since:])
 
 
-@pytest.mark.parametrize("per_day", [25, 2])
-@pytest.mark.parametrize("script", BAD.values(), ids=BAD)
+SCARCE = [
+    pytest.param(script, 2, id=f"{name}, two calls a day", marks=pytest.mark.long)
+    for name, script in BAD.items()
+]
+PLENTY = [pytest.param(script, 25, id=name) for name, script in BAD.items()]
+
+
+@pytest.mark.parametrize(
+    ("script", "per_day"),
+    [*PLENTY, *SCARCE[:-1], pytest.param(hang_up, 2, id="hangs up, two calls a day")],
+)
 def test_a_symbol_that_always_fails_costs_one_call_a_day_and_keeps_nobody_waiting(
     tmp_path: Path, script: Any, per_day: int
 ) -> None:
@@ -217,7 +226,9 @@ def test_a_try_again_says_that_it_costs_a_call(
         assert vendor.symbols.count("A") == 3, "it failed the last time: one call"
 
 
-@pytest.mark.parametrize(("symbols", "per_day"), [(25, 25), (9, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("symbols", "per_day"), [pytest.param(25, 25, marks=pytest.mark.long), (9, 3), (3, 1)]
+)
 def test_splits_and_dividends_have_their_share_however_many_symbols_there_are(
     tmp_path: Path, symbols: int, per_day: int
 ) -> None:

@@ -81,9 +81,16 @@ def test_an_index_or_a_suffix_that_is_not_listed_has_no_known_calendar(default: 
     assert find_all("OPAP.AT TEVA.TA TLV.RO ABC.XYZ COMI.CA ODD:NAME", default) == {None}
 
 
+NAMED = {*SUFFIXES.values(), *PREFIXES.values()}
+USUAL = {"XNYS", "XLON", "XTKS", "XHKG", "24/7", "XPAR"} & NAMED
+
+
 @pytest.mark.parametrize(
     "exchange",
-    sorted({*SUFFIXES.values(), *PREFIXES.values()}),
+    [
+        *sorted(USUAL),  # to make a calendar takes a while
+        *(pytest.param(name, marks=pytest.mark.long) for name in sorted(NAMED - USUAL)),
+    ],
 )
 def test_every_exchange_that_a_symbol_can_name_has_a_calendar(exchange: str) -> None:
     assert calendar_names.check_exchange(exchange) == exchange
