@@ -288,6 +288,17 @@ def test_the_value_of_another_key_is_made_anew(sample_dir: Path, empty_redis: Re
     assert answer.content != other.content
 
 
+def test_a_key_of_another_type_is_a_miss_and_no_fault_of_redis(empty_redis: RedisServer) -> None:
+    empty_redis.client.rpush("build key", "a")
+
+    async def work(first: SharedAnswers, second: SharedAnswers) -> None:
+        assert await first.backend.get("key") is None
+        standby = first.backend.link.standby
+        assert (standby.fault, standby.count) == (None, 1)
+
+    drive(empty_redis, work)
+
+
 # The lock.
 
 
@@ -353,7 +364,11 @@ def test_a_lock_of_one_that_died_costs_half_a_second_and_no_answer(
 
 
 @pytest.mark.parametrize("fault", ["an error", "no 200", "given up"])
-def test_who_makes_nothing_gives_the_lock_back(empty_redis: RedisServer, fault: str) -> None:
+def test_who_makes_nothing_gives_the_lock_back(
+    empty_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(shared, "PATIENCE", float("inf"))  # nobody goes on without the lock
+
     async def work(first: SharedAnswers, second: SharedAnswers) -> None:
         is_making = asyncio.Event()
 
@@ -369,7 +384,8 @@ def test_who_makes_nothing_gives_the_lock_back(empty_redis: RedisServer, fault: 
         await is_making.wait()
         if fault == "given up":
             task.cancel()
-        assert await second.get_or_make("key", make_answer) == Got(ANSWER, True)
+        async with asyncio.timeout(50):  # less than the lock lives
+            assert await second.get_or_make("key", make_answer) == Got(ANSWER, True)
         await asyncio.wait([task])
         assert (
             task.cancelled()
