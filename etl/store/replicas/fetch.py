@@ -133,8 +133,8 @@ def take_from_here(path: Path, handle: int, manifest: Manifest, lacking: list[in
             if at is None:
                 missing.append(number)
                 continue
-            offset, length = find_place(at, size)
-            put_block(handle, manifest, number, os.pread(file.fileno(), length, offset))
+            block = os.pread(file.fileno(), *reversed(find_place(at, size)))
+            os.pwrite(handle, block, find_place(number, manifest.size)[0])  # just hashed above
     return missing
 
 
