@@ -16,14 +16,14 @@ from etl import follow as follow_command
 from etl import load as load_command
 from etl import rollback
 from etl.__main__ import main as etl_main
-from etl.contracts.manifest import read_manifest
+from etl.contracts.manifest import BLOCK_BYTES, read_manifest
 from etl.settings import Settings, SettingsError, read_settings
 from etl.store.duckdb_file import publish
 from etl.store.replicas.fetch import following_of
 from etl.store.replicas.folder import Folder
 from etl.store.replicas.follower import hold_alone
 from etl.store.replicas.instance import find_spans
-from etl.store.replicas.objects import list_generations, read_pointer
+from etl.store.replicas.objects import list_generations, pack, read_pointer
 from etl.store.replicas.upload import UploadError
 from tests.conftest import call_stage, make_bars, read_bars, read_record
 from tests.replicas import NO_ENV, Hosts, serve_source
@@ -182,7 +182,9 @@ def test_another_store_does_not_take_the_place_of_what_is_uploaded(
     assert hosts.are_equal()
 
 
-@pytest.mark.parametrize("harm", ["missing", "cut short", "other bytes", "not packed"])
+@pytest.mark.parametrize(
+    "harm", ["missing", "cut short", "other bytes", "not packed", "another block"]
+)
 def test_a_damaged_block_is_never_served_and_the_next_upload_heals_it(
     hosts: Hosts, harm: str
 ) -> None:
@@ -195,13 +197,14 @@ def test_a_damaged_block_is_never_served_and_the_next_upload_heals_it(
         folder.remove([name])
     else:
         harmed = {"cut short": whole[:40], "other bytes": whole[:-1] + b"?", "not packed": b"no"}
-        folder.write(name, harmed[harm])
+        folder.write(name, harmed.get(harm) or pack(b"?" * BLOCK_BYTES))
     state = hosts.follow().state
     assert state.fault.startswith("the source (FOLLOW_URL) ")
     assert state.generation.startswith("1-")
     assert len(read_bars(store_of(hosts.replica))) == 1
     folder.remove([name] if harm != "missing" else [])
-    hosts.load()
+    hosts.loads -= 1
+    hosts.load()  # has nothing new
     assert hosts.follow().state.fault == ""
     assert hosts.are_equal()
 
