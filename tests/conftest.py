@@ -68,6 +68,16 @@ def call_stage(main: Callable[[list[str]], int], *args: str | Path) -> int:
         log.handlers = []  # a file handler that is kept opens its file again with the next line
 
 
+def call_etl(data_dir: Path, **settings: str) -> None:
+    """The three stages in this process, with these settings alone."""
+    from etl.__main__ import main  # only where a test needs a store
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clean_environ(data_dir, **settings).items():
+            patch.setenv(name, value)
+        assert call_stage(main) == 0
+
+
 def make_bars(path: Path, bars: Sequence[Bar], **extra: str) -> Path:
     """Write bars as a clean Parquet file; `extra` columns (source, basis) are the same all over."""
     rows = [make_row(*bar) for bar in bars]
@@ -150,8 +160,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder in which the sample is published. Tests read it and never write there."""
     folder = tmp_path_factory.mktemp("sample")
-    done = run_stage("-m", "etl", env=clean_environ(folder, SOURCE="sample"))
-    assert done.returncode == 0, done.stderr
+    call_etl(folder, SOURCE="sample")
     return folder
 
 

@@ -8,13 +8,12 @@ times and digests of runs) changes by it.
 """
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from etl.settings import PROJECT_ROOT
-from tests.conftest import clean_environ, run_stage
+from tests.conftest import call_etl
 from tests.restated import build_restated
 from tests.server import serve
 
@@ -55,10 +54,7 @@ WITHOUT_DATABASE = {"503": "/instruments/AAPL"}
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         sample, restated, empty = (Path(folder, name) for name in ("sample", "restated", "empty"))
-        done = run_stage("-m", "etl", env=clean_environ(sample, SOURCE="sample"))
-        if done.returncode:
-            print(done.stderr, file=sys.stderr)
-            return 1
+        call_etl(sample, SOURCE="sample")
         build_restated(restated)
         examples = collect_answers(sample, restated, empty)
     PATH.write_text(json.dumps(examples, indent=1, ensure_ascii=False) + "\n")

@@ -9,7 +9,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from tests.conftest import clean_environ, read_record, run_stage
+from tests.conftest import call_etl, read_record
 
 HEADER = "date,open,high,low,close,volume,dividends\n"
 
@@ -39,13 +39,11 @@ def build_restated(folder: Path) -> list[str]:
     """Publish the answers one after the other in the data folder; returns the ids of the runs."""
     file = folder / "inbox" / "IBM.csv"
     file.parent.mkdir(parents=True)
-    env = clean_environ(folder, SOURCE="files", SOURCE_PATH=str(file))
     runs = []
     for fetched_at, rows in ANSWERS.items():
         file.write_text(HEADER + rows)
         seconds = datetime.fromisoformat(fetched_at).timestamp()
         os.utime(file, (seconds, seconds))
-        done = run_stage("-m", "etl", env=env)
-        assert done.returncode == 0, done.stderr
+        call_etl(folder, SOURCE="files", SOURCE_PATH=str(file))
         runs.append(read_record(folder)["run_id"])
     return runs

@@ -122,6 +122,7 @@ def test_foreign_files_in_the_archive_are_left_alone(tmp_path: Path) -> None:
     assert Archive(tmp_path, DATASETS).last_number == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["in flight", "answered"])
 def test_after_kill_9_the_next_run_repeats_at_most_the_call_in_flight(
     tmp_path: Path, moment: str

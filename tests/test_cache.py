@@ -386,6 +386,7 @@ def test_a_full_cache_keeps_to_its_size_and_answers_on(sample_dir: Path) -> None
         assert get_memory(app).bytes == weigh(get_memory(app))[0]
 
 
+@pytest.mark.long
 def test_ten_thousand_urls_stay_within_the_memory_and_spare_what_is_in_use(
     sample_dir: Path,
 ) -> None:

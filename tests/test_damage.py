@@ -110,6 +110,7 @@ def test_a_file_that_was_cut_short_is_refused_with_the_remedy_and_rolls_back(
     assert len(read_bars(path)) == 1
 
 
+@pytest.mark.long
 def test_a_flipped_bit_within_the_database_is_one_line_and_rolls_back(
     own_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

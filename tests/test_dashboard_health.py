@@ -65,6 +65,7 @@ def test_a_page_left_open_shows_new_bars_and_asks_only_for_changes(
         check_clean(seen)
 
 
+@pytest.mark.long
 def test_a_page_that_is_not_seen_asks_nothing_and_at_once_when_it_is(
     browser, client: httpx.Client
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_failed_run_is_told_of_in_the_top_line_and_listed(
         check_clean(seen)
 
 
+@pytest.mark.long
 def test_symbols_that_did_not_come_stand_in_a_table_with_the_reason(
     browser, client: httpx.Client, data_dir: Path
 ) -> None:

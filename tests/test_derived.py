@@ -88,8 +88,11 @@ def test_a_provisional_answer_that_comes_after_the_final_one_is_stale(data_dir: 
 
 @pytest.mark.parametrize(
     ("day", "close"),
-    [("2020-05-08", "20:00:00"), ("2019-12-24", "18:00:00"), ("2019-12-26", "21:00:00")],
-    ids=["summer", "early close", "winter"],
+    [
+        pytest.param("2020-05-08", "20:00:00", id="summer", marks=pytest.mark.long),
+        pytest.param("2019-12-24", "18:00:00", id="early close"),
+        pytest.param("2019-12-26", "21:00:00", id="winter", marks=pytest.mark.long),
+    ],
 )
 def test_a_bar_is_final_from_the_very_close_of_its_session(
     data_dir: Path, day: str, close: str
@@ -268,6 +271,7 @@ def test_a_session_whose_row_was_rejected_is_a_gap_that_says_so(data_dir: Path) 
     ]
 
 
+@pytest.mark.long
 def test_a_rejected_session_behind_the_last_bar_stays_one_gap_when_later_bars_come(
     data_dir: Path,
 ) -> None:
@@ -532,6 +536,7 @@ def test_a_run_to_which_nothing_comes_follows_a_corrected_exchange(
     assert store_of(data_dir).read_bytes() == store
 
 
+@pytest.mark.long
 def test_a_run_to_which_nothing_comes_follows_what_another_program_wrote(data_dir: Path) -> None:
     load_answer(data_dir, "2024-01-09T22:00:00", *(("IBM", f"2024-01-0{d}", 5.0) for d in (4, 8)))
     (data_dir / "clean_data.parquet").write_bytes(b"of a run that failed")

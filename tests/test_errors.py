@@ -335,6 +335,7 @@ def wide_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_request_over_query_timeout_is_503_and_is_not_kept(wide_dir: Path) -> None:
     with serve(wide_dir, QUERY_TIMEOUT="0.01") as client:
         url = "/instruments/ZYXWVUTSRQPONMLKJIHGFEDCBA98765"

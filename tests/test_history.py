@@ -128,6 +128,7 @@ def test_an_older_answer_never_replaces_a_newer_one_and_counts_as_stale(
     assert read_closes(data_dir) == [("02", 9), ("03", 9), ("04", 1)]
 
 
+@pytest.mark.long
 def test_of_answers_of_one_instant_the_greatest_content_stays_in_any_order(data_dir: Path) -> None:
     values = [(5.0, 7), (5.0, None), (4.0, 9)]
     orders = list(itertools.permutations(values))  # a symbol each
@@ -142,6 +143,7 @@ def test_of_answers_of_one_instant_the_greatest_content_stays_in_any_order(data_
 # Confirmations
 
 
+@pytest.mark.long
 def test_an_answer_that_only_confirmed_outlasts_an_older_one_that_comes_late(
     data_dir: Path,
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_confirmation_is_published_once(data_dir: Path) -> None:
     assert identify(store_of(data_dir)) == before
 
 
+@pytest.mark.long
 def test_a_bar_that_was_not_in_the_confirming_answer_is_not_confirmed(data_dir: Path) -> None:
     load_answer(data_dir, FIRST, *list_bars("111"))
     load_answer(data_dir, THIRD, *list_bars("1.1"))
@@ -172,6 +175,7 @@ def test_a_bar_that_was_not_in_the_confirming_answer_is_not_confirmed(data_dir: 
     assert read_closes(data_dir) == [("02", 1), ("03", 2), ("04", 1)]
 
 
+@pytest.mark.long
 def test_a_bar_that_fills_a_hole_of_a_confirmed_block_is_not_confirmed(data_dir: Path) -> None:
     load_answer(data_dir, FIRST, *list_bars("1.1"))
     load_answer(data_dir, FOURTH, *list_bars("1.1"))
@@ -180,6 +184,7 @@ def test_a_bar_that_fills_a_hole_of_a_confirmed_block_is_not_confirmed(data_dir:
     assert read_closes(data_dir) == [("02", 1), ("03", 3), ("04", 1)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stored", ["111", "1.1"])
 def test_a_bar_of_an_older_answer_in_the_same_file_is_not_confirmed(
     data_dir: Path, stored: str

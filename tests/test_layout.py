@@ -43,8 +43,11 @@ def test_no_module_bears_the_name_of_a_standard_module_or_a_requirement() -> Non
     assert not list_modules() & (set(sys.stdlib_module_names) | requirements)
 
 
+FROM_ELSEWHERE = pytest.param("file from another folder", marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("form", ["module", "file", "file from another folder"])
+@pytest.mark.parametrize("form", ["module", "file", FROM_ELSEWHERE])
 def test_each_script_starts_as_module_and_as_file(script: str, form: str, tmp_path: Path) -> None:
     file = PROJECT_ROOT / "etl" / f"{script}.py"
     forms: dict[str, tuple[tuple[str | Path, ...], Path]] = {

@@ -160,6 +160,7 @@ def test_each_publication_counts_one_up_under_a_name_never_used_before(
     assert len({name.partition("-")[2] for name in seen}) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", ["market_data*", "generation"])
 def test_the_counter_goes_on_though_the_database_or_the_counter_is_lost(
     data_dir: Path, database: Path, lost: str
@@ -424,6 +425,7 @@ def test_bars_that_a_writer_added_or_deleted_are_taken_into_the_instruments(
     assert query_store(database, found) == [("IBM", 2, 185.5), ("OWN", 1, 1.5), ("TOO", 1, 1.5)]
 
 
+@pytest.mark.long
 def test_a_stray_wal_of_another_version_is_set_aside(data_dir: Path, database: Path) -> None:
     kept = data_dir.parent / "kept.duckdb"
     shutil.copy(database, kept)

@@ -206,6 +206,7 @@ def test_a_row_that_a_newer_answer_of_the_same_load_has_too_is_superseded(data_d
     assert take(data_dir, answers[::-1])["superseded"] == 2
 
 
+@pytest.mark.long
 def test_a_split_that_moves_or_goes_counts_until_the_list_that_has_it_no_more(
     data_dir: Path,
 ) -> None:

@@ -183,7 +183,11 @@ def test_another_store_does_not_take_the_place_of_what_is_uploaded(
 
 
 @pytest.mark.parametrize(
-    "harm", ["missing", "cut short", "other bytes", "not packed", "another block"]
+    "harm",
+    [
+        *("missing", "other bytes", "another block"),
+        *(pytest.param(harm, marks=pytest.mark.long) for harm in ("cut short", "not packed")),
+    ],
 )
 def test_a_damaged_block_is_never_served_and_the_next_upload_heals_it(
     hosts: Hosts, harm: str
@@ -212,10 +216,10 @@ def test_a_damaged_block_is_never_served_and_the_next_upload_heals_it(
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("current.json", b""),
-        ("current.json", b'{"generation": "9-00000000"}'),
+        pytest.param("current.json", b"", marks=pytest.mark.long),
+        pytest.param("current.json", b'{"generation": "9-00000000"}', marks=pytest.mark.long),
         ("current.json", b'{"generation": "9-00000000", "manifest_digest": "00"}'),
-        ("manifest", b"{}"),
+        pytest.param("manifest", b"{}", marks=pytest.mark.long),
         ("manifest", b"[" * 9999),
     ],
 )

@@ -193,6 +193,7 @@ def test_a_first_vendor_that_comes_later_takes_its_days_and_the_old_values_stay_
     assert query_store(settings.database_path, "SELECT close FROM ohlcv_revisions") == [(118.25,)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("later", ["alpaca,alpha_vantage", "alpaca"])
 def test_another_order_of_source_rewrites_nothing_without_a_word(
     tmp_path: Path,
@@ -225,6 +226,7 @@ def test_another_order_of_source_rewrites_nothing_without_a_word(
     ]
 
 
+@pytest.mark.long
 def test_a_vendor_taken_out_of_source_leaves_its_bars(
     tmp_path: Path, first: Vendor, second: RestVendors
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_vendor_taken_out_of_source_leaves_its_bars(
     assert set(sources[2:]) == {"alpha_vantage"}
 
 
+@pytest.mark.long
 def test_bars_of_a_store_of_before_are_those_of_its_instruments_vendor(
     tmp_path: Path, first: Vendor, second: RestVendors
 ) -> None:
@@ -251,6 +254,7 @@ def test_bars_of_a_store_of_before_are_those_of_its_instruments_vendor(
     assert read_sources(settings)[-1][2] == 121.5
 
 
+@pytest.mark.long
 def test_a_store_rebuilt_from_the_archives_of_both_is_the_same(
     tmp_path: Path, first: Vendor, second: RestVendors
 ) -> None:
@@ -273,6 +277,7 @@ def test_a_store_rebuilt_from_the_archives_of_both_is_the_same(
     assert {row[0] for row in query_store(settings.database_path, query)} == {True}
 
 
+@pytest.mark.long
 def test_three_vendors_make_one_note_a_bar_which_a_replay_leaves_as_it_is(
     tmp_path: Path, first: Vendor, second: RestVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,6 +431,7 @@ def test_a_bar_of_an_open_session_is_no_disagreement(
     ]
 
 
+@pytest.mark.long
 def test_a_run_killed_at_the_second_vendor_loses_no_answer_of_the_first(
     tmp_path: Path, first: Vendor, second: RestVendors
 ) -> None:

@@ -106,6 +106,7 @@ def test_no_request_fails_and_none_goes_back_while_loads_publish(
     assert set(asker.seen) <= {(1, 430.47)} | {(2 + n, 500.0 + n) for n in range(loads)}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds the workers in /proc")
 def test_two_workers_never_lead_one_client_back(own_sample: Path) -> None:
     """The system chooses who takes a connection: to hear both workers, each is left alone once."""
