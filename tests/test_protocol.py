@@ -12,11 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.server import ServerState
 
 from api.edge import protocol
 from api.edge.cycle import Cycle
-from api.edge.protocol import Connections, build_connections, raise_descriptors
+from api.edge.protocol import Connections, Protocol, build_connections, raise_descriptors
 from api.main import create_app
 from tests.guarded import guard
 from tests.server import PATIENCE, make_settings, serve, serve_app, wait_until
@@ -325,3 +327,30 @@ def test_two_hundred_slow_clients_do_not_stop_another(sample_dir: Path) -> None:
             assert client.get(url).json()["count"] == number + 1
         for each in slow:
             each.close()
+
+
+class Line(asyncio.Transport):
+    """A connection to an address of this machine, over which nothing is sent."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"sockname": (address, 80), "peername": ("192.0.2.9", 5)})
+
+
+@pytest.mark.parametrize(
+    ("address", "auth", "is_ready"),
+    [("192.0.2.5", "", False), ("127.0.0.1", "", True), ("192.0.2.5", "off", True)],
+)
+def test_where_the_gate_refuses_all_nothing_is_answered_before_it(
+    sample_dir: Path, address: str, auth: str, is_ready: bool
+) -> None:
+    app = create_app(make_settings(sample_dir, AUTH=auth))
+    config = uvicorn.Config(app, http=Protocol, log_config=None)
+    config.load()
+
+    async def connect() -> Protocol:
+        protocol = Protocol(config, ServerState(), {}, asyncio.get_running_loop())
+        protocol.connection_made(Line(address))
+        protocol.stop_timers()
+        return protocol
+
+    assert (asyncio.run(connect()).ready is not None) == is_ready

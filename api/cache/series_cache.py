@@ -32,7 +32,7 @@ FIGURES_PATIENCE = 30.0  # seconds to wait for a thread
 
 # The text of a bar takes twice the memory of its columns, so only what is in much use is worth it:
 # a symbol of which each bar was encoded so often.
-ROUNDS_TO_PREPARE = 4
+ROUNDS_TO_PREPARE = 2
 
 # Bars that one question reads, of any number of symbols: each question has the whole time limit,
 # and lets others in between.

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Response
 from starlette.datastructures import Headers
@@ -18,6 +18,7 @@ from api.cache.memory import RawHeaders
 from api.problems import build_problem
 
 MOST_HEADER_BYTES = 8 * 1024  # of all headers, as they are sent
+MOST_HOSTS = 64  # that are remembered, of at most MOST_HEADER_BYTES each
 READ = frozenset(
     (
         *(b"host", b"accept", b"accept-encoding", b"range", b"if-range"),
@@ -61,8 +62,19 @@ class Hosts:
     names: frozenset[str]
     takes_addresses: bool = False
     takes_all: bool = False
+    known: dict[bytes, bool] = field(default_factory=dict, compare=False)
 
     def allow(self, host: bytes) -> bool:
+        """As `check`, which is remembered: nearly all requests name one of few."""
+        found = self.known.get(host)
+        if found is None:
+            found = self.check(host)
+            if len(self.known) >= MOST_HOSTS:
+                self.known.clear()
+            self.known[host] = found
+        return found
+
+    def check(self, host: bytes) -> bool:
         if self.takes_all:
             return True
         name = read_name(host)

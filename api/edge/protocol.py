@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from api.edge.cycle import Cycle, write_lines
-from api.edge.gate import MOST_HEADER_BYTES, Proxies, refuse
+from api.edge.gate import MOST_HEADER_BYTES, Proxies, is_for_others, refuse
 from api.edge.ready import Ready
 from api.edge.request_ids import HEADER, choose_id
 
@@ -101,6 +101,7 @@ class Protocol(HttpToolsProtocol):
         self.known: Connections = state.connections
         self.head_timeout: float = state.settings.head_timeout
         self.ready: Ready | None = app.layers.answers.ready
+        self.is_undecided: bool = app.layers.gate.is_undecided
         self.is_in_head = self.is_refused = False
         self.is_between = True  # two requests
         self.chunk: bytes | None = None  # what came last, if a request began with it
@@ -114,6 +115,8 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         self.head_timer = self.loop.call_later(self.head_timeout, self.on_head_timeout)
+        if self.is_undecided and is_for_others(self.server):
+            self.ready = None  # the gate refuses whatever comes
         if not self.known.enter(self.get_client(), self):
             self.refuse(503, "Too many connections of one client: close some, or use them again.")
 

@@ -32,6 +32,8 @@ from etl.contracts.tables import (
 
 # The oldest program that is to read the file: DuckDB 1.x refuses what 2.0 writes by itself.
 STORAGE_VERSION = "v1.2.0"
+# Rows. DuckDB's own is 122,880; so a symbol is read in a sixth less time, of a file 5 % larger.
+ROW_GROUP = 32_768
 VERSION_COLUMN = ("generation", "schema_version")
 
 
@@ -250,7 +252,8 @@ def attach_own(
 ) -> None:
     """Attach a file that nobody else has, to write to it. It needs no log of its changes: until it
     is checkpointed, flushed and published it is discarded if anything happens to its writer."""
-    connection.execute(f"ATTACH {quote(path)} AS {name} (RECOVERY_MODE NO_WAL_WRITES{options})")
+    own = f"RECOVERY_MODE NO_WAL_WRITES, ROW_GROUP_SIZE {ROW_GROUP}"
+    connection.execute(f"ATTACH {quote(path)} AS {name} ({own}{options})")
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, name: str) -> None:
