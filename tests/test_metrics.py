@@ -138,6 +138,7 @@ def test_a_run_that_failed_is_told_beside_the_last_that_did_not(
     stage = {"status": "failed", "started_at": started, "finished_at": "2999-01-01T00:01:00.000Z"}
     extract = {**stage, "failures": {"A": "throttled: slow", "B": "throttled: x", "C": "forbidden"}}
     budget = {"calls_left": 3, "calls_per_day": 25, "calls_day_ends": "2999-01-02T05:00:00Z"}
+    budget |= {"repeated": 2, "most_in_flight": 60, "queue_length": 17}
     path = sample_dir / "runs" / "29990101T000000Z-abcdef.json"
     record = {"run_id": path.stem, "stages": {"extract": {**extract, **budget}}}
     path.write_text(json.dumps(record))
@@ -149,6 +150,9 @@ def test_a_run_that_failed_is_told_beside_the_last_that_did_not(
     assert find(found, "mds_etl_last_run_duration_seconds") == 60
     assert find(found, "mds_etl_failures", kind="throttled") == 2
     assert find(found, "mds_etl_calls_left") == 3
+    assert find(found, "mds_etl_calls_repeated") == 2
+    assert find(found, "mds_queue_in_flight") == 60
+    assert find(found, "mds_queue_length") == 17
     last = find(found, "mds_etl_last_run_timestamp_seconds")
     assert 0 < find(found, "mds_etl_last_success_timestamp_seconds") < last
 

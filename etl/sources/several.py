@@ -23,7 +23,7 @@ from etl.sources.paid import PaidSource, Replay
 
 log = logging.getLogger("etl")
 
-SUMS = ("calls", "answers", "actions_not_asked")
+SUMS = ("calls", "answers", "actions_not_asked", "repeated", "left_over")
 
 
 class Several:
@@ -69,7 +69,9 @@ class Several:
         """The counts of all, and those of each under its name."""
         first = self.sources[0]
         self.notes.update(first.notes)
-        self.notes.update({n: sum(s.notes[n] for s in self.sources) for n in SUMS})
+        self.notes.update(
+            {n: sum(s.notes[n] for s in self.sources) for n in SUMS if n in first.notes}
+        )
         self.notes["vendors"] = {s.vendor.name: dict(s.notes) for s in self.sources}
 
     def find_other(self, source: PaidSource, delivery: Delivery) -> str:

@@ -169,6 +169,11 @@ class Shared:
 
     # Workers.
 
+    def count_waiting(self, queue: str) -> int:
+        """Tasks that no worker has taken."""
+        waiting: Any = self.client.llen(queue)
+        return int(waiting)
+
     def beat(self, name: str) -> None:
         self.run("BEAT", ["workers"], name, to_micros(10 * WORKER_GONE))
 

@@ -155,6 +155,8 @@ class WorkerQueue(Generic[T]):
     def look_for_lost(self) -> None:
         """Find calls whose worker is gone. What was not made is handed over again."""
         self.looked_at = time.monotonic()
+        waiting = self.shared.count_waiting(name_queue(self.vendor.name))
+        self.counts["queue_length"] = max(self.counts["queue_length"], waiting)
         if self.shared.count_workers():
             self.heard_at = self.looked_at
         elif self.flying and self.looked_at - self.heard_at > NO_WORKER:
@@ -179,7 +181,6 @@ class WorkerQueue(Generic[T]):
         """What was not made yet is not made: the lease it was handed over by is given back."""
         self.lease.end()
         with suppress(Exception):  # the run may have ended because Redis is gone
-            self.counts["queue_length"] = int(self.shared.client.llen(name_queue(self.vendor.name)))
             self.app.close()
             self.shared.client.close()
 
