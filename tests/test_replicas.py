@@ -3,6 +3,7 @@
 Each fact is shown on a folder, on S3 (moto) and, where only reading matters, on another instance.
 """
 
+import argparse
 import fcntl
 import json
 from collections.abc import Iterator
@@ -15,10 +16,13 @@ from api.settings import ApiSettings
 from etl import follow as follow_command
 from etl import load as load_command
 from etl import rollback
+from etl.__main__ import bring_in_step
 from etl.__main__ import main as etl_main
-from etl.contracts.manifest import BLOCK_BYTES, read_manifest
+from etl.base import run_records
+from etl.contracts.manifest import BLOCK_BYTES, hash_block, read_manifest
 from etl.settings import Settings, SettingsError, read_settings
 from etl.store.duckdb_file import publish
+from etl.store.replicas import upload
 from etl.store.replicas.fetch import following_of
 from etl.store.replicas.folder import Folder
 from etl.store.replicas.follower import hold_alone
@@ -143,6 +147,15 @@ def test_what_could_not_be_uploaded_is_told_and_uploaded_by_a_run_that_has_nothi
     hosts = Hosts(data_dir, tmp_path / "replica", f"file://{remote}", loads=1)
     hosts.follow()
     assert hosts.are_equal()
+
+
+def test_a_run_to_which_nothing_comes_uploads_what_is_not_uploaded_yet(local: Hosts) -> None:
+    local.load(PUBLISH_URL="")
+    told = {"DATA_DIR": str(local.source), "PUBLISH_URL": local.url}
+    settings = read_settings(Settings, told, {}, NO_ENV)
+    bring_in_step(settings, argparse.Namespace(), run_records.open_run(settings))
+    local.follow()
+    assert local.are_equal()
 
 
 def test_a_failed_upload_is_a_failed_run_in_health_and_calls_on_failure(
@@ -311,8 +324,6 @@ def test_a_generation_of_a_newer_version_is_not_fetched(local: Hosts) -> None:
     text = json.loads(folder.read(name))
     content = json.dumps({**text, "schema_version": 99}).encode()
     folder.write(name, content)
-    from etl.contracts.manifest import hash_block
-
     folder.write(
         "current.json",
         json.dumps({"generation": pointer[0], "manifest_digest": hash_block(content)}).encode(),
@@ -327,9 +338,7 @@ def test_what_is_no_store_is_not_served_though_its_digests_are_right(
     local.follow()
     write_store(store_of(local.source), "DROP TABLE corporate_actions")
     write_store(store_of(local.source), "UPDATE generation SET generation = '7-00000000'")
-    from etl.store.replicas.upload import bring_in_step
-
-    bring_in_step(reach(local), store_of(local.source), 3)
+    upload.bring_in_step(reach(local), store_of(local.source), 3)
     state = local.follow().state
     assert "no whole store" in state.fault
     assert state.generation.startswith("1-")
