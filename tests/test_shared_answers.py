@@ -4,6 +4,7 @@ where it is gone.
 
 import asyncio
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from tests.conftest import clean_environ, run_stage
 from tests.guarded import BARS, CHIEF, guard
 from tests.redis_server import RedisServer, run_redis
 from tests.server import connect_async, make_settings, read_json, serve, serve_app, wait_until
+from tests.stores import write_store
 
 YEAR = "/instruments/AAPL/ohlcv?start=2005-01-01&end=2005-12-31"
 DEAR = [
@@ -155,22 +157,32 @@ def test_keys_begin_with_fingerprint_and_version_and_all_of_them_expire(
     assert all(0 < empty_redis.client.ttl(key) <= redis_backend.EXPIRE for key in keys)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"MAX_ROWS": "100"}, {"ROOT_PATH": "/market"}, {"DATA_DIR": "another store"}],
-    ids=str,
-)
+@pytest.mark.parametrize("settings", [{"MAX_ROWS": "100"}, {"ROOT_PATH": "/market"}], ids=str)
 def test_instances_with_other_settings_never_share(
-    sample_dir: Path, restated_dir: Path, empty_redis: RedisServer, settings: dict[str, str]
+    sample_dir: Path, empty_redis: RedisServer, settings: dict[str, str]
 ) -> None:
-    folder = restated_dir if "DATA_DIR" in settings else sample_dir
-    others = {name: value for name, value in settings.items() if name != "DATA_DIR"}
     url = "/instruments?limit=5"
     with serve(sample_dir, CACHE_URL=empty_redis.url) as client:
         assert ask(client, url)[0] == "MISS"
-    with serve(folder, CACHE_URL=empty_redis.url, **others) as client:
+    with serve(sample_dir, CACHE_URL=empty_redis.url, **settings) as client:
         assert ask(client, url)[0] == "MISS"
     assert len(list_keys(empty_redis)) == 2
+
+
+def test_instances_share_of_another_store_what_depends_on_nothing_that_differs(
+    sample_dir: Path, empty_redis: RedisServer, tmp_path: Path
+) -> None:
+    shutil.copytree(sample_dir, tmp_path / "data")
+    changed = "UPDATE ohlcv_data SET close = close + 1 WHERE symbol = 'AAPL'"
+    generation = "UPDATE generation SET generation = '2-00000000'"
+    database = tmp_path / "data" / "market_data.duckdb"
+    version = "UPDATE instruments SET version = 7 WHERE symbol = 'AAPL'"  # a load renews it
+    write_store(database, changed, version, generation)
+    said = {}
+    for folder in (sample_dir, tmp_path / "data"):
+        with serve(folder, CACHE_URL=empty_redis.url) as client:
+            said[folder] = [ask(client, url)[0] for url in (YEAR, DEAR[1], "/instruments")]
+    assert list(said.values()) == [["MISS", "MISS", "MISS"], ["MISS", "HIT", "MISS"]]
 
 
 def test_another_version_never_shares(
@@ -574,7 +586,8 @@ def test_an_address_of_redis_without_the_package_ends_the_service_with_2(
 def test_without_an_address_nothing_of_redis_is_loaded(sample_dir: Path) -> None:
     code = (
         "import sys, api.main; app = api.main.create_app();"
-        "sys.exit('redis' in sys.modules or app.front.sharing is not None)"
+        "names = {'redis', 'api.cache.shared', 'api.cache.redis_backend'};"
+        "sys.exit(bool(names & set(sys.modules)) or app.front.sharing is not None)"
     )
     assert run_stage("-c", code, env=clean_environ(sample_dir)).returncode == 0
 

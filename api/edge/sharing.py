@@ -9,9 +9,12 @@ files of this machine, and stay on it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from api.cache.shared import SharedAnswers
 from api.edge.targets import Target
+
+if TYPE_CHECKING:  # loaded only where a setting names a Redis
+    from api.cache.shared import SharedAnswers
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Sharing:
     """is_cheap, is_local: whether an answer is made in less time than it is fetched in; and whether
     it depends on more than the store."""
 
-    answers: SharedAnswers
+    answers: "SharedAnswers"
     is_cheap: Callable[[str, bytes], bool]
     is_local: Callable[[Target], bool]
 
