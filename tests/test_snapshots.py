@@ -208,7 +208,12 @@ def replace_by_text(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "damage", [truncate, cut_one_byte, spoil_head, empty, replace_by_text], ids=lambda f: f.__name__
+    "damage",
+    [
+        *(truncate, spoil_head),
+        *(pytest.param(f, marks=pytest.mark.long) for f in (cut_one_byte, empty, replace_by_text)),
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_a_damaged_file_leaves_the_version_before_until_a_good_one_comes(
     own_sample: Path, damage: Callable[[bytes], bytes]
@@ -439,7 +444,7 @@ def two_versions(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.parametrize("is_in_place", [False, True], ids=["at the start", "in place"])
 @pytest.mark.parametrize("damage", [flip, blank, cut])
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("place", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 def test_a_damaged_file_gives_the_right_answer_that_of_the_version_before_or_503(
     data_dir: Path,
     two_versions: tuple[Version, Version],

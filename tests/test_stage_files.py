@@ -185,7 +185,13 @@ def test_a_record_that_is_none_stops_no_run(own_store: Path, record: str) -> Non
 # What a foreign file may say
 
 
-@pytest.mark.parametrize("run_id", ["../../notes", "notes", "2" * 5000, "../x/../notes"])
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        *("../../notes", "2" * 5000),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("notes", "../x/../notes")),
+    ],
+)
 def test_the_run_id_of_a_foreign_file_is_no_part_of_a_path(
     data_dir: Path, tmp_path: Path, run_id: str
 ) -> None:
@@ -201,7 +207,9 @@ def test_the_run_id_of_a_foreign_file_is_no_part_of_a_path(
     assert all(run_records.RUN_ID.fullmatch(p.stem) for p in (data_dir / "runs").iterdir())
 
 
-@pytest.mark.parametrize("name", ["close=1/symbol=X", "a[b]/what*/x{y}"])
+@pytest.mark.parametrize(
+    "name", ["close=1/what*", pytest.param("a[b]/symbol=X/x{y}", marks=pytest.mark.long)]
+)
 def test_the_name_of_a_folder_is_neither_a_column_nor_a_pattern(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, name: str
 ) -> None:
@@ -218,7 +226,16 @@ def test_the_name_of_a_folder_is_neither_a_column_nor_a_pattern(
     assert read_bars(database) == read_bars(store_of(folder))
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC", "+09:00", "-05:30"])
+ZONES = ("Asia/Tokyo", "UTC", "+09:00")
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        *("America/New_York", "-05:30"),
+        *(pytest.param(zone, marks=pytest.mark.long) for zone in ZONES),
+    ],
+)
 def test_the_clock_in_the_zone_of_an_instant_names_its_session_wherever_it_is_read(
     data_dir: Path, tmp_path: Path, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
