@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.callers import Caller
 from api.edge.access_log import AccessLog, cut_pieces, strike_query
 from api.edge.gate import Proxies
 from api.edge.request_ids import CURRENT, Sent
@@ -163,7 +164,7 @@ def test_lines_are_written_while_the_service_runs(sample_dir: Path) -> None:
         scope = {"method": "GET", "path": "/x", "client": ("127.0.0.1", 1), "state": state}
         access_log.note(scope, RouteFacts("/x"), Sent(), 0.001)
         access_log.flush()
-        assert pipe.readline().endswith(b" 127.0.0.1 - GET /x 0 0 1.0ms abandoned a1\n")
+        assert pipe.readline().endswith(b" 127.0.0.1 - GET /x 0 0 1.000ms abandoned a1\n")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,34 @@ def test_lines_are_written_while_the_service_runs(sample_dir: Path) -> None:
 )
 def test_no_value_of_a_parameter_that_may_be_a_key_is_shown(query: str, shown: str) -> None:
     assert strike_query(query.encode()) == shown
+
+
+def test_what_is_alike_in_two_lines_is_written_in_both_and_what_is_not_as_it_is() -> None:
+    caller = Caller('a "name" of\n two lines', "user", frozenset())
+    asked = {"method": "GET", "path": "/x", "raw_path": b"/%22", "query_string": b"a=%22\\"}
+    for form in ("json", "text"):
+        access_log = AccessLog(form, Proxies(""))
+        for number in range(3):
+            state = {"request_id": b"a%d" % number, "head": {}, "way": "hit", "caller": caller}
+            sent = Sent()
+            sent.status, sent.size = 200, number
+            scope = {**asked, "state": state, "client": (f"192.0.2.{number // 2}", 1)}
+            access_log.note(scope, RouteFacts("/x"), sent, number / 1000)
+        lines = access_log.lines.copy()
+        access_log.lines.clear()
+        if form == "json":
+            told = [json.loads(line) for line in lines]
+            assert [line["request_id"] for line in told] == ["a0", "a1", "a2"]
+            assert [line["client"] for line in told] == ["192.0.2.0", "192.0.2.0", "192.0.2.1"]
+            assert [(line["bytes"], line["duration_ms"]) for line in told] == [
+                (0, 0),
+                (1, 1),
+                (2, 2),
+            ]
+            assert {(line["user"], line["query"]) for line in told} == {(caller.name, "a=%22\\")}
+        else:
+            assert all(line.count(b"\n") == 1 and line.isascii() for line in lines)
+            assert [line.split(b" ")[-1] for line in lines] == [b"a0\n", b"a1\n", b"a2\n"]
 
 
 @pytest.mark.parametrize("size", [1, 5, 8, 4096])

@@ -36,46 +36,40 @@ class AccessLog:
     """An Observer that writes to a file descriptor, as text or JSON."""
 
     def __init__(self, form: str, proxies: Proxies, descriptor: int = 1) -> None:
-        self.write_line = show_json if form == "json" else show_text
+        self.show_same = show_same_json if form == "json" else show_same_text
+        self.write_line = write_json if form == "json" else write_text
         self.proxies = proxies
         self.descriptor = descriptor
         self.lines: list[bytes] = []
-        self.second, self.beginning = 0, ""
+        self.second, self.beginning = 0, b""
         self.is_broken = False
         atexit.register(self.flush)
 
     def note(self, scope: Scope, facts: RouteFacts, sent: Sent, seconds: float) -> None:
         state = scope["state"]
-        query: bytes = scope.get("query_string", b"")
         caller: Caller | None = state.get("caller")
         is_named = caller is not None and caller.kind != "address"
-        line = {
-            "time": self.show_now(),
-            "level": "INFO",
-            "logger": "access",
-            "message": f"{scope['method']} {facts.template} {sent.status}",
-            "request_id": state["request_id"].decode(),
-            "method": scope["method"],
-            "path": show_path(scope.get("raw_path") or scope["path"].encode()),
-            "query": strike_query(query) if query else "",
-            "route": facts.template,
-            "status": sent.status,
-            "duration_ms": round(seconds * 1000, 3),
-            "bytes": sent.size,
-            "way": name_way(state.get("way"), sent.status),
-            "user": caller.name if caller is not None and is_named else None,
-            "client": self.proxies.find_address(scope.get("client"), state["head"]),
-        }
-        self.lines.append(self.write_line(line))
+        same = self.show_same(
+            scope["method"],
+            scope.get("raw_path") or scope["path"].encode(),
+            scope.get("query_string", b""),
+            facts.template,
+            sent.status,
+            name_way(state.get("way"), sent.status),
+            caller.name if caller is not None and is_named else None,
+            self.proxies.find_address(scope.get("client"), state["head"]),
+        )
+        own = self.show_now(), state["request_id"], sent.size, seconds * 1000
+        self.lines.append(self.write_line(same, *own))
         if len(self.lines) >= MOST_LINES:
             self.flush()
 
-    def show_now(self) -> str:
+    def show_now(self) -> bytes:
         now = time.time()
         if int(now) != self.second:
             self.second = int(now)
-            self.beginning = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        return f"{self.beginning}.{int(now % 1 * 1000):03}Z"
+            self.beginning = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)).encode()
+        return b"%b.%03dZ" % (self.beginning, now % 1 * 1000)
 
     def flush(self) -> None:
         """Write what came together; a secret that stands in a path is struck here, all at once."""
@@ -100,24 +94,70 @@ def show_path(raw: bytes) -> str:
     return path if path.isascii() and path.isprintable() else escape(path)
 
 
-@lru_cache(MOST_KNOWN)
 def strike_query(raw: bytes) -> str:
     struck = strike_tokens(SECRET.sub(r"\1\2=***", raw.decode("latin-1")))
     return struck if struck.isascii() and struck.isprintable() else escape(struck)
 
 
-def show_json(line: dict[str, object]) -> bytes:
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+# What is the same in the lines of many requests, in pieces between which stands what is not.
+Same = tuple[bytes, bytes, bytes]
 
 
-def show_text(line: dict[str, object]) -> bytes:
-    asked = f"{line['path']}?{line['query']}" if line["query"] else line["path"]
-    user = escape(str(line["user"])) if line["user"] else "-"
-    return (
-        f"{line['time']} {line['client'] or '-'} {user} {line['method'] or '-'} {asked or '-'}"
-        f" {line['status']} {line['bytes']} {line['duration_ms']}ms {line['way']}"
-        f" {line['request_id']}\n"
-    ).encode()
+@lru_cache(MOST_KNOWN)
+def show_same_json(
+    method: str,
+    path: bytes,
+    query: bytes,
+    route: str,
+    status: int,
+    way: str,
+    user: str | None,
+    client: str,
+) -> Same:
+    message = f"{method} {route} {status}"
+    asked = {
+        "method": method,
+        "path": show_path(path),
+        "query": strike_query(query) if query else "",
+        "route": route,
+        "status": status,
+    }
+    parts = (
+        {"level": "INFO", "logger": "access", "message": message},
+        asked,
+        {"way": way, "user": user, "client": client},
+    )
+    first, middle, last = (orjson.dumps(part)[1:-1] for part in parts)
+    return first, middle, last
+
+
+def write_json(same: Same, now: bytes, request_id: bytes, size: int, ms: float) -> bytes:
+    """A name of a request has no character that JSON would write otherwise."""
+    return b'{"time":"%b",%b,"request_id":"%b",%b,"duration_ms":%.3f,"bytes":%d,%b}\n' % (
+        *(now, same[0], request_id, same[1], ms, size, same[2]),
+    )
+
+
+@lru_cache(MOST_KNOWN)
+def show_same_text(
+    method: str,
+    path: bytes,
+    query: bytes,
+    route: str,
+    status: int,
+    way: str,
+    user: str | None,
+    client: str,
+) -> Same:
+    asked = show_path(path)
+    if query and (struck := strike_query(query)):
+        asked = f"{asked}?{struck}"
+    who = f"{client or '-'} {escape(user) if user else '-'}"
+    return f"{who} {method or '-'} {asked or '-'} {status}".encode(), way.encode(), b""
+
+
+def write_text(same: Same, now: bytes, request_id: bytes, size: int, ms: float) -> bytes:
+    return b"%b %b %d %.3fms %b %b\n" % (now, same[0], size, ms, same[1], request_id)
 
 
 def find_piece_size(descriptor: int) -> int:
