@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.base import command
 from etl.base.secret_log import log_to_terminal
+from etl.calls.queues.choose import check_packages
 from etl.calls.vendor import Vendor
 from etl.credentials.watch import watch_secrets
 from etl.settings import Settings, SettingsError, read_settings
@@ -55,6 +56,7 @@ def check_settings(settings: Settings) -> list[Vendor]:
         raise SettingsError(
             "a worker wants QUEUE_URL: the Redis of the ETL, as redis://127.0.0.1:6379/0"
         )
+    check_packages()
     vendors = find_vendors(settings)
     if not vendors:
         raise SettingsError(

@@ -1,6 +1,7 @@
 """What a run and its workers share in Redis: no call is made twice, too fast, or by who may not."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -14,7 +15,7 @@ from etl.base.errors import EtlError, LockedError, NotAsked, UnknownSymbol
 from etl.calls.fetch import Fetcher
 from etl.calls.ledger import Ledger, open_ledger
 from etl.calls.vendor import DAILY, Call, build_call
-from etl.settings import Settings
+from etl.settings import Settings, SettingsError
 from etl.sources import Order
 from etl.sources.paid import PaidSource
 from etl.sources.registry import VENDORS, find_vendors
@@ -400,3 +401,33 @@ def test_a_redis_that_is_not_there_is_one_line_with_the_remedy(
     [found] = find_vendors(settings)
     with pytest.raises(EtlError, match=r"QUEUE_URL: Redis cannot be used .*: start it"):
         PaidSource(settings, Order(clock=Clock()), found)
+
+
+@pytest.mark.parametrize("missing", ["celery", "redis"])
+def test_what_is_not_installed_is_named_with_the_remedy(
+    tmp_path: Path, vendor: Vendor, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    settings = settings_for(tmp_path, vendor, QUEUE_URL="redis://127.0.0.1:9/0")
+    [found] = find_vendors(settings)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SettingsError, match=f"QUEUE_URL wants {missing}: pip install"):
+        PaidSource(settings, Order(clock=Clock()), found)
+
+
+def test_a_lease_that_ran_out_is_taken_again_with_what_others_did_meanwhile(
+    make_host: Make, vendor: Vendor
+) -> None:
+    first, second = make_host("a", AV_CALLS_PER_DAY=3), make_host("b", AV_CALLS_PER_DAY=3)
+    first.line.open()
+    first.client.delete(first.shared.prefix + "decider")  # nobody renewed it
+    second.line.open()
+    for symbol in ("X", "Y"):
+        second.ledger.spend(second.build(symbol), Clock().now())
+    second.line.close()
+    first.shared.beat("a worker")
+    first.lease.renew()
+    assert first.line.find_delay() == 0
+    assert first.ledger.left(Clock().now()) == 1
+    [task] = first.submit("IBM")
+    first.maker.make(task)
+    assert vendor.symbols == ["IBM"]
