@@ -155,6 +155,7 @@ def test_indicators_are_drawn_over_the_prices_and_told_in_the_legend(seen: Visit
     assert min(seen.count_pixels(f"--series-{place}") for place in (2, 3, 4)) > 100
 
 
+@pytest.mark.long
 @in_browser
 def test_the_drawdown_has_a_pane_of_its_own(seen: Visit) -> None:
     seen.open("/?symbol=AAPL&range=All")
@@ -444,6 +445,7 @@ def test_an_unknown_symbol_shows_the_nearest_and_days_without_bars_what_there_is
         }
 
 
+@pytest.mark.long
 @in_browser
 def test_a_service_that_went_away_is_told_of(browser, sample_dir: Path) -> None:
     with visit(browser, "") as seen:

@@ -102,7 +102,10 @@ def test_no_label_of_a_price_is_negative_and_each_has_the_decimals_it_needs(seen
     assert found["below"] == ""
 
 
-@pytest.mark.parametrize(("count", "first", "last"), [(3, 0, -1), (60, 10, 40), (400, 7, -1)])
+FURTHER = [pytest.param(*given, marks=pytest.mark.long) for given in ((60, 10, 40), (400, 7, -1))]
+
+
+@pytest.mark.parametrize(("count", "first", "last"), [(3, 0, -1), *FURTHER])
 def test_the_first_and_the_last_candle_are_whole(
     seen: Visit, count: int, first: int, last: int
 ) -> None:
