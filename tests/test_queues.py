@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from etl.base.clock import Clock
 from etl.base.errors import Malformed, Unreachable
 from etl.calls.fetch import Fetched
 from etl.calls.vendor import Call
-from tests.conftest import run_stage
-from tests.extraction import settings_for
+from etl.settings import Settings, read_settings
+from tests.conftest import clean_environ, run_stage
+from tests.extraction import read_raw, run_extract, settings_for
 from tests.queues import collect_all, describe_environ, keep_text, open_line, start_workers
 from tests.redis_server import RedisServer, run_redis
+from tests.rest_vendors import KEY_ID, MASSIVE_KEY, SECRET, open_vendors
 from tests.vendor import Vendor, hang_up, open_vendor
 
 
@@ -181,3 +184,37 @@ def test_without_queue_url_neither_celery_nor_redis_is_loaded(tmp_path: Path) ->
         "sys.exit(any(n.partition('.')[0] in ('celery', 'kombu', 'redis') for n in sys.modules))"
     )
     assert run_stage("-c", code, env={}).returncode == 0
+
+
+def test_every_vendor_and_each_page_of_an_answer_goes_through_workers(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    pytest.importorskip("celery", reason="celery is not installed: make engines")
+    days = [date(2026, 11, day) for day in (16, 17, 18, 19, 20)]
+    bars = {name: [(day, 10.0, 12.0, 9.0, 11.0, 1000) for day in days] for name in ("IBM", "AAPL")}
+    with open_vendors(bars=bars, page_size=2) as vendors:
+        given = {
+            "SOURCE": "alpaca,massive",
+            "SYMBOLS": "IBM,AAPL",
+            "QUEUE_URL": redis_server.url,
+            "ALPACA_KEY_ID": KEY_ID,
+            "ALPACA_SECRET_KEY": SECRET,
+            "ALPACA_BASE_URL": vendors.url,
+            "MASSIVE_API_KEY": MASSIVE_KEY,
+            "MASSIVE_BASE_URL": vendors.url,
+            "ALPACA_CALLS_PER_MINUTE": "0",
+            "MASSIVE_CALLS_PER_MINUTE": "0",
+            "CORPORATE_ACTIONS_DAYS": "0",
+            "HTTP_TIMEOUT": "60",
+        }
+        env = clean_environ(tmp_path / "none", PYTHONWARNINGS="ignore", **given)
+        settings = read_settings(
+            Settings, {**given, "DATA_DIR": str(tmp_path)}, {}, tmp_path / "no.env"
+        )
+        with start_workers(1, env, tmp_path):
+            assert run_extract(settings, Clock()) is None
+        rows = [(row["source"], row["symbol"]) for row in read_raw(settings)]
+        assert {pair: rows.count(pair) for pair in rows} == {
+            (vendor, symbol): 5 for vendor in ("alpaca", "massive") for symbol in bars
+        }
+        assert len(vendors.requests) == 2 * 2 * 3

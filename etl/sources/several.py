@@ -70,7 +70,7 @@ class Several:
         first = self.sources[0]
         self.notes.update(first.notes)
         self.notes.update(
-            {n: sum(s.notes[n] for s in self.sources) for n in SUMS if n in first.notes}
+            {n: sum(s.notes.get(n, 0) for s in self.sources) for n in SUMS if n in first.notes}
         )
         self.notes["vendors"] = {s.vendor.name: dict(s.notes) for s in self.sources}
 
