@@ -17,8 +17,8 @@ from etl.base import command, run_records
 from etl.base.errors import StoreError
 from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
+from etl.store.duckdb_file.attached import previous_of
 from etl.store.duckdb_file.file_store import write_store
-from etl.store.duckdb_file.publish import previous_of
 from etl.store.replicas.upload import upload_published
 
 log = logging.getLogger("etl")

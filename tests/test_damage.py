@@ -18,8 +18,8 @@ from etl.__main__ import main as run_all
 from etl.base import locks, parquet_sql, whole_files
 from etl.contracts.files import RAW_ACTIONS
 from etl.rules.clean_actions import type_actions
-from etl.store.duckdb_file import publish
-from etl.store.duckdb_file.publish import previous_of
+from etl.store.duckdb_file import attached, publish
+from etl.store.duckdb_file.attached import previous_of
 from tests.conftest import call_stage, clean_environ, make_bars, read_bars, run_stage
 from tests.stores import copy_folder, load_answer, store_of
 
@@ -313,9 +313,9 @@ def test_a_wal_goes_back_where_it_was_if_it_is_not_what_is_wrong(own_store: Path
     path = store_of(own_store)
     path.unlink()
     path.write_bytes(b"no database")
-    publish.wal_of(path).write_bytes(b"rows of a user")
+    attached.wal_of(path).write_bytes(b"rows of a user")
     assert load_next(own_store) == 1
-    assert publish.wal_of(path).read_bytes() == b"rows of a user"
+    assert attached.wal_of(path).read_bytes() == b"rows of a user"
     assert not list(own_store.glob("*.stray*"))
 
 
@@ -342,7 +342,7 @@ def test_corporate_actions_that_cannot_be_read_are_one_line_and_nan_is_none(
 def test_a_pipe_in_place_of_a_log_of_the_database_is_named(
     own_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(publish.wal_of(store_of(own_store)), "pipe")
+    put(attached.wal_of(store_of(own_store)), "pipe")
     assert load_next(own_store) == 1
     assert "market_data.duckdb.wal is no file (a pipe" in read_line(capsys)
 

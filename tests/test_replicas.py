@@ -21,7 +21,7 @@ from etl.__main__ import main as etl_main
 from etl.base import run_records
 from etl.contracts.manifest import BLOCK_BYTES, hash_block, read_manifest
 from etl.settings import Settings, SettingsError, read_settings
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import attached
 from etl.store.replicas import upload
 from etl.store.replicas.fetch import following_of
 from etl.store.replicas.folder import Folder
@@ -85,7 +85,7 @@ def test_a_replica_has_each_generation_byte_for_byte_and_fetches_only_what_chang
     size = store_of(hosts.source).stat().st_size
     assert 0 < second.state.fetched_bytes - first.fetched_bytes < size / 4
     assert not following_of(store_of(hosts.replica)).exists()
-    assert publish.previous_of(store_of(hosts.replica)).exists()
+    assert attached.previous_of(store_of(hosts.replica)).exists()
     second.look()
     assert (second.state.swaps, second.state.fault) == (2, "")
 

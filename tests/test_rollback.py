@@ -9,7 +9,7 @@ import pytest
 
 from etl import load, rollback, verify
 from etl.__main__ import main as run_all
-from etl.store.duckdb_file import publish
+from etl.store.duckdb_file import attached
 from tests.conftest import call_stage, make_bars, query_store, read_bars, read_record
 from tests.server import read_json, serve
 from tests.stores import copy_folder, hash_bars, identify, load_answer, store_of, write_store
@@ -104,7 +104,7 @@ def test_the_version_before_copied_in_the_place_of_a_damaged_one_takes_the_newes
     data_dir: Path, database: Path
 ) -> None:
     database.unlink()
-    shutil.copy(publish.previous_of(database), database)
+    shutil.copy(attached.previous_of(database), database)
     record = load_answer(data_dir, SECOND, ("IBM", "2024-01-02", 5.5), ("IBM", "2024-01-03", 6.0))
     assert (record["inserted"], record["revised"], record["stale"]) == (1, 1, 0)
     assert read_closes(database) == [5.5, 6.0]

@@ -13,7 +13,7 @@ from etl.__main__ import main as run_all
 from etl.contracts.run_metrics import HELP, Sample, describe_budget
 from etl.market.sessions import MARGIN, list_sessions, name_source
 from etl.reporting.textfile import NAME, show
-from etl.store.duckdb_file import publish, published
+from etl.store.duckdb_file import attached, published
 from etl.store.due import find_due
 from tests.conftest import call_stage
 
@@ -129,7 +129,7 @@ def test_newer_bars_are_due_when_the_next_session_closes(
 ) -> None:
     with duckdb.connect(":memory:") as connection:
         connection.execute("ATTACH ':memory:' AS store")
-        publish.create_tables(connection, "store")
+        attached.create_tables(connection, "store")
         published.name_known(connection)
         connection.execute(
             "INSERT INTO store.instruments BY NAME SELECT 'X' AS symbol, ? AS exchange,"

@@ -18,6 +18,7 @@ from etl.store import Delta
 from etl.store.duckdb_file import (
     accounts,
     actions,
+    attached,
     bar_notes,
     changes,
     digests,
@@ -62,7 +63,7 @@ def build_next(
     generation = publish.make_generation(connection, path)
     attach_next(connection, path, before)
     digests.renew(connection)
-    is_touched = before.is_touched or (publish.wal_of(path).exists() and not before.is_fresh)
+    is_touched = before.is_touched or (attached.wal_of(path).exists() and not before.is_fresh)
     touched = take_foreign_changes(connection, delta.exchange, run) if is_touched else []
     volumes.rescale_stored(connection, run.run_id)
     reevaluation.reevaluate(connection, touched, delta.exchange, run.run_id)
@@ -72,7 +73,7 @@ def build_next(
         instruments.drop_contradicted(connection)
     versions.write_versions(connection, not before.is_copied or is_touched, moved)
     bars = before.bars + delta.inserted
-    publish.detach_store(connection, "store")
+    attached.detach_store(connection, "store")
     unsorted = put_in_order(connection, path, bars, unsorted)
     record.update(generation=generation, notes=count_new_notes(connection, run.run_id))
     accounts.add_digests(connection, record["symbols"])
@@ -119,12 +120,12 @@ def attach_next(connection: duckdb.DuckDBPyConnection, path: Path, before: Publi
     if before.is_copied:
         if not next_path.exists():
             publish.copy_store(path, next_path)
-        publish.attach_own(connection, next_path, "next")
+        attached.attach_own(connection, next_path, "next")
     else:
-        publish.attach_new(connection, next_path, "next")
+        attached.attach_new(connection, next_path, "next")
     if before.is_older:
         log.info("load: the database is of an older schema: written anew, with its history")
-        publish.copy_tables(connection, "store", "next")
+        attached.copy_tables(connection, "store", "next")
         changes.write_seen(connection)
 
 
@@ -133,7 +134,7 @@ def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
     found = connection.execute(
         "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'next'"
     ).fetchall()
-    return bool(found) and str(found[0][0]).startswith(publish.STORAGE_VERSION)
+    return bool(found) and str(found[0][0]).startswith(attached.STORAGE_VERSION)
 
 
 def write_rounds(connection: duckdb.DuckDBPyConnection, run_id: str, before: Published) -> int:
@@ -145,7 +146,7 @@ def write_rounds(connection: duckdb.DuckDBPyConnection, run_id: str, before: Pub
         rounds.open_round(connection, number, count)
         is_first = before.is_fresh and number == 1
         if not is_first:
-            unsorted += publish.read_one(connection, "SELECT count(*) FROM changes")
+            unsorted += attached.read_one(connection, "SELECT count(*) FROM changes")
         write_round(connection, run_id, is_first)
     connection.execute(
         "INSERT INTO next.answers FROM incoming_answers EXCEPT FROM next.answers ORDER BY ALL"
@@ -173,14 +174,14 @@ def rewrite_sorted(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Replace `next` by the same tables written out in order: what makes reads of a symbol fast."""
     next_path, sorted_path = publish.next_of(path), publish.sorted_of(path)
     publish.discard(sorted_path)
-    publish.attach_new(connection, sorted_path, "sorted")
-    publish.copy_tables(connection, "next", "sorted")
+    attached.attach_new(connection, sorted_path, "sorted")
+    attached.copy_tables(connection, "next", "sorted")
     connection.execute("CHECKPOINT sorted")
     connection.execute("DETACH next")
     connection.execute("DETACH sorted")
     publish.discard(next_path)
     sorted_path.replace(next_path)
-    publish.attach_own(connection, next_path, "next")
+    attached.attach_own(connection, next_path, "next")
 
 
 def check_next(connection: duckdb.DuckDBPyConnection, bars: int) -> None:

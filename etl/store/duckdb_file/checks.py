@@ -6,7 +6,7 @@ import duckdb
 
 from etl.contracts.runs import COUNTS, OUTCOMES
 from etl.rules import bar_digests
-from etl.store.duckdb_file import publish, session_table, versions
+from etl.store.duckdb_file import attached, session_table, versions
 
 SUM_OF_FATES = " + ".join(OUTCOMES)
 
@@ -149,7 +149,7 @@ CHECKS = (
 
 def check_tables(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
     """(what is said, the first things that contradict it) of each check."""
-    version = publish.read_one(connection, "SELECT schema_version FROM store.generation")
+    version = attached.read_one(connection, "SELECT schema_version FROM store.generation")
     for said, check in CHECKS:
         query = check.replace("$digest", bar_digests.OF_BAR[version])
         try:

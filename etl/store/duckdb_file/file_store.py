@@ -11,7 +11,7 @@ from etl.base.errors import StoreError
 from etl.base.run_records import Run
 from etl.settings import Settings
 from etl.store import Delta, Known
-from etl.store.duckdb_file import build, changes, checks, publish, published, restore
+from etl.store.duckdb_file import attached, build, changes, checks, publish, published, restore
 from etl.store.duckdb_file.published import EMPTY
 
 
@@ -31,7 +31,7 @@ class FileStore:
         return Known(self.before.is_fresh, self.before.is_touched)
 
     def begin_anew(self) -> Known:
-        publish.detach_store(self.connection, "store")
+        attached.detach_store(self.connection, "store")
         self.before = published.open_empty(self.connection)
         return Known(is_fresh=True)
 
@@ -58,7 +58,7 @@ class FileStore:
         return generation
 
     def check(self) -> Iterator[tuple[str, str]]:
-        publish.attach_store(self.connection, self.path, "store")
+        attached.attach_store(self.connection, self.path, "store")
         return checks.check_tables(self.connection)
 
 

@@ -10,7 +10,7 @@ import duckdb
 
 from etl.contracts.tables import SCHEMA_VERSION
 from etl.store import KNOWN
-from etl.store.duckdb_file import changes, digests, publish
+from etl.store.duckdb_file import attached, changes, digests, publish
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def open_published(connection: duckdb.DuckDBPyConnection, path: Path) -> Publish
     """`store`: the published file, or an empty one in its place."""
     if not path.exists():
         return open_empty(connection)
-    publish.attach_store(connection, path, "store")
+    attached.attach_store(connection, path, "store")
     found = describe_store(connection, path)
     name_known(connection)
     return found
@@ -49,7 +49,7 @@ def open_published(connection: duckdb.DuckDBPyConnection, path: Path) -> Publish
 
 def open_empty(connection: duckdb.DuckDBPyConnection) -> Published:
     connection.execute("ATTACH ':memory:' AS store")
-    publish.create_tables(connection, "store")
+    attached.create_tables(connection, "store")
     name_known(connection)
     return EMPTY
 
@@ -67,7 +67,7 @@ def look_at(path: Path, queries: str) -> Iterator[duckdb.DuckDBPyConnection]:
     duckdb.Error where it cannot be read.
     """
     with duckdb.connect(":memory:") as connection:
-        publish.attach(connection, path, "store")
+        attached.attach(connection, path, "store")
         name_known(connection, (name for name in KNOWN if name in queries))
         yield connection
 

@@ -8,7 +8,7 @@ import duckdb
 from etl.base.errors import StoreError
 from etl.base.run_records import Run
 from etl.contracts.tables import SCHEMA_VERSION
-from etl.store.duckdb_file import accounts, digests, publish, versions
+from etl.store.duckdb_file import accounts, attached, digests, publish, versions
 
 log = logging.getLogger("etl")
 
@@ -16,7 +16,7 @@ log = logging.getLogger("etl")
 def build_previous(connection: duckdb.DuckDBPyConnection, path: Path, run: Run) -> str:
     """`next`: the version before the present one, under a new generation, with all run records;
     returns the generation that it had."""
-    was = copy_previous(connection, path, publish.previous_of(path))
+    was = copy_previous(connection, path, attached.previous_of(path))
     digests.renew(connection)
     versions.write_versions(connection, is_whole=True)
     generation = publish.make_generation(connection, path)
@@ -33,20 +33,20 @@ def copy_previous(connection: duckdb.DuckDBPyConnection, path: Path, previous: P
     """
     next_path = publish.next_of(path)
     publish.discard(next_path)
-    publish.attach_store(connection, previous, "previous")
+    attached.attach_store(connection, previous, "previous")
     was, version = connection.execute(
         "SELECT generation, schema_version FROM previous.generation"
     ).fetchall()[0]
     if version < SCHEMA_VERSION:
-        publish.attach_new(connection, next_path, "next")
-        publish.copy_tables(connection, "previous", "next")
-    publish.detach_store(connection, "previous")
+        attached.attach_new(connection, next_path, "next")
+        attached.copy_tables(connection, "previous", "next")
+    attached.detach_store(connection, "previous")
     if version == SCHEMA_VERSION:
         publish.copy_store(previous, next_path)
-        publish.attach_own(connection, next_path, "next")
+        attached.attach_own(connection, next_path, "next")
     if is_readable(connection, path):
         copy_runs(connection)
-        publish.detach_store(connection, "store")
+        attached.detach_store(connection, "store")
     return str(was)
 
 
@@ -66,14 +66,14 @@ def copy_runs(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def name_anew(connection: duckdb.DuckDBPyConnection, generation: str, run_id: str) -> None:
-    unsorted = publish.read_one(connection, "SELECT unsorted_rows FROM next.generation")
+    unsorted = attached.read_one(connection, "SELECT unsorted_rows FROM next.generation")
     publish.write_generation(connection, generation, run_id, unsorted)
 
 
 def is_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     """Attach the present version as `store`; False if it is damaged: a reason to roll back."""
     try:
-        publish.attach_store(connection, path, "store")
+        attached.attach_store(connection, path, "store")
     except (StoreError, duckdb.Error):
         return False
     return True

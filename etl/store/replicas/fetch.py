@@ -20,7 +20,7 @@ from etl.base.locks import hold_lock
 from etl.base.whole_files import compute_digest
 from etl.contracts.manifest import Manifest, count, find_place, hash_block, hash_blocks
 from etl.contracts.tables import SCHEMA_VERSION
-from etl.store.duckdb_file import publish, published
+from etl.store.duckdb_file import attached, publish, published
 from etl.store.replicas import ReplicaError
 
 log = logging.getLogger("etl")
@@ -162,9 +162,9 @@ def check_whole(next_path: Path, manifest: Manifest) -> None:
         if compute_digest(next_path) != manifest.digest:
             raise StoreError("the digest of the whole is another")
         with duckdb.connect(":memory:") as connection:
-            publish.attach_store(connection, next_path, "store")
+            attached.attach_store(connection, next_path, "store")
             published.name_known(connection)
-            found = publish.read_one(connection, NAMED)
+            found = attached.read_one(connection, NAMED)
         if found != manifest.generation:
             raise StoreError(f"it says that it is {found}")
     except (StoreError, duckdb.Error) as error:
