@@ -102,6 +102,7 @@ class Protocol(HttpToolsProtocol):
         self.head_timeout: float = state.settings.head_timeout
         self.ready: Ready | None = app.layers.answers.ready
         self.is_undecided: bool = app.layers.gate.is_undecided
+        self.first: tuple[list[tuple[bytes, bytes]] | None, bytes] = None, b""
         self.is_in_head = self.is_refused = False
         self.is_between = True  # two requests
         self.chunk: bytes | None = None  # what came last, if a request began with it
@@ -170,10 +171,16 @@ class Protocol(HttpToolsProtocol):
         found = self.ready.answer(data, self.client)
         if found is None:
             return False
-        first = STATUS_LINE[200] + write_lines(self.server_state.default_headers)
-        self.transport.writelines((first + found[0], found[1]))
+        self.transport.writelines((self.write_first() + found[0], found[1]))
         self.on_response_complete()
         return True
+
+    def write_first(self) -> bytes:
+        """The status and the headers of all answers (date), which are new ones each second."""
+        headers = self.server_state.default_headers
+        if self.first[0] is not headers:
+            self.first = headers, STATUS_LINE[200] + write_lines(headers)
+        return self.first[1]
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
