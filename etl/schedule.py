@@ -22,7 +22,6 @@ from typing import Any
 from etl.base import command
 from etl.base.clock import Clock
 from etl.base.secret_log import log_to_terminal
-from etl.calendar_names import check_exchange
 from etl.market.timetable import Due, find_exchanges, list_due
 from etl.settings import PROJECT_ROOT, Settings, SettingsError, read_settings
 
@@ -46,7 +45,6 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         settings = read_settings(Settings)
-        check_exchange(settings.exchange)
         exchanges = find_exchanges(settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
         follow(lambda: read_settings(Settings), Clock(), run_etl)
     except (Stopped, KeyboardInterrupt):
         log.info("schedule: stopped")
+    except SettingsError as error:  # changed meanwhile
+        log.error("%s", error)
+        return 2
     return 0
 
 

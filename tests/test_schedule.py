@@ -1,5 +1,6 @@
 """When the ETL runs by itself: after each close, as the exchange's calendar has it."""
 
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -125,4 +126,22 @@ def test_an_exchange_that_is_none_is_a_setting_that_cannot_be_used(
 ) -> None:
     monkeypatch.setenv("EXCHANGE", "XNOP")
     assert main([]) == 2
+    assert "EXCHANGE=XNOP" in capsys.readouterr().err
+
+
+def test_settings_that_can_no_longer_be_used_end_it_with_one_line(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCE", "sample")
+
+    def run() -> int:
+        monkeypatch.setenv("EXCHANGE", "XNOP")
+        return 0
+
+    monkeypatch.setattr(schedule, "run_etl", run)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main([]) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert "EXCHANGE=XNOP" in capsys.readouterr().err

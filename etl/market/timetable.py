@@ -24,7 +24,9 @@ class Due(NamedTuple):
 
 
 def find_exchanges(settings: Settings) -> set[str | None]:
-    """Those of the symbols; None: of some symbols no calendar is known."""
+    """Those of the symbols; None: of some symbols no calendar is known. UnknownExchange: EXCHANGE
+    names none."""
+    check_exchange(settings.exchange)
     names = {find_exchange(symbol, settings.exchange) for symbol in settings.symbols or ()}
     return {name and check_exchange(name) for name in names or {settings.exchange}}
 
