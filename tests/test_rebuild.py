@@ -143,7 +143,7 @@ def read_as_of(data_dir: Path, instants: Sequence[datetime]) -> dict[Any, Any]:
     found = {}
     for symbol in catalog:
         for at in instants:
-            held = read_cached_series(reader, [symbol], catalog, at)[0]
+            held = read_cached_series(reader, [symbol], catalog, "1d", at)[0]
             for adjustment in ("raw", "split", "all"):
                 series = derive_whole(View((symbol,), adjustment=adjustment), held)
                 closes = list(zip(series.days.tolist(), series.close.tolist(), strict=True))
