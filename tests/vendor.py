@@ -98,6 +98,7 @@ class Vendor:
     clock: Clock = field(default_factory=Clock)
     per_day: int = 25
     per_second: float = 1
+    second: float = 1.0  # how long the second is in which so many are counted
     per_minute: int = 0
     latency: float = 0.0
     keys: tuple[str, ...] = ()  # () = any
@@ -126,7 +127,9 @@ class Vendor:
             earlier = [r.at for r in self.requests]
             today = sum(r.day == day for r in self.requests)
             self.requests.append(Request(at, day, query, connection))
-            is_fast = self.per_second and sum(at - t < 1 for t in earlier) >= self.per_second
+            is_fast = (
+                self.per_second and sum(at - t < self.second for t in earlier) >= self.per_second
+            )
             is_fast = is_fast or (
                 self.per_minute and sum(at - t < 60 for t in earlier) >= self.per_minute
             )
