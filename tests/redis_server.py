@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,3 +91,18 @@ def run_redis(folder: Path, is_durable: bool = False) -> Iterator[RedisServer]:
         yield server
     finally:
         server.kill()
+
+
+def restart(server: RedisServer) -> None:
+    server.kill()
+    server.start()
+
+
+# What may become of it: how that is done to it, and undone.
+BREAKS: dict[str, tuple[Callable[[RedisServer], None], Callable[[RedisServer], None]]] = {
+    "killed": (RedisServer.kill, RedisServer.start),
+    "paused": (RedisServer.pause, RedisServer.resume),
+    "filled": (RedisServer.fill, RedisServer.empty),
+    "started anew unnoticed": (restart, lambda server: None),
+    "without its scripts": (lambda server: server.client.script_flush(), lambda server: None),
+}

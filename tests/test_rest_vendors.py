@@ -367,6 +367,8 @@ def test_a_bar_of_a_session_still_open_is_provisional(
         ("2026-07-01T05:00:00Z", "2026-07-01T05:00:00+00:00"),
         ("2026-11-20T14:30:00Z", "2026-11-20T14:30:00+00:00"),
         ("yesterday", "yesterday"),
+        ("unreadable", "unreadable"),  # as long as a day
+        ("2026-02-30", "2026-02-30"),
     ],
 )
 def test_a_stamp_is_the_session_whose_midnight_it_is_or_stays(

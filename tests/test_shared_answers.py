@@ -27,7 +27,7 @@ from api.settings import SettingsError
 from etl.credentials.redaction import strike
 from tests.conftest import clean_environ, run_stage
 from tests.guarded import BARS, CHIEF, guard
-from tests.redis_server import RedisServer, run_redis
+from tests.redis_server import BREAKS, RedisServer, run_redis
 from tests.server import connect_async, make_settings, read_json, serve, serve_app, wait_until
 from tests.stores import write_store
 
@@ -444,20 +444,6 @@ def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis
     monkeypatch.setattr(redis_link, "TIMEOUT", 1.5)
     with run_redis(tmp_path) as server:
         yield server
-
-
-def restart(server: RedisServer) -> None:
-    server.kill()
-    server.start()
-
-
-BREAKS: dict[str, tuple[Callable[[RedisServer], None], Callable[[RedisServer], None]]] = {
-    "killed": (RedisServer.kill, RedisServer.start),
-    "paused": (RedisServer.pause, RedisServer.resume),
-    "filled": (RedisServer.fill, RedisServer.empty),
-    "started anew unnoticed": (restart, lambda server: None),
-    "without its scripts": (lambda server: server.client.script_flush(), lambda server: None),
-}
 
 
 @pytest.mark.parametrize(("harm", "mend"), BREAKS.values(), ids=BREAKS)

@@ -17,7 +17,7 @@ from api.callers.rates.policies import build_policies
 from api.fallbacks import Standby
 from api.main import create_app
 from tests.conftest import clean_environ, run_stage
-from tests.redis_server import RedisServer, run_redis
+from tests.redis_server import BREAKS, RedisServer, run_redis
 from tests.server import connect_async, make_settings, read_json, serve_app, wait_until
 
 URL = "/instruments/AAPL/ohlcv?limit=1"
@@ -182,20 +182,6 @@ def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis
     monkeypatch.setattr(redis_link, "CONNECT_TIMEOUT", 1.5)
     with run_redis(tmp_path) as server:
         yield server
-
-
-def restart(server: RedisServer) -> None:
-    server.kill()
-    server.start()
-
-
-BREAKS: dict[str, tuple[Callable[[RedisServer], None], Callable[[RedisServer], None]]] = {
-    "killed": (RedisServer.kill, RedisServer.start),
-    "paused": (RedisServer.pause, RedisServer.resume),
-    "filled": (RedisServer.fill, RedisServer.empty),
-    "started anew unnoticed": (restart, lambda server: None),
-    "without its scripts": (lambda server: server.client.script_flush(), lambda server: None),
-}
 
 
 @pytest.mark.parametrize(("harm", "mend"), BREAKS.values(), ids=BREAKS)

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ from etl.credentials.redaction import redact, strike
 
 Answer = dict[str, Any]
 NEW_YORK = ZoneInfo("America/New_York")
+FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}  # of a bar
 SPOKEN = ("message", "error", "detail")
 SHOWN = 300  # letters of what the vendor said; the whole text is matched
 # Read in this order: who asks too fast is told of better plans too.
@@ -132,6 +133,32 @@ def find_message(answer: Any) -> str:
     texts = (answer.get(name) for name in SPOKEN)
     words = " ".join(" ".join(text.split()) for text in texts if isinstance(text, str))
     return strike("".join(c if c.isprintable() else " " for c in words))
+
+
+def is_bar(bar: Any) -> bool:
+    return isinstance(bar, dict) and all(bar.get(name) is not None for name in "tohlc")
+
+
+def read_bar(
+    bar: Answer, symbol: str, read_instant: Callable[[str | None], datetime | None]
+) -> Row:
+    """A bar of short names; read_instant: the vendor's stamp, None where it means nothing."""
+    values = {name: text(bar.get(short)) for name, short in FIELDS.items()}
+    written = text(bar["t"])
+    return {"symbol": symbol, "timestamp": name_session(read_instant(written), written), **values}
+
+
+def find_last(rows: Iterable[Row]) -> date | None:
+    """The last session of the bars; a stamp that names none is left to transform."""
+    days = (read_day(row["timestamp"] or "") for row in rows)
+    return max((day for day in days if day), default=None)
+
+
+def read_day(written: str) -> date | None:
+    try:
+        return date.fromisoformat(written) if len(written) == len("2026-11-20") else None
+    except ValueError:
+        return None
 
 
 def name_session(at: datetime | None, written: str | None) -> str | None:

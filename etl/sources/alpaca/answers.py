@@ -11,12 +11,13 @@ from etl.sources.answers import (
     Remedies,
     check_answer,
     divide,
-    name_session,
+    find_last,
+    is_bar,
+    read_bar,
     sum_by_day,
     text,
 )
 
-FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 # Dataset → the types to ask for, and the lists that the answer has of them.
 TYPES = {SPLITS: "forward_split,reverse_split", DIVIDENDS: "cash_dividend"}
 LISTS = {SPLITS: ("forward_splits", "reverse_splits"), DIVIDENDS: ("cash_dividends",)}
@@ -52,10 +53,6 @@ def is_bars(answer: Answer) -> bool:
     return all(isinstance(some, list) and all(map(is_bar, some)) for some in lists)
 
 
-def is_bar(bar: Any) -> bool:
-    return isinstance(bar, dict) and all(bar.get(name) is not None for name in "tohlc")
-
-
 def is_actions(answer: Answer, dataset: str) -> bool:
     found = answer.get("corporate_actions")
     lists = [found.get(name, []) for name in LISTS[dataset]] if isinstance(found, dict) else [None]
@@ -71,13 +68,7 @@ def read_bars(answer: Answer, call: Call) -> list[Row]:
     bars = by_symbol.get(call.symbol, [])
     if not bars and call.number == 1 and not answer.get("next_page_token"):
         raise UnknownSymbol(f"{call.symbol}: the vendor has no bars of it: check its spelling")
-    return [read_bar(bar, call.symbol) for bar in bars]
-
-
-def read_bar(bar: Answer, symbol: str) -> Row:
-    values = {name: text(bar.get(short)) for name, short in FIELDS.items()}
-    written = text(bar["t"])
-    return {"symbol": symbol, "timestamp": name_session(read_instant(written), written), **values}
+    return [read_bar(bar, call.symbol, read_instant) for bar in bars]
 
 
 def read_instant(written: str | None) -> datetime | None:
@@ -87,12 +78,6 @@ def read_instant(written: str | None) -> datetime | None:
     except ValueError:
         return None
     return at if at.tzinfo else None
-
-
-def find_last(rows: list[Row]) -> Any:
-    days = (row["timestamp"] or "" for row in rows)
-    found = [datetime.fromisoformat(day).date() for day in days if len(day) == len("2026-11-20")]
-    return max(found, default=None)
 
 
 def read_actions(answer: Answer, symbol: str, dataset: str) -> list[Row]:

@@ -12,12 +12,13 @@ from etl.sources.answers import (
     Remedies,
     check_answer,
     divide,
-    name_session,
+    find_last,
+    is_bar,
+    read_bar,
     sum_by_day,
     text,
 )
 
-FIELDS = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 GOOD = ("OK", "DELAYED")
 PAGES = re.compile(r"/v2/aggs/ticker/|/v3/reference/(splits|dividends)")
 GET_A_KEY = "a free key is given at https://massive.com; put it in .env as MASSIVE_API_KEY"
@@ -39,7 +40,7 @@ def read_answer(call: Call, status: int, body: bytes) -> Reply:
     if call.dataset != DAILY:
         return Reply(read_actions(items, call), None, page)
     check_bars(answer, call, bool(items or page))
-    rows = [read_bar(bar, call.symbol) for bar in items]
+    rows = [read_bar(bar, call.symbol, read_instant) for bar in items]
     return Reply(rows, find_last(rows), page)
 
 
@@ -52,10 +53,6 @@ def is_results(answer: Answer, call: Call) -> bool:
         return items is not None and all(isinstance(item, dict) for item in items)
     is_counted = "results" in answer or "resultsCount" in answer or "queryCount" in answer
     return is_counted and all(map(is_bar, items or []))
-
-
-def is_bar(bar: Any) -> bool:
-    return isinstance(bar, dict) and all(bar.get(name) is not None for name in "tohlc")
 
 
 def check_bars(answer: Answer, call: Call, has_bars: bool) -> None:
@@ -85,24 +82,12 @@ def find_page(call: Call, answer: Answer) -> str:
     return f"{parts.path[match.start() :]}?{urlencode(query)}"
 
 
-def read_bar(bar: Answer, symbol: str) -> Row:
-    values = {name: text(bar.get(short)) for name, short in FIELDS.items()}
-    written = text(bar["t"])
-    return {"symbol": symbol, "timestamp": name_session(read_instant(written), written), **values}
-
-
 def read_instant(written: str | None) -> datetime | None:
     """Milliseconds since 1970; None where it is none."""
     try:
         return datetime.fromtimestamp(int(written or "") / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def find_last(rows: list[Row]) -> Any:
-    days = (row["timestamp"] or "" for row in rows)
-    found = [datetime.fromisoformat(day).date() for day in days if re.fullmatch(r"[\d-]{10}", day)]
-    return max(found, default=None)
 
 
 def read_actions(items: list[Answer], call: Call) -> list[Row]:
