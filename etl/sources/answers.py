@@ -1,4 +1,5 @@
-"""What JSON answers mean whose vendors tell errors by status and words, as Alpaca and Massive do.
+"""What JSON answers mean whose vendors tell errors by status and words, as Alpaca and Massive do;
+and how any vendor's JSON is read, shown and kept.
 
 Pure. Data are recognised by their shape; an answer without them is one typed error: the status
 chooses it, and words where the status says nothing (a 200 with an error in its body).
@@ -132,7 +133,12 @@ def find_message(answer: Any) -> str:
         return ""
     texts = (answer.get(name) for name in SPOKEN)
     words = " ".join(" ".join(text.split()) for text in texts if isinstance(text, str))
-    return strike("".join(c if c.isprintable() else " " for c in words))
+    return strike(printable(words))
+
+
+def printable(words: str) -> str:
+    """Without line ends, control characters and half surrogate pairs, as a log line needs it."""
+    return "".join(c if c.isprintable() else " " for c in words)
 
 
 def is_bar(bar: Any) -> bool:

@@ -4,7 +4,6 @@ Errors come with HTTP status 200 and in wordings that change from year to year. 
 recognised by the absence of data; words only choose between a moment, a day and never.
 """
 
-import json
 import re
 from datetime import date
 from typing import Any
@@ -22,7 +21,9 @@ from etl.base.errors import (
 )
 from etl.calls.vendor import Row
 from etl.credentials.redaction import redact, strike
+from etl.sources import answers
 from etl.sources.alpha_vantage.plan import BARS
+from etl.sources.answers import printable, read_json, text
 
 SERIES = "time series (daily)"
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -96,14 +97,6 @@ def explain_silence(status: int, body: bytes, symbol: str, message: str) -> Sour
         return Unavailable(f"{symbol}: the vendor sent an empty answer {where}: try later")
     said = f"the vendor said: {message}" if message else f"{len(body)} bytes, HTTP status {status}"
     return Malformed(f"{symbol}: an answer without data ({said})")
-
-
-def read_json(body: bytes) -> Any:
-    """Numbers as the text they came as; None where it is no JSON."""
-    try:
-        return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
-    except (ValueError, RecursionError):
-        return None
 
 
 def find_message(answer: Any) -> str:
@@ -203,26 +196,6 @@ def read_field(bar: Any, name: str) -> str | None:
     return None
 
 
-def text(value: Any) -> str | None:
-    """Any JSON value as text that can be stored: half a surrogate pair cannot."""
-    if value is None:
-        return None
-    written = value if isinstance(value, str) else json.dumps(value)
-    return written.encode("utf-8", "replace").decode()
-
-
-def printable(words: str) -> str:
-    """Without line ends, control characters and half surrogate pairs, as a log line needs it."""
-    return "".join(c if c.isprintable() else " " for c in words)
-
-
 def redact_body(body: bytes, key: str) -> bytes:
-    """The answer without the key, byte for byte else.
-
-    A key so short that data look like it is left where it stands: it is data.
-    """
-    whole = body.decode("utf-8", "surrogateescape")
-    redacted = redact(strike(whole), key).encode("utf-8", "surrogateescape")
-    if redacted != body and find_series(read_json(redacted)) != find_series(read_json(body)):
-        return body
-    return redacted
+    """The answer without the key, byte for byte else."""
+    return answers.redact_body(body, find_series, key)
