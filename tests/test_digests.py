@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from etl import rollback, verify
+from etl.contracts import bar_digests
 from etl.contracts.tables import SCHEMA_VERSION
-from etl.rules import bar_digests
 from tests.conftest import call_stage, query_store
 from tests.stores import load_answer, make_older, store_of, write_store
 

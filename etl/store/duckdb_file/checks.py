@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import duckdb
 
+from etl.contracts import bar_digests
 from etl.contracts.runs import COUNTS, OUTCOMES
-from etl.rules import bar_digests
 from etl.store.duckdb_file import attached, session_table, versions
 
 SUM_OF_FATES = " + ".join(OUTCOMES)

@@ -2,7 +2,7 @@
 
 import duckdb
 
-from etl.rules.bar_digests import BAR_DIGEST, OF_BAR, digest_rows
+from etl.contracts.bar_digests import BAR_DIGEST, OF_BAR, digest_rows
 
 
 def renew(connection: duckdb.DuckDBPyConnection) -> None:

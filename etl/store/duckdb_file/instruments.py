@@ -2,9 +2,9 @@
 
 import duckdb
 
+from etl.contracts import bar_digests
 from etl.contracts.tables import SCHEMA_VERSION
 from etl.market.exchanges import find_exchange
-from etl.rules import bar_digests
 from etl.store.duckdb_file import digests
 
 # The bars that are written, and the values that they take the place of.

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 import duckdb
 
-from etl.rules.bar_digests import digest_rows
+from etl.contracts.bar_digests import digest_rows
 
 SEPARATOR = "chr(31)"  # in no text of these tables
 # Seconds times this stay below 2^63; unlike the seconds alone, their XOR tells sets of days apart.

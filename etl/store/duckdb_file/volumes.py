@@ -2,7 +2,7 @@
 
 import duckdb
 
-from etl.rules.bar_digests import digest_rows
+from etl.contracts.bar_digests import digest_rows
 from etl.rules.volume_units import explain, is_lossy, rescale, write
 from etl.store.duckdb_file.bar_notes import ROUNDED, retire_notes
 
