@@ -26,6 +26,7 @@ Dividend = tuple[date, float]
 
 PRICES = ("open", "high", "low", "close")
 FIELDS = (*PRICES, "volume")
+COLUMNS = ("timestamps", *FIELDS, "complete", "sessions")
 ADJUSTMENTS = ("raw", "split", "all")
 TOO_BIG = 2.0**63
 FIRST_ORDINAL = date(1970, 1, 1).toordinal()
@@ -66,7 +67,8 @@ class Series:
     """The bars of one symbol, sorted by time, no time twice; all columns have the same length.
 
     timestamps: datetime64[s], UTC: when each bar begins; of a daily bar, or a longer one, midnight
-    of its (first) session. `axis` says which. open, high, low, close: float64; volume:
+    of its (first) session. `axis` says which. sessions: datetime64[D], of bars shorter than a day
+    the session of each; else None. open, high, low, close: float64; volume:
     int64, masked where the vendor gave none; float64 where volume_decimals, the most that any has,
     are not 0. `adjustment` says which prices these are: raw (as
     traded), split or all. `complete` is there for intervals longer than a day: False on a last
@@ -90,18 +92,19 @@ class Series:
     never_asked: tuple[str, ...] = ()
     volume_decimals: int = 0
     axis: Axis = SESSIONS
+    sessions: Days | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps)
 
     @property
     def days(self) -> Days:
-        """datetime64[D]: the session of each bar, worked out anew each time."""
-        return self.axis.find_days(self.timestamps)
+        """datetime64[D]: the session of each bar; worked out each time where it is not kept."""
+        return self.sessions if self.sessions is not None else self.axis.find_days(self.timestamps)
 
 
 def take_slice(series: Series, part: slice) -> Series:
-    columns = {name: getattr(series, name) for name in ("timestamps", *FIELDS, "complete")}
+    columns = {name: getattr(series, name) for name in COLUMNS}
     present = {name: column[part] for name, column in columns.items() if column is not None}
     return replace(series, **present)
 
@@ -110,7 +113,8 @@ def weigh_columns(series: Series) -> int:
     """Bytes of memory that the columns take."""
     names = ("timestamps", *FIELDS)
     mask: int = np.ma.getmask(series.volume).nbytes
-    return mask + sum(int(getattr(series, name).nbytes) for name in names)
+    days = 0 if series.sessions is None else int(series.sessions.nbytes)
+    return mask + days + sum(int(getattr(series, name).nbytes) for name in names)
 
 
 def reverse_bars(series: Series) -> Series:
@@ -165,7 +169,7 @@ def cut_range(first: int, last: int, limit: int, order: str) -> tuple[int, int, 
 
 
 def keep_bars(series: Series, mask: Flags) -> Series:
-    columns = {name: getattr(series, name) for name in ("timestamps", *FIELDS, "complete")}
+    columns = {name: getattr(series, name) for name in COLUMNS}
     kept = {name: column[mask] for name, column in columns.items() if column is not None}
     return replace(series, **kept)
 
