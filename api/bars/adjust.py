@@ -30,6 +30,7 @@ def adjust(
     *,
     dividends: Sequence[Dividend] = (),
     adjusted_as_of: date | None = None,
+    daily: Series | None = None,
 ) -> Series:
     """The same bars as traded (raw), as if all splits had always been (split), or as if
     dividends had been put into the price too (all). `series` is as stored, raw or split.
@@ -38,6 +39,9 @@ def adjust(
     Before a dividend, prices of `all` are × (1 - dividend / close of the bar before the ex-date),
     volumes are left alone: as Yahoo reckons, after CRSP. Dividends are on the basis of the stored
     prices. One that is not less than the close before counts for nothing: it has no factor.
+
+    daily: one bar a session, raw or split, whose closes the dividends are reckoned of; without them
+    `series` itself. Bars shorter than a day want them, and are adjusted by their sessions.
 
     adjusted_as_of: splits and dividends with a later ex_date count for nothing, so that the
     prices are those that one would have computed on that day; raw prices do not depend on it.
@@ -49,7 +53,8 @@ def adjust(
     known = [split for split in splits if adjusted_as_of is None or split[0] <= adjusted_as_of]
     wanted = [] if adjustment == "raw" else known
     stored = list(splits) if series.adjustment == "split" else []
-    adjusted, times = series, series.timestamps
+    adjusted = series
+    times = series.timestamps if series.sessions is None else series.sessions
     if wanted != stored:
         adjusted = scale(
             series,
@@ -58,7 +63,7 @@ def adjust(
         )
     if adjustment == "all":
         paid = [d for d in dividends if adjusted_as_of is None or d[0] <= adjusted_as_of]
-        factors = compute_dividend_factors(series, splits, paid)
+        factors = compute_dividend_factors(daily or series, splits, paid, times)
         prices = {name: getattr(adjusted, name) * factors for name in PRICES}
         adjusted = replace(adjusted, **prices)
     return replace(adjusted, adjustment=adjustment)
@@ -92,9 +97,13 @@ def compute_split_factors(days: Timestamps | Days, splits: Sequence[Split]) -> F
 
 
 def compute_dividend_factors(
-    series: Series, splits: Sequence[Split], dividends: Sequence[Dividend]
+    series: Series,
+    splits: Sequence[Split],
+    dividends: Sequence[Dividend],
+    days: Timestamps | Days | None = None,
 ) -> Floats:
-    """For each bar the product of (1 - dividend / close of the bar before) of all later ones.
+    """For each bar, or day, the product of (1 - dividend / close of the bar before) of all later
+    dividends.
 
     A split between that bar and the ex-date (there may be days without bars) changes what a share
     is, in raw prices. On one and the same day the dividend is for a share before the split.
@@ -112,7 +121,8 @@ def compute_dividend_factors(
         closes = closes * compute_split_factors(eves, splits) / factors
     counts = closes > amounts
     ratios = 1 - amounts[counts] / closes[counts]
-    return compute_factors(series.timestamps, ex_dates[counts], ratios)
+    times = series.timestamps if days is None else days
+    return compute_factors(times, ex_dates[counts], ratios)
 
 
 def compute_factors(days: Timestamps | Days, ex_dates: Any, values: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api.bars.resample import find_firsts, sum_volumes
-from api.bars.series import Axis, Days, Flags, Series, Timestamps, keep_bars
+from api.bars.series import SESSIONS, Axis, Days, Flags, Series, Timestamps, keep_bars
 from api.bars.sessions import Instants, Sessions, add_days, find_local_days, take_near
 
 # Interval → its seconds: what can be made of stored bars that divide it.
@@ -125,6 +125,19 @@ def resample_minutes(
     return sum_up(placed, places, interval, seconds, base_seconds, until)
 
 
+def sum_sessions(series: Series, sessions: Sessions) -> Series:
+    """One bar a session out of those of its regular hours: what stands for daily bars where there
+    are none. Its close is that of the last one."""
+    places = find_places(series.timestamps, sessions)
+    series, places = keep_regular(replace(series, sessions=places.days), places)
+    firsts = find_firsts(places.days.view(np.int64))
+    daily = pick_buckets(series, firsts)
+    stamps = places.days[firsts].astype("datetime64[s]")
+    return replace(
+        daily, interval="1d", timestamps=stamps, axis=SESSIONS, sessions=None, complete=None
+    )
+
+
 def sum_up(
     series: Series,
     places: Places,
@@ -139,19 +152,24 @@ def sum_up(
         return replace(series, interval=interval, complete=complete)
     starts = find_starts(series.timestamps.view(np.int64), places, seconds)
     firsts = find_firsts(starts)
-    lasts = np.append(firsts, len(series))[1:] - 1
     complete = complete[firsts]
     complete[-1] = find_end(starts, places, seconds) <= until.astype(np.int64)
+    stamps = starts[firsts].view("datetime64[s]")
+    buckets = pick_buckets(series, firsts)
+    return replace(buckets, interval=interval, timestamps=stamps, complete=complete)
+
+
+def pick_buckets(series: Series, firsts: Rows) -> Series:
+    """One bar from each of `firsts` up to the next: all columns but its stamp and `complete`."""
+    if not len(firsts):
+        return series
     return replace(
         series,
-        interval=interval,
-        timestamps=starts[firsts].view("datetime64[s]"),
         open=series.open[firsts],
         high=np.maximum.reduceat(series.high, firsts),
         low=np.minimum.reduceat(series.low, firsts),
-        close=series.close[lasts],
+        close=series.close[np.append(firsts, len(series))[1:] - 1],
         volume=sum_volumes(series.volume, firsts, series.volume_decimals),
-        complete=complete,
         sessions=None if series.sessions is None else series.sessions[firsts],
     )
 
