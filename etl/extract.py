@@ -28,7 +28,7 @@ from etl.calls.forecast import describe_plan, tell
 from etl.calls.ledger import open_ledger
 from etl.calls.plan import make_plan
 from etl.contracts.deliveries import Delivery
-from etl.contracts.raw_files import open_raw_files
+from etl.contracts.raw_files import OpenFiles, open_raw_files
 from etl.credentials.redaction import strike
 from etl.reporting.textfile import write_textfile
 from etl.settings import SOURCES, Settings, to_symbols
@@ -170,13 +170,17 @@ def describe_source(settings: Settings, order: Order) -> str:
 
 
 def fetch_all(
-    settings: Settings, source: Source, run: run_records.Run, record: dict[str, Any]
+    settings: Settings,
+    source: Source,
+    run: run_records.Run,
+    record: dict[str, Any],
+    open_files: OpenFiles = open_raw_files,
 ) -> bool:
     """Write every delivery; publish both raw files if anything came, and return whether it did."""
     record.update(source=settings.source, symbols=0, rows=0, actions=0, failures={}, not_asked=[])
     seen: set[str] = set()
     is_fatal, actions = False, 0
-    with open_raw_files(settings, run.run_id) as files, follow(source, record) as deliveries:
+    with open_files(settings, run.run_id) as files, follow(source, record) as deliveries:
         for delivery in deliveries:
             if delivery.error:
                 note_failure(record, delivery.label, delivery.error)
@@ -188,7 +192,7 @@ def fetch_all(
         rows = files.bars.rows
         record.update(source.notes, symbols=len(seen), rows=rows, actions=actions)
         has_answers = source.notes.get("answers") and not (
-            is_fatal and not settings.raw_path.exists()
+            is_fatal and not files.bars.path.exists()
         )
         if not (rows or actions or has_answers):
             check_emptiness(record, is_fatal)

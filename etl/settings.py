@@ -505,6 +505,13 @@ class Settings(Shared, OnFailure):
     end_date: date | None = declare(
         "END_DATE", "", "last day to keep (inclusive); empty = keep all", to_date
     )
+    minutes_since: date | None = declare(
+        "MINUTES_SINCE",
+        "",
+        "day from which on make minutes makes or asks bars of minutes; empty = the current and the"
+        " last month (of the sample: its own last two)",
+        to_date,
+    )
     metrics_textfile: Path | None = declare(
         "METRICS_TEXTFILE",
         "",
@@ -562,6 +569,22 @@ class Settings(Shared, OnFailure):
     @property
     def rejected_path(self) -> Path:
         return self.data_dir / "rejected_data.parquet"
+
+    @property
+    def raw_minutes_path(self) -> Path:
+        return self.data_dir / "raw_minutes.parquet"
+
+    @property
+    def raw_spans_path(self) -> Path:
+        return self.data_dir / "raw_minute_spans.parquet"
+
+    @property
+    def clean_minutes_path(self) -> Path:
+        return self.data_dir / "clean_minutes.parquet"
+
+    @property
+    def rejected_minutes_path(self) -> Path:
+        return self.data_dir / "rejected_minutes.parquet"
 
     @property
     def report_path(self) -> Path:

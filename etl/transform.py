@@ -199,7 +199,7 @@ def validate(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch:
     connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {parquet_sql.scan(scratch)}")
 
 
-def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
+def find_duplicates(connection: duckdb.DuckDBPyConnection, two_bars: str = TWO_BARS) -> None:
     """`judged`: `typed`, with the rows of one key and one answer rejected, but for one.
 
     Where they differ none is kept: nothing says which is right. Equal ones are told apart by
@@ -211,7 +211,7 @@ def find_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
     differs = " OR ".join(f"min({name}) OVER one <> max({name}) OVER one" for name in VALUES)
     connection.execute(
         f"""CREATE TEMP TABLE duplicates AS
-        SELECT place, CASE WHEN {differs} THEN '{TWO_BARS}' ELSE '{DUPLICATE}' END AS reason,
+        SELECT place, CASE WHEN {differs} THEN '{two_bars}' ELSE '{DUPLICATE}' END AS reason,
                row_number() OVER (PARTITION BY symbol, timestamp, fetched_at ORDER BY {content})
                AS number
         FROM typed
@@ -274,12 +274,14 @@ def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     return {"rows": total, **counts, "rejected": rejected, "reasons": reasons}
 
 
-def count_by_symbol(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+def count_by_symbol(
+    connection: duckdb.DuckDBPyConnection, two_bars: str = TWO_BARS
+) -> dict[str, dict[str, int]]:
     """The same by symbol; rows without one are counted under the empty symbol."""
     rows = connection.execute(
         f"""SELECT coalesce(symbol, ''), count(*), count(*) FILTER (reason IS NULL),
                    count(*) FILTER (reason <> '{OUT_OF_RANGE}'),
-                   count(*) FILTER (reason IN ('{DUPLICATE}', '{TWO_BARS}')),
+                   count(*) FILTER (reason IN ('{DUPLICATE}', '{two_bars}')),
                    count(*) FILTER (reason = '{OUT_OF_RANGE}')
         FROM judged GROUP BY ALL ORDER BY ALL"""
     ).fetchall()

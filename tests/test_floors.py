@@ -42,6 +42,8 @@ FLOORS = {
             "worker",
             "schedule",
             "follow",
+            "minutes",
+            "minute_stages",
         ),
         ("sources", "store", "reporting"),
         ("calls",),

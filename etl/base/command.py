@@ -30,7 +30,7 @@ log = logging.getLogger("etl")
 Work = Callable[[Settings, argparse.Namespace], None]
 Report = Callable[[Settings, str, int], None]  # settings, command, exit code
 
-RUNS = ("etl", "extract", "transform", "load")  # the others look at what these made
+RUNS = ("etl", "minutes", "extract", "transform", "load")  # the others look at what these made
 WRITERS = (*RUNS, "rollback")
 EXPECTED = (EtlError, OSError, duckdb.Error, pa.ArrowException, MemoryError)
 

@@ -7,6 +7,7 @@ import duckdb
 
 from etl.base import parquet_sql
 from etl.contracts.files import PRICES
+from etl.rules.minute_rejects import TWO_BARS as MINUTE_TWO_BARS
 from etl.rules.rejects import DUPLICATE, TWO_BARS
 
 LONGEST = 40  # letters of a value that are shown
@@ -26,6 +27,14 @@ REMEDIES = {
     "high below low": "correct it where it comes from",
     "negative volume": "correct it where it comes from",
     "volume over 64 bits": "correct it where it comes from",
+    "unreadable time": "write times as 2012-01-31 09:30:00, or with an offset, or as an epoch",
+    "no time of day": "a bar of a minute needs its time: 2012-01-31 09:30",
+    "unknown time zone": "write times with an offset or Z: no exchange of this symbol is known",
+    "time skipped by the clock": "the clock was put forward then: write times with an offset or Z",
+    "time shown twice by the clock": "which of the two hours? write times with an offset or Z",
+    "off the interval": "a bar begins at a whole minute (or second, of seconds)",
+    "future time": "correct the time, its zone, or this machine's clock",
+    MINUTE_TWO_BARS: "keep the right one of them in the file",
     TWO_BARS: "keep the right one of them in the file",
     DUPLICATE: "nothing is lost: the bar of this day that was fetched last is kept",
 }

@@ -1,0 +1,1 @@
+"""The stages of `make minutes`, as those of `make etl` are: extract, transform, load."""
