@@ -1,6 +1,6 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help install serve follow etl extract transform load plan verify report rollback worker schedule \
+.PHONY: help install serve follow etl extract transform load minutes plan verify report rollback worker schedule \
 	user key users revoke engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
@@ -43,6 +43,9 @@ transform: $(VENV)/.run  ## Validate into data/clean_data.parquet and data/rejec
 
 load: $(VENV)/.run  ## Publish into data/market_data.duckdb
 	@$(PY) -m etl.load $(ARGS)
+
+minutes: $(VENV)/.run  ## Extract, transform and load bars of minutes, under the same lock
+	@$(PY) -m etl.minutes $(ARGS)
 
 plan: $(VENV)/.run  ## Show what the next run will ask the vendor, and why
 	@$(PY) -m etl.extract --plan $(ARGS)
