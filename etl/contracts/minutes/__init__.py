@@ -74,6 +74,20 @@ SPANS = pa.schema(
     ]
 )
 
+# What live batches changed, in the order in which it was published: counter of the generation, and
+# number within it from 0. kind: new or revised.
+CHANGES = pa.schema(
+    [
+        ("counter", pa.int64()),
+        ("number", pa.int32()),
+        ("kind", pa.string()),
+        ("interval", pa.string()),
+        *list(BATCH_BARS)[:-1],
+        ("known_at", INSTANT),
+    ]
+)
+KEPT_CHANGES = 500_000  # so many of them are kept at least; older ones may be gone
+
 SYNTHETIC = "synthetic"  # the source of bars that were made out of daily ones
 
 
@@ -97,6 +111,8 @@ class Batch:
     bars: BATCH_BARS, a key once or several times (the newest answer wins). exchanges: symbol →
     calendar, "" where none is known. notes: all notes of the symbols between the first and last of
     their bars here: older ones in between are gone with it. spans: SPANS; sessions: SESSIONS.
+    is_live: it is a small one of many, so that its publication has to be cheap whatever is stored;
+    what it changes is told to those who follow (`MinuteSnapshot.changes`).
     """
 
     interval: str
@@ -105,6 +121,7 @@ class Batch:
     notes: pa.Table = field(default_factory=NOTES.empty_table)
     sessions: pa.Table = field(default_factory=SESSIONS.empty_table)
     spans: pa.Table = field(default_factory=SPANS.empty_table)
+    is_live: bool = False
 
 
 class Counts(NamedTuple):
@@ -203,6 +220,15 @@ class MinuteSnapshot(Protocol):
 
     def spans(self, symbol: str, interval: str) -> pa.Table: ...
 
+    def changes(self, after: tuple[int, int], most: int) -> pa.Table:
+        """CHANGES behind (counter, number), the first `most` of them, up to this generation."""
+        ...
+
+    @property
+    def changes_kept_from(self) -> int:
+        """The counter behind which no change is missing in `changes`; 0: none was ever dropped."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -225,6 +251,12 @@ class MinuteStore(Protocol):
     def publish(self) -> str:
         """Make what was upserted visible at once; returns the generation: the present one where
         nothing changed. A kill at any moment before it leaves what was there."""
+        ...
+
+    def fold(self, before: datetime) -> None:
+        """Put what live batches brought of sessions before this instant where history is kept; it
+        is seen from the next publication on, and changes no answer. Nothing to do in an engine that
+        keeps both in one place."""
         ...
 
     def discard(self) -> None:
