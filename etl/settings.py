@@ -14,7 +14,7 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -22,7 +22,7 @@ from dotenv import dotenv_values
 from etl.credentials.errors import SettingsError
 from etl.credentials.names import ALIASES, SECRETS, is_secret, list_files
 from etl.credentials.origins import Origins
-from etl.credentials.redaction import strike
+from etl.credentials.redaction import remember, strike
 from etl.credentials.secret import Secret
 
 __all__ = ["Secret", "Settings", "SettingsError", "Shared", "declare", "read_settings"]
@@ -32,6 +32,7 @@ VERSION = (
 )
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+MINUTE_SCHEMES = ("clickhouse", "clickhouses", "chdb", "postgresql")
 ENV_FILE = PROJECT_ROOT / ".env"
 
 SOURCES = ("sample", "alpha_vantage", "alpaca", "massive", "files")
@@ -274,6 +275,26 @@ def to_redis_url(text: str) -> str:
     return text
 
 
+def to_minute_store(text: str) -> str:
+    """An address of a server with a database; its password, if it has one, is struck from now on.
+
+    chdb:///folder is ClickHouse within this process, for one process at a time.
+    """
+    wanted = (
+        "an address like clickhouse://user@127.0.0.1:8123/database or"
+        " postgresql://user@127.0.0.1:5432/database"
+    )
+    try:
+        parts = urlsplit(text)
+        is_one = not text or (parts.scheme in MINUTE_SCHEMES and parts.port != 0)
+    except ValueError:  # a port that is no number
+        raise ValueError(wanted) from None
+    if not is_one or (text and not parts.path.strip("/")):
+        raise ValueError(wanted)
+    remember((unquote(parts.password or ""),))
+    return text
+
+
 def to_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
@@ -333,6 +354,17 @@ class Shared:
         "",
         "address of another S3 than Amazon's, for s3:// in PUBLISH_URL and FOLLOW_URL",
         to_endpoint,
+    )
+
+    minute_store: str = declare(
+        "MINUTE_STORE",
+        "",
+        "where bars shorter than a day are kept: clickhouse://user@host:8123/database (clickhouses"
+        " with TLS) or postgresql://user@host:5432/database; empty = DuckDB files in DATA_DIR",
+        to_minute_store,
+    )
+    minute_store_password: Secret = declare_secret(
+        "MINUTE_STORE_PASSWORD", "the password of MINUTE_STORE, where it has none in it"
     )
 
     @property
@@ -634,7 +666,8 @@ def read_setting(
 
 def may_hide(name: str, text: str) -> bool:
     """Whether a value may hold a password: a secret, a command, an address with one."""
-    has_password = name.endswith("_URL") and ("@" in text or "password" in text.lower())
+    is_address = name.endswith("_URL") or name == "MINUTE_STORE"
+    has_password = is_address and ("@" in text or "password" in text.lower())
     return is_secret(name) or name == "ON_FAILURE" or has_password
 
 

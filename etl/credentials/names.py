@@ -10,6 +10,7 @@ SECRETS = (
     "JWT_KEY_PREVIOUS",
     "METRICS_TOKEN",
     "FOLLOW_KEY",
+    "MINUTE_STORE_PASSWORD",
 )
 # What opens the vault: from the environment, a file or .env.
 VAULT_SECRETS = ("VAULT_SECRET_ID", "VAULT_TOKEN")

@@ -1,0 +1,163 @@
+"""The minute store as DuckDB files in a folder."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import duckdb
+
+from etl.contracts.minutes import (
+    Batch,
+    Counts,
+    MinuteStoreError,
+    MixedSources,
+    find_mixed,
+)
+from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
+from etl.contracts.minutes.duckdb_files.manifest import CURRENT, read_manifest
+from etl.contracts.minutes.duckdb_files.next_generation import NextGeneration, sweep
+from etl.contracts.minutes.duckdb_files.snapshot import FileSnapshot
+
+
+class FileStore:
+    """Readers look at the manifest again when its file is another. Who writes holds a lock from
+    the first batch till it is published or discarded."""
+
+    def __init__(self, folder: Path, memory_mb: int) -> None:
+        self.folder = folder
+        self.memory_mb = memory_mb
+        self.files = AttachedFiles(folder, memory_mb)
+        self.state: tuple[int, int] | None = None  # of the manifest that was read last
+        self.newest_snapshot: FileSnapshot | None = None
+        self.next: NextGeneration | None = None
+        self.coming: dict[str, set[str]] = {}  # symbol → sources of what is not published yet
+        self.lock: IO[str] | None = None
+        self.is_held = False  # by writing(), over several publications
+
+    def newest(self) -> str:
+        return self.snapshot().generation
+
+    def snapshot(self) -> FileSnapshot:
+        state = self.identify()
+        if self.newest_snapshot is None or state != self.state:
+            self.newest_snapshot = FileSnapshot(self.files, read_manifest(self.folder))
+            self.state = state
+        return self.newest_snapshot
+
+    def identify(self) -> tuple[int, int] | None:
+        """What changes with every publication."""
+        try:
+            found = (self.folder / CURRENT).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def upsert(self, batch: Batch, run_id: str) -> Counts:
+        self.begin()
+        assert self.next
+        self.check_sources(batch)
+        try:
+            return self.next.upsert(batch)
+        except (duckdb.Error, OSError) as error:
+            self.discard()
+            raise MinuteStoreError(
+                f"{self.folder} cannot be written ({str(error).splitlines()[0]}): nothing of this"
+                " run is stored; load again"
+            ) from None
+
+    def check_sources(self, batch: Batch) -> None:
+        pairs = batch.bars.group_by(["symbol", "source"]).aggregate([]).to_pylist()
+        sources = {pair["symbol"]: set(self.coming.get(pair["symbol"], ())) for pair in pairs}
+        for pair in pairs:
+            sources[pair["symbol"]].add(pair["source"])
+        if mixed := find_mixed(self.snapshot().instruments, sources):
+            raise MixedSources(tell_mixed(mixed, str(self.folder)))
+        self.coming |= sources
+
+    def begin(self) -> None:
+        if self.next is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.take_lock()
+            before = read_manifest(self.folder)
+            sweep(self.folder, before)
+            self.next = NextGeneration(self.folder, before, self.memory_mb)
+
+    def publish(self) -> str:
+        if self.next is None or not self.next.is_changed:
+            self.discard()
+            return self.newest()
+        try:
+            manifest = self.next.publish()
+        except (duckdb.Error, OSError) as error:
+            self.discard()
+            raise MinuteStoreError(
+                f"{self.folder} cannot be written ({str(error).splitlines()[0]}): the generation"
+                " before stays; load again"
+            ) from None
+        sweep(self.folder, read_manifest(self.folder))
+        self.end()
+        return manifest.generation
+
+    def discard(self) -> None:
+        if self.next is not None:
+            self.next.discard()
+            self.end()
+
+    def end(self) -> None:
+        self.next, self.coming = None, {}
+        self.release()
+
+    def take_lock(self) -> None:
+        """MinuteStoreError where another process writes."""
+        if self.lock is not None:
+            return
+        path = self.folder / "lock"
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip() or "another process"
+            file.close()
+            raise MinuteStoreError(
+                f"{who} writes to {self.folder} now: wait till it ends"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        self.lock = file
+
+    def release(self) -> None:
+        if self.lock is not None and not self.is_held:
+            self.lock.close()
+            self.lock = None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.take_lock()
+        self.is_held = True
+        try:
+            yield
+        finally:
+            self.is_held = False
+            self.discard()
+            self.release()
+
+    def verify(self) -> Sequence[tuple[str, str]]:
+        return []
+
+    def close(self) -> None:
+        self.discard()
+        self.files.close()
+
+
+def tell_mixed(symbols: Sequence[str], place: str) -> str:
+    some = ", ".join(symbols[:3]) + (f" and {len(symbols) - 3} more" if len(symbols) > 3 else "")
+    return (
+        f"{some}: synthetic bars and real ones would be beside each other, and nothing was stored:"
+        f" move {place} away, or choose another MINUTE_STORE, and load again"
+    )

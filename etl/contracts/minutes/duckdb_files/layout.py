@@ -1,0 +1,60 @@
+"""The tables of the files, and the months that an instant is in."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from etl.contracts.minutes import NOTES, REVISIONS, SESSIONS, SPANS, STORED_BARS
+from etl.contracts.minutes.instruments import ACCOUNTS
+
+# DuckDB 1.2 and newer read it, and groups of rows are as small, as in the daily file.
+OPTIONS = "(STORAGE_VERSION 'v1.2.0', ROW_GROUP_SIZE 32768)"
+# Tables of a month's file, and of the index.
+OF_MONTH = {"bars": STORED_BARS, "revisions": REVISIONS, "notes": NOTES}
+OF_INDEX = {
+    "instruments": ACCOUNTS,
+    "sessions": SESSIONS,
+    "spans": pa.schema([("interval", pa.string()), *SPANS]),
+}
+TYPES = {
+    "string": "VARCHAR",
+    "timestamp[us]": "TIMESTAMP",
+    "double": "DOUBLE",
+    "int64": "BIGINT",
+    "int8": "TINYINT",
+    "uint64": "UBIGINT",
+    "date32[day]": "DATE",
+    "list<item: string>": "VARCHAR[]",
+}
+
+
+def connect(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def quote(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def attach_new(
+    connection: duckdb.DuckDBPyConnection, path: Path, name: str, tables: dict[str, pa.Schema]
+) -> None:
+    """A file with empty tables, to write to."""
+    path.unlink(missing_ok=True)
+    connection.execute(f"ATTACH {quote(path)} AS {name} {OPTIONS}")
+    for table, schema in tables.items():
+        columns = ", ".join(f'"{each.name}" {TYPES[str(each.type)]}' for each in schema)
+        connection.execute(f"CREATE TABLE {name}.{table} ({columns})")
+
+
+def month_of(instant: datetime) -> str:
+    return f"{instant:%Y-%m}"
+
+
+def list_columns(schema: pa.Schema) -> str:
+    return ", ".join(f'"{name}"' for name in schema.names)

@@ -1,0 +1,70 @@
+"""Rows of several files as one Arrow table."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from etl.contracts.minutes import PRICES
+from etl.contracts.minutes.duckdb_files.attached import AttachedFiles, tell_damaged
+from etl.contracts.minutes.duckdb_files.manifest import PublishedFile
+
+AT_ONCE = 16  # files in one question
+VALUES = f"timestamp, {', '.join(PRICES)}, volume"
+AS_OF = " AND known_at <= $as_of"
+HELD_THEN = f"{AS_OF} AND $as_of < known_until"
+
+Values = dict[str, Any]
+
+
+def ask(
+    files: AttachedFiles, asked: Sequence[PublishedFile], rows: str, values: Values
+) -> Iterator[pa.Table]:
+    """The rows of a query in which {file} is one of them, in their order; MinuteStoreError where
+    one of them is damaged."""
+    for first in range(0, len(asked), AT_ONCE):
+        group = asked[first : first + AT_ONCE]
+        with files.reading(group) as names, files.connection.cursor() as cursor:
+            query = " UNION ALL ".join(rows.replace("{file}", name) for name in names)
+            try:
+                yield cursor.sql(query, params=values).to_arrow_table()
+            except duckdb.Error as error:
+                raise tell_damaged(files.folder / group[0].name, error) from None
+
+
+def bound(
+    symbols: Sequence[str], start: datetime | None, end: datetime | None
+) -> tuple[str, Values]:
+    """SQL: what is true of the rows of these symbols in a range, and the values that it names."""
+    values: Values = {"symbol": symbols[0]} if len(symbols) == 1 else {"symbols": list(symbols)}
+    where = "symbol = $symbol" if len(symbols) == 1 else "list_contains($symbols, symbol)"
+    if start is not None:
+        where += " AND timestamp >= $start"
+        values["start"] = start
+    if end is not None:
+        where += " AND timestamp < $end"
+        values["end"] = end
+    return where, values
+
+
+def select_values(where: str, decimals: int, as_of: datetime | None) -> str:
+    """SQL: the bars of one symbol, as they are or as they were known; with decimals, where its
+    volumes may be in several units."""
+    columns = f"{VALUES}, volume_decimals" if decimals else VALUES
+    if as_of is None:
+        return f"SELECT {columns} FROM {{file}}.bars WHERE {where}"
+    return (
+        f"SELECT {columns} FROM {{file}}.bars WHERE {where}{AS_OF}"
+        f" UNION ALL SELECT {columns} FROM {{file}}.revisions WHERE {where}{HELD_THEN}"
+    )
+
+
+def put_in_order(rows: pa.Table) -> pa.Table:
+    """The rows by timestamp. They are mostly: what a load appended to a month is behind it."""
+    instants = rows["timestamp"].to_numpy()
+    if (instants[1:] > instants[:-1]).all():
+        return rows
+    return rows.take(pa.array(np.argsort(instants, kind="stable")))

@@ -1,0 +1,206 @@
+"""What every store of minute bars keeps to (etl.contracts.minutes), whatever engine it is."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+
+import pytest
+
+from etl.contracts.minutes import (
+    BARS,
+    NOTES,
+    REVISIONS,
+    SESSIONS,
+    SPANS,
+    STORED_BARS,
+    Counts,
+    MinuteStore,
+    MinuteStoreError,
+    MixedSources,
+)
+from tests.minute_stores import (
+    OPENERS,
+    Opener,
+    at,
+    bar,
+    batch,
+    closes,
+    load,
+    session,
+    told,
+)
+
+
+@pytest.fixture(params=OPENERS)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    return OPENERS[request.param]
+
+
+@pytest.fixture
+def store(opener: Opener, tmp_path: Path) -> Iterator[MinuteStore]:
+    opened = opener(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_a_store_that_nothing_was_put_into_is_empty(store: MinuteStore) -> None:
+    assert store.newest() == ""
+    snapshot = store.snapshot()
+    assert (snapshot.generation, dict(snapshot.instruments)) == ("", {})
+    assert snapshot.bars("A", "1m").equals(BARS.empty_table())
+    assert snapshot.stored(["A", "B"], "1m", None, None).equals(STORED_BARS.empty_table())
+    assert snapshot.last(["A"], "1m").num_rows == 0
+    assert snapshot.notes("A", "1m", None, None).equals(NOTES.empty_table())
+    assert snapshot.revisions("A", "1m", None, None).equals(REVISIONS.empty_table())
+    assert snapshot.spans("A", "1m").equals(SPANS.empty_table())
+    assert snapshot.sessions("XNYS", None, None).equals(SESSIONS.empty_table())
+    with store.writing():
+        assert store.publish() == ""
+
+
+def test_what_is_upserted_is_seen_once_it_is_published(store: MinuteStore) -> None:
+    with store.writing():
+        counts = store.upsert(batch(bar("A", at(0)), bar("A", at(1), 11.0)), "run")
+        assert counts == Counts(inserted=2)
+        assert (store.newest(), closes(store, "A")) == ("", [])
+        generation = store.publish()
+    assert generation
+    assert store.newest() == store.snapshot().generation == generation
+    assert closes(store, "A") == [10.0, 11.0]
+
+
+def test_another_process_sees_what_is_published(opener: Opener, tmp_path: Path) -> None:
+    writer, reader = opener(tmp_path), opener(tmp_path)
+    load(writer, batch(bar("A", at(0))))
+    first = reader.newest()
+    assert closes(reader, "A") == [10.0]
+    second = load(writer, batch(bar("A", at(1), 11.0)))
+    assert reader.newest() == second != first
+    assert closes(reader, "A") == [10.0, 11.0]
+    for each in (writer, reader):
+        each.close()
+
+
+def test_bars_are_in_order_with_their_volumes_in_the_unit_of_the_instrument(
+    store: MinuteStore,
+) -> None:
+    load(
+        store,
+        batch(
+            bar("B", at(2), 3.0, volume=None),
+            bar("B", at(0), 1.0, volume=7),
+            bar("B", at(1), 2.0, volume=1250, decimals=3),
+            bar("A", at(0), volume=5),
+        ),
+    )
+    found = store.snapshot().bars("B", "1m")
+    assert found.schema.equals(BARS)
+    assert found["timestamp"].to_pylist() == [at(0), at(1), at(2)]
+    assert found["volume"].to_pylist() == [700, 125, None]
+    assert store.snapshot().instruments["B", "1m"].volume_decimals == 2
+    assert store.snapshot().bars("A", "1m")["volume"].to_pylist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "wanted"),
+    [
+        (None, None, [0, 1, 2]),
+        (at(1), None, [1, 2]),
+        (None, at(1), [0]),
+        (at(0.5), at(1.5), [1]),
+        (at(3), None, []),
+        (at(1), at(1), []),
+        (at(-9999), at(days=999), [0, 1, 2]),
+    ],
+)
+def test_a_range_begins_at_its_start_and_ends_before_its_end(
+    store: MinuteStore, start: datetime | None, end: datetime | None, wanted: list[int]
+) -> None:
+    load(store, batch(*(bar("A", at(i), float(i)) for i in (2, 0, 1))))
+    assert closes(store, "A", start=start, end=end) == wanted
+
+
+def test_months_and_intervals_are_read_as_one(store: MinuteStore) -> None:
+    days = (0, 30, 300, 700)
+    load(store, batch(*(bar("A", at(days=day), float(day)) for day in days)))
+    load(store, batch(bar("A", at(1 / 60), 5.0), interval="1s"))
+    assert closes(store, "A") == list(days)
+    assert closes(store, "A", start=at(days=30), end=at(days=700)) == [30.0, 300.0]
+    assert closes(store, "A", "1s") == [5.0]
+    assert {key: each.bars for key, each in store.snapshot().instruments.items()} == {
+        ("A", "1m"): 4,
+        ("A", "1s"): 1,
+    }
+
+
+def test_a_newer_answer_replaces_a_bar_and_an_older_one_does_not(store: MinuteStore) -> None:
+    load(store, batch(bar("A", at(0), 10.0, told(2)), bar("A", at(1), 20.0, told(2))))
+    with store.writing():
+        counts = store.upsert(
+            batch(
+                bar("A", at(0), 11.0, told(3)),
+                bar("A", at(0), 99.0, told(2.5)),
+                bar("A", at(1), 19.0, told(1)),
+                bar("A", at(2), 30.0, told(1)),
+            ),
+            "run",
+        )
+        store.publish()
+    assert counts == Counts(inserted=1, changed=1, stale=1, repeated=1)
+    assert closes(store, "A") == [11.0, 20.0, 30.0]
+
+
+def test_the_same_batch_twice_is_once(store: MinuteStore) -> None:
+    given = batch(
+        *(bar("A", at(0)), bar("B", at(1), 11.0, volume=None)),
+        notes=[("A", at(0), "spike", "why")],
+        spans=[("A", at(-30), at(60), "alpaca", told())],
+        sessions=[session("XNYS", date(2024, 3, 7))],
+        exchanges={"A": "XNYS", "B": "XNYS"},
+    )
+    first = load(store, given)
+    before = dict(store.snapshot().instruments)
+    with store.writing():
+        assert store.upsert(given, "another run") == Counts(confirmed=2)
+        assert store.publish() == first
+    assert dict(store.snapshot().instruments) == before
+
+
+def test_an_answer_that_says_the_same_renews_since_when_an_older_one_cannot_replace_it(
+    store: MinuteStore,
+) -> None:
+    load(store, batch(bar("A", at(0), 10.0, told(0))))
+    version = store.snapshot().instruments["A", "1m"].version
+    with store.writing():
+        assert store.upsert(batch(bar("A", at(0), 10.0, told(5))), "run") == Counts(confirmed=1)
+        store.publish()
+    assert store.snapshot().stored(["A"], "1m", None, None)["seen_at"].to_pylist() == [told(5)]
+    assert store.snapshot().instruments["A", "1m"].version == version
+    with store.writing():
+        assert store.upsert(batch(bar("A", at(0), 11.0, told(4))), "run") == Counts(stale=1)
+        store.publish()
+    assert closes(store, "A") == [10.0]
+
+
+def test_an_old_value_is_a_revision_and_as_of_gives_it(store: MinuteStore) -> None:
+    load(store, batch(bar("A", at(0), 10.0, told(1)), bar("A", at(1), 20.0, told(1))))
+    load(store, batch(bar("A", at(0), 11.0, told(3)), bar("A", at(2), 30.0, told(3))))
+    found = store.snapshot().revisions("A", "1m", None, None)
+    assert found.schema.equals(REVISIONS)
+    columns = ("timestamp", "close", "known_at", "known_until")
+    assert [found[name].to_pylist() for name in columns] == [[at(0)], [10.0], [told(1)], [told(3)]]
+    assert closes(store, "A", as_of=told(0)) == []
+    assert closes(store, "A", as_of=told(1)) == closes(store, "A", as_of=told(2.9)) == [10.0, 20.0]
+    assert closes(store, "A", as_of=told(3)) == closes(store, "A") == [11.0, 20.0, 30.0]
+    assert store.snapshot().revisions("A", "1m", at(1), None).num_rows == 0
+
+
+def test_an_older_answer_that_comes_late_takes_its_place_in_the_history(
+    store: MinuteStore,
+) -> None:
+    for hours, close in ((5, 13.0), (1, 11.0), (3, 12.0), (4, 13.0)):
+        load(store, batch(bar("A", at(0), close, told(hours))))
+    found = store.snapshot().revisions("A", "1m", None, None)
+    assert found["close"].to_pylist() == [11.0, 12.0]
+    assert found["known_until"].to_pylist() == [told(3), told(4)]
+    assert closes(store, "A", as_of=told(4)) == [13.0]
