@@ -15,8 +15,6 @@ from etl.contracts.minutes import (
     STORED_BARS,
     Counts,
     MinuteStore,
-    MinuteStoreError,
-    MixedSources,
 )
 from tests.minute_stores import (
     OPENERS,

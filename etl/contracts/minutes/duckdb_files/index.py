@@ -122,6 +122,7 @@ def replace_spans(connection: duckdb.DuckDBPyConnection, interval: str, columns:
     )
     connection.execute(
         f"""UPDATE {INDEX}.instruments i SET asked = s.sum
-        FROM ({sum_spans("FROM spans_then")}) s WHERE s.symbol = i.symbol AND i.interval = $interval""",
+        FROM ({sum_spans("FROM spans_then")}) s
+        WHERE s.symbol = i.symbol AND i.interval = $interval""",
         told,
     )

@@ -79,9 +79,9 @@ class NextGeneration:
         self, table: str, schema: pa.Schema, interval: str, touched: Sequence[str], where: str
     ) -> pa.Table:
         """Rows of these months, as they are in the next generation up to now."""
-        names = [self.find_attached(interval, month) for month in touched]
+        files = [self.find_attached(interval, month) for month in touched]
         rows = [
-            f"SELECT {list_columns(schema)} FROM {name}.{table} t {where}" for name in names if name
+            f"SELECT {list_columns(schema)} FROM {file}.{table} t {where}" for file in files if file
         ]
         if not rows:
             return schema.empty_table()
