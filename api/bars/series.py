@@ -102,6 +102,12 @@ class Series:
         """datetime64[D]: the session of each bar; worked out each time where it is not kept."""
         return self.sessions if self.sessions is not None else self.axis.find_days(self.timestamps)
 
+    @property
+    def stamps(self) -> Days | Timestamps:
+        """What an answer has as timestamp: sessions as days, the start of shorter bars as
+        instants."""
+        return self.timestamps if self.axis.kind == "instant" else self.days
+
 
 def take_slice(series: Series, part: slice) -> Series:
     columns = {name: getattr(series, name) for name in COLUMNS}

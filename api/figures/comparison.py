@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from api.bars.series import PRICES, Floats, Series, Timestamps, show_day
+from api.bars.series import COLUMNS, Floats, Series, Timestamps, show_day
 from api.figures.returns import (
     compute_close_returns,
     compute_returns,
@@ -35,8 +35,9 @@ def take_common_days(*series: Series) -> tuple[Series, ...]:
 def take_days(series: Series, days: Timestamps) -> Series:
     """The bars of some of its own days, which are sorted."""
     rows = series.timestamps.searchsorted(days)
-    columns = {name: getattr(series, name)[rows] for name in ("timestamps", *PRICES, "volume")}
-    return replace(series, **columns)
+    columns = {name: getattr(series, name) for name in COLUMNS}
+    present = {name: column[rows] for name, column in columns.items() if column is not None}
+    return replace(series, **present)
 
 
 def find_common_days(*series: Series) -> Timestamps:

@@ -1,4 +1,5 @@
-"""Falls from a peak: closes (float64) by day. Depths are returns, negative; days are ISO dates.
+"""Falls from a peak: closes (float64) by day. Depths are returns, negative; days are ISO dates, of
+bars shorter than a day instants.
 
 A drawdown goes from its peak, the last close at that high, to its recovery, the first close at
 or above it. A peak of 0 or below has none.
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from api.bars.series import Days, Floats
+from api.bars.series import Days, Floats, Timestamps
 
 Rows = npt.NDArray[np.intp]
+Stamps = Days | Timestamps  # of days, or of seconds
 
 
-def find_max_drawdown(closes: Floats, days: Days) -> dict[str, Any]:
+def find_max_drawdown(closes: Floats, days: Stamps) -> dict[str, Any]:
     """The deepest fall from a peak, as a return (0 or negative), with the days of both ends.
 
     As empyrical.max_drawdown. All None with fewer than 2 bars; no days where nothing fell.
@@ -29,12 +31,12 @@ def find_max_drawdown(closes: Floats, days: Days) -> dict[str, Any]:
     peak = trough - int(closes[trough::-1].argmax())
     return {
         "max_drawdown": falls[trough],
-        "peak_date": str(days[peak]),
-        "trough_date": str(days[trough]),
+        "peak_date": show_stamp(days, peak),
+        "trough_date": show_stamp(days, trough),
     }
 
 
-def find_longest_drawdown(closes: Floats, days: Days) -> dict[str, Any]:
+def find_longest_drawdown(closes: Floats, days: Stamps) -> dict[str, Any]:
     """The longest time from a peak to its recovery, or to the last bar where there is none yet.
 
     Longest in calendar days, the earliest of equals. `longest_drawdown_bars` is the number of
@@ -48,14 +50,14 @@ def find_longest_drawdown(closes: Floats, days: Days) -> dict[str, Any]:
     if not len(peaks):
         return dict(zip(names, (0, 0, None, None), strict=True))
     last = np.minimum(ends, len(closes) - 1)
-    spans = (days[last] - days[peaks]).astype(np.int64)
-    longest = int(spans.argmax())
+    longest = int((days[last] - days[peaks]).argmax())
     peak, end = int(peaks[longest]), int(ends[longest])
-    values = (int(last[longest]) - peak, int(spans[longest]), str(days[peak]), show(days, end))
+    span = count_days(days, peak, int(last[longest]))
+    values = (int(last[longest]) - peak, span, show_stamp(days, peak), show(days, end))
     return dict(zip(names, values, strict=True))
 
 
-def list_drawdowns(closes: Floats, days: Days, most: int) -> list[dict[str, Any]]:
+def list_drawdowns(closes: Floats, days: Stamps, most: int) -> list[dict[str, Any]]:
     """At most `most` drawdowns, deepest first, the earlier of equals first.
 
     Each: peak, trough, recovery (days; recovery None if not yet), depth (a negative return), days
@@ -94,19 +96,30 @@ def find_falls(closes: Floats) -> tuple[Rows, Rows]:
 
 
 def describe_drawdown(
-    closes: Floats, days: Days, peak: int, end: int, depth: float | None
+    closes: Floats, days: Stamps, peak: int, end: int, depth: float | None
 ) -> dict[str, Any]:
     last = min(end, len(closes) - 1)
     return {
-        "peak": str(days[peak]),
-        "trough": str(days[peak + int(closes[peak:end].argmin())]),
+        "peak": show_stamp(days, peak),
+        "trough": show_stamp(days, peak + int(closes[peak:end].argmin())),
         "recovery": show(days, end),
         "depth": depth,
-        "days": int((days[last] - days[peak]).astype(int)),
+        "days": count_days(days, peak, last),
         "bars": last - peak,
     }
 
 
-def show(days: Days, row: int) -> str | None:
+def show(days: Stamps, row: int) -> str | None:
     """The day of a row; None beyond the last."""
-    return str(days[row]) if row < len(days) else None
+    return show_stamp(days, row) if row < len(days) else None
+
+
+def show_stamp(days: Stamps, row: int) -> str:
+    """A day, or an instant as 2012-01-31T14:30:00Z."""
+    is_day = np.datetime_data(days.dtype)[0] == "D"
+    return str(days[row]) if is_day else f"{days[row]}Z"
+
+
+def count_days(days: Stamps, first: int, last: int) -> int:
+    """Whole days from one row to another."""
+    return int((days[last] - days[first]) // np.timedelta64(1, "D"))

@@ -29,7 +29,7 @@ FORMULAS: Mapping[str, Formula] = {
     "total_volume": Formula("sum(volume)", "definition", "volumes"),
     "mean_volume": Formula("mean(volume)", "definition", "volumes"),
     "total_return": Formula("last close / first close - 1", "Bacon"),
-    "cagr": Formula("(last close / first close) ^ (365.25 / days) - 1", "Bacon"),
+    "cagr": Formula("(last close / first close) ^ (365.25 / days) - 1, of a day or more", "Bacon"),
     "annual_volatility": Formula("std(r, ddof 1) × √periods", "Bacon", least=2),
     "max_drawdown": Formula("min(close / highest close so far - 1)", "Bacon", "bars", 2),
     "sharpe_ratio": Formula("mean(r - f) / std(r - f, ddof 1) × √periods", "Sharpe 1994", least=2),

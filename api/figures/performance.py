@@ -1,8 +1,9 @@
 """Statistics of a price series. Simple returns, ddof 1; a year is 252 daily bars (of other
 intervals: PERIODS_PER_YEAR) or 365.25 days.
 
-Each function takes closes (float64, by day) and gives a float, or None where there are too few
-bars. Figures made of returns are None where a close of the range is 0 or below.
+Each function takes closes (float64, by day, or by instant of shorter bars) and gives a float, or
+None where there are too few bars. Figures made of returns are None where a
+close of the range is 0 or below.
 Formulas: Bacon, Practical Portfolio Performance Measurement and Attribution.
 """
 
@@ -11,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from api.bars.series import Days, Floats, Series
+from api.bars.series import Floats, Series
 from api.figures.comparison import compare
-from api.figures.drawdowns import find_longest_drawdown, find_max_drawdown
+from api.figures.drawdowns import Stamps, find_longest_drawdown, find_max_drawdown, show_stamp
 from api.figures.ratios import (
     compute_calmar_ratio,
     compute_kurtosis,
@@ -49,19 +50,19 @@ def summarize(
 
 
 def summarize_bars(series: Series, periods_per_year: int) -> dict[str, Any]:
-    closes, days = series.close, series.days
+    closes, days = series.close, series.stamps
     priced = take_positive(closes)
     high, low = int(series.high.argmax()), int(series.low.argmin())
     return {
         "count": len(series),
-        "first": str(days[0]),
-        "last": str(days[-1]),
+        "first": show_stamp(days, 0),
+        "last": show_stamp(days, -1),
         "open": series.open[0],
         "close": closes[-1],
         "high": series.high[high],
-        "high_date": str(days[high]),
+        "high_date": show_stamp(days, high),
         "low": series.low[low],
-        "low_date": str(days[low]),
+        "low_date": show_stamp(days, low),
         "mean_close": compute_mean(closes),
         "median_close": find_median(closes),
         "std_close": compute_deviation(closes, ddof=1) if len(closes) > 1 else None,
@@ -102,7 +103,7 @@ def measure_performance(
         "kurtosis": compute_kurtosis(returns),
         "value_at_risk": find_value_at_risk(returns),
         "expected_shortfall": find_expected_shortfall(returns),
-        **find_longest_drawdown(priced, series.days),
+        **find_longest_drawdown(priced, series.stamps),
         **count_moves(returns),
         "average_true_range": compute_average_true_range(series),
         "average_dollar_volume": compute_average_dollar_volume(series),
@@ -159,13 +160,16 @@ def compute_total_return(closes: Floats) -> float | None:
     return float(closes[-1] / closes[0] - 1) if len(closes) > 1 else None
 
 
-def compute_cagr(closes: Floats, days: Days) -> float | None:
-    """Compound annual growth rate: (last / first) ^ (1 / years) - 1."""
-    if len(closes) < 2:
+def compute_cagr(closes: Floats, days: Stamps) -> float | None:
+    """Compound annual growth rate: (last / first) ^ (1 / years) - 1.
+
+    None of a range shorter than a day: what it would grow to in a year is not worth saying.
+    """
+    span = float((days[-1] - days[0]) / np.timedelta64(1, "D")) if len(closes) > 1 else 0.0
+    if span < 1:
         return None
-    years = (days[-1] - days[0]).astype(int) / DAYS_A_YEAR
     try:
-        return math.pow(closes[-1] / closes[0], 1 / years) - 1
+        return math.pow(closes[-1] / closes[0], 1 / (span / DAYS_A_YEAR)) - 1
     except OverflowError:  # beyond a float
         return None
 
@@ -187,15 +191,15 @@ def find_median(closes: Floats) -> float:
     return float(ordered[lower] + ordered[upper]) / 2
 
 
-def find_extreme_days(closes: Floats, days: Days) -> dict[str, Any]:
+def find_extreme_days(closes: Floats, days: Stamps) -> dict[str, Any]:
     if len(closes) < 2:
         return dict.fromkeys(("best_day", "best_day_return", "worst_day", "worst_day_return"))
     returns = compute_close_returns(closes)
     best, worst = int(returns.argmax()), int(returns.argmin())
     return {
-        "best_day": str(days[best + 1]),
+        "best_day": show_stamp(days, best + 1),
         "best_day_return": returns[best],
-        "worst_day": str(days[worst + 1]),
+        "worst_day": show_stamp(days, worst + 1),
         "worst_day_return": returns[worst],
     }
 

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from api.bars.hours import count_minutes
+from api.bars.intraday import INTERVAL_SECONDS
 from api.bars.series import Floats, Series
 
 PERIODS_PER_YEAR = {"1d": 252, "1wk": 52, "1mo": 12, "3mo": 4, "1y": 1}
@@ -66,15 +68,29 @@ def get_periods(interval: str, *series: Series) -> int:
     """Bars of an interval in a year, of the days that all series trade on.
 
     252 days, 365 of what trades every day, 260 of what trades every weekday, by the calendar of
-    each series, the fewest of several. ValueError on an unknown interval.
+    each series, the fewest of several. Of bars shorter than a day so many as the minutes of a usual
+    session, its regular hours, make up on each of these days. ValueError on an unknown interval.
     """
-    if interval not in PERIODS_PER_YEAR:
+    if interval not in PERIODS_PER_YEAR | INTERVAL_SECONDS:
         raise ValueError(
-            f"interval {interval!r}: it should be one of {', '.join(PERIODS_PER_YEAR)}"
+            f"interval {interval!r}: it should be one of"
+            f" {', '.join((*INTERVAL_SECONDS, *PERIODS_PER_YEAR))}"
         )
-    if interval != "1d" or not series:
+    calendars = [one.calendar for one in series] or [""]
+    if interval in INTERVAL_SECONDS:
+        return min(count_short_bars(calendar, interval) for calendar in calendars)
+    if interval != "1d":
         return PERIODS_PER_YEAR[interval]
-    return min(DAYS_PER_YEAR.get(one.calendar, PERIODS_PER_YEAR["1d"]) for one in series)
+    return min(count_days(calendar) for calendar in calendars)
+
+
+def count_days(calendar: str) -> int:
+    return DAYS_PER_YEAR.get(calendar, PERIODS_PER_YEAR["1d"])
+
+
+def count_short_bars(calendar: str, interval: str) -> int:
+    seconds = count_days(calendar) * count_minutes(calendar) * 60
+    return round(seconds / INTERVAL_SECONDS[interval])
 
 
 def compute_spread(returns: Floats) -> float:
