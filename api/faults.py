@@ -15,6 +15,14 @@ class NoDatabase(Fault):
     """Nothing was published yet, or nothing that can be read."""
 
 
+class MinutesDown(Fault):
+    """The minute store cannot be read now."""
+
+
+class NoMinutes(Fault):
+    """Of this symbol, or of any, no bars shorter than a day are stored."""
+
+
 class Damaged(Fault):
     """The store does not give back what was written."""
 

@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import Receive, Scope, Send
 
 from api.cache.memory import Memory, MemoryBackend
+from api.cache.minute_cache import MinuteCache
 from api.cache.series_cache import SeriesCache
 from api.callers.rates.limiter import warn_of_workers
 from api.docs import openapi as docs
@@ -44,6 +45,7 @@ from api.settings import (
 from api.store.duckdb_file.sending import Sender
 from api.store.duckdb_file.snapshots import Database
 from api.store.following import LastGeneration, run_follower
+from api.store.minutes import Minutes
 from etl.credentials.watch import watch_secrets
 from etl.settings import VERSION
 
@@ -109,6 +111,8 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     memory = Memory(int(settings.cache_max_mb * 2**20 * COUNTED))
     app.state.cache = MemoryBackend(memory)
     app.state.series_cache = SeriesCache(memory, app.state.database)
+    app.state.minutes = Minutes(settings)
+    app.state.minute_cache = MinuteCache(memory, app.state.minutes)
     for module in MODULES:
         app.include_router(module.router)
     if settings.auth:

@@ -21,7 +21,9 @@ from api.faults import (
     Busy,
     Damaged,
     Fault,
+    MinutesDown,
     NoDatabase,
+    NoMinutes,
     OutOfMemory,
     QueryTimeout,
     Refused,
@@ -54,6 +56,8 @@ class Problem(Exception):
 # Fault → its status, and after how many seconds it may be gone.
 STATUS: dict[type[Fault], tuple[int, str | None]] = {
     NoDatabase: (503, "5"),
+    MinutesDown: (503, "5"),
+    NoMinutes: (404, None),
     Damaged: (503, "1"),
     OutOfMemory: (503, "5"),
     Busy: (503, "5"),

@@ -6,6 +6,7 @@ In that order: factors and periods need the bars outside the range too, and so a
 whatever range it is asked in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from api.models.terms import find_session_day
+from api.models.terms import WHOLE, find_session_day
 
 Floats = npt.NDArray[np.float64]
 Timestamps = npt.NDArray[np.datetime64]  # of seconds, UTC
@@ -115,6 +116,18 @@ def take_slice(series: Series, part: slice) -> Series:
     return replace(series, **present)
 
 
+def join_series(parts: Sequence[Series]) -> Series:
+    """Bars of one kind and symbol, one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    columns: dict[str, Any] = {}
+    for name in COLUMNS:
+        given = [getattr(part, name) for part in parts]
+        if given[0] is not None:
+            columns[name] = (np.ma if name == "volume" else np).concatenate(given)
+    return replace(parts[0], **columns)
+
+
 def weigh_columns(series: Series) -> int:
     """Bytes of memory that the columns take."""
     names = ("timestamps", *FIELDS)
@@ -209,7 +222,7 @@ def show_day(series: Series, row: int) -> str:
 
 def list_fields(interval: str) -> tuple[str, ...]:
     """The columns that a bar has beside its timestamp."""
-    return FIELDS if interval == "1d" else (*FIELDS, "complete")
+    return FIELDS if interval in WHOLE else (*FIELDS, "complete")
 
 
 def select_fields(fields: str | None, interval: str = "1d") -> tuple[str, ...]:

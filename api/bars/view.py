@@ -12,11 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import NamedTuple
 
+import numpy as np
+
 from api.bars.adjust import adjust
+from api.bars.intraday import find_places, resample_minutes
 from api.bars.resample import resample
 from api.bars.series import FIELDS, Dividend, Series, Split, select_fields, slice_days
+from api.bars.sessions import Sessions
 from api.models import FigureQuery, HistoryQuery
-from api.models.terms import DayOfInstant, find_session_day
+from api.models.terms import INTRADAY, WHOLE, DayOfInstant, find_session_day
 from api.problems import Problem
 
 NOTHING_KNOWN = (
@@ -28,7 +32,8 @@ NOTHING_KNOWN = (
 class View(NamedTuple):
     """Which bars, and how they are told. A value: two requests of one View have the same answer.
 
-    symbols: as they were asked for, in order; start, end: inclusive, None leaves that side open;
+    symbols: as they were asked for, in order; start, end: inclusive, None leaves that side open,
+    of intraday intervals a DayOfInstant is that instant; hours: of intraday intervals;
     adjusted_as_of: adjusted only for actions up to this day; as_of: as known at this instant (naive
     UTC), None: now; quality: all, or strict without the bars that have a note; fields: columns
     after the timestamp; limit: None asks for as many as there may be.
@@ -45,6 +50,11 @@ class View(NamedTuple):
     fields: tuple[str, ...] = FIELDS
     order: str = "asc"
     limit: int | None = None
+    hours: str = "regular"
+
+    @property
+    def is_intraday(self) -> bool:
+        return self.interval in INTRADAY
 
     @property
     def is_strict(self) -> bool:
@@ -60,30 +70,57 @@ class View(NamedTuple):
 def build_bars_view(symbols: Iterable[str], query: HistoryQuery) -> View:
     """The view of a page of bars. Problem where it has no meaning, before anything is read."""
     check_range(query.start, query.end)
-    if query.quality == "strict" and query.interval != "1d":
-        raise Problem(422, "quality=strict leaves out days: it goes with interval=1d only")
+    check_hours(query.interval, query.hours)
+    if query.quality == "strict" and query.interval not in WHOLE:
+        raise Problem(
+            422,
+            "quality=strict leaves out stored bars: it goes with interval=1d only, and with 1m and"
+            " 1s of minutes",
+        )
+    if query.quality == "strict" and query.as_of and query.interval in INTRADAY:
+        raise Problem(422, "notes on minutes have no history: leave out quality=strict, or as_of")
     return View(
         tuple(symbols),
         *(query.start, query.end, query.interval, query.adjustment, query.adjusted_as_of),
         *(query.as_of, query.quality, read_fields(query.fields, query.interval)),
-        *(query.order, query.limit),
+        *(query.order, query.limit, query.hours),
     )
 
 
 def build_figures_view(symbols: Iterable[str], query: FigureQuery) -> View:
     """The view that figures are reckoned of. Problem where it has no meaning."""
     check_range(query.start, query.end)
+    check_hours(query.interval, query.hours)
+    if query.interval in INTRADAY:
+        raise Problem(
+            422, f"interval={query.interval}: figures are of days, or longer: interval=1d"
+        )
     asked = query.start, query.end, query.interval, query.adjustment, query.adjusted_as_of
     return View(tuple(symbols), *asked, query.as_of)
 
 
 def check_range(start: date | None, end: date | None) -> None:
+    """A clock time and an exact instant are compared when the exchange's clock is known."""
     if isinstance(start, DayOfInstant) and isinstance(end, DayOfInstant):
-        is_reversed = start.instant > end.instant
+        is_exact = [bound.instant.tzinfo is not None for bound in (start, end)]
+        is_reversed = is_exact[0] == is_exact[1] and start.instant > end.instant
     else:
         is_reversed = bool(start and end and start > end)
     if is_reversed:
-        raise Problem(422, f"start {start} is after end {end}: swap them")
+        raise Problem(422, f"start {show_bound(start)} is after end {show_bound(end)}: swap them")
+
+
+def show_bound(bound: date | None) -> str:
+    return bound.instant.isoformat() if isinstance(bound, DayOfInstant) else str(bound)
+
+
+def check_hours(interval: str, hours: str) -> None:
+    if hours != "regular" and interval not in INTRADAY:
+        raise Problem(
+            422,
+            f"hours={hours} is of intraday intervals ({', '.join(INTRADAY)}): interval={interval}"
+            " has none",
+        )
 
 
 def read_fields(fields: str | None, interval: str) -> tuple[str, ...]:
@@ -121,12 +158,52 @@ def derive_whole(view: View, stored: StoredSeries) -> Series:
         dividends=stored.dividends,
         adjusted_as_of=find_session_day(view.adjusted_as_of, stored.series.calendar),
     )
-    known_at = list_needed(stored, view.adjustment)
+    return resample(name_known(adjusted, stored, view.adjustment), view.interval)
+
+
+def name_known(
+    series: Series, stored: StoredSeries, adjustment: str, basis: str | None = None
+) -> Series:
+    """The series with since when the actions are known that its prices stand on; basis: of the
+    bars that were adjusted, where they are not those of `stored`."""
+    known_at = list_needed(stored, adjustment, basis)
     never = tuple(name for name, at in known_at.items() if at is None)
     instants = [at for at in known_at.values() if at]
     since = show_instant(min(instants)) if instants and not never else ""
-    adjusted = replace(adjusted, actions_known_at=since, never_asked=never)
-    return resample(adjusted, view.interval)
+    return replace(series, actions_known_at=since, never_asked=never)
+
+
+def derive_minutes(
+    view: View,
+    stored: Series,
+    sessions: Sessions,
+    base_seconds: int,
+    known_until: np.datetime64 | None,
+    daily: StoredSeries | None,
+) -> Series:
+    """Bars shorter than a day, of whole sessions, adjusted and of the interval and hours that the
+    view names; known_until: till when stored bars tell; daily: what is stored of the days."""
+    if view.adjustment != "raw":
+        stored = adjust_minutes(view, stored, sessions, daily)
+    return resample_minutes(stored, sessions, view.interval, view.hours, base_seconds, known_until)
+
+
+def adjust_minutes(
+    view: View, stored: Series, sessions: Sessions, daily: StoredSeries | None
+) -> Series:
+    """By the splits and dividends of the daily series, from session to session. Minutes are as
+    traded, whatever the daily prices are."""
+    placed = replace(stored, sessions=find_places(stored.timestamps, sessions).days)
+    if daily is None:
+        unknown = ("splits", "dividends") if view.adjustment == "all" else ("splits",)
+        return replace(placed, adjustment=view.adjustment, never_asked=unknown)
+    adjusted = adjust(
+        *(placed, daily.splits, view.adjustment),
+        dividends=daily.dividends,
+        adjusted_as_of=find_session_day(view.adjusted_as_of, stored.calendar),
+        daily=daily.series,
+    )
+    return name_known(adjusted, daily, view.adjustment, basis="raw")
 
 
 def derive_range(view: View, stored: StoredSeries) -> Series:
@@ -139,7 +216,9 @@ def derive_ranges(view: View, found: Iterable[StoredSeries]) -> list[Series]:
     return [derive_range(view, stored) for stored in found]
 
 
-def list_needed(stored: StoredSeries, adjustment: str) -> dict[str, datetime | None]:
+def list_needed(
+    stored: StoredSeries, adjustment: str, basis: str | None = None
+) -> dict[str, datetime | None]:
     """The kinds of actions that the adjustment needs, and since when each is known.
 
     Prices that are stored split-adjusted need no splits. Of bars as known at an earlier instant
@@ -147,7 +226,7 @@ def list_needed(stored: StoredSeries, adjustment: str) -> dict[str, datetime | N
     """
     if adjustment == "raw" or not stored.known_at:
         return {}
-    needed = ["splits"] if stored.series.adjustment != "split" else []
+    needed = ["splits"] if (basis or stored.series.adjustment) != "split" else []
     needed += ["dividends"] if adjustment == "all" else []
     return {name: stored.known_at[name] for name in needed}
 

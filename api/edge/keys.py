@@ -151,7 +151,7 @@ def show(value: Any) -> str | None:
     if isinstance(value, int | float):
         return repr(value).removesuffix(".0")
     if isinstance(value, DayOfInstant):
-        return value.instant.isoformat()
+        return value.instant.isoformat().replace("+00:00", "Z")
     if isinstance(value, datetime):  # an instant: naive UTC
         is_day = value.time() == time.max
         return value.date().isoformat() if is_day else f"{value.isoformat()}Z"

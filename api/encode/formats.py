@@ -6,8 +6,8 @@ function is pure: Page → bytes, in pieces.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ from api.encode.text import encode_array, write_csv, write_rows
 from api.encode.text import encode_json as encode_json
 
 JSON = "application/json"
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Page:
 
     fields: columns after timestamp (and symbol, which is a column if `is_many`, whether or not
     there are many here, or if it is among fields); next: relative URL of the bars that were cut
-    off, None if none were; sep, decimal: of CSV.
+    off, None if none were; sep, decimal: of CSV; told: more of what the bars are.
     """
 
     parts: tuple[Series, ...]
@@ -38,6 +39,7 @@ class Page:
     is_many: bool = False
     sep: str = ","
     decimal: str = "."
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -58,18 +60,21 @@ class Format:
 
 def describe(page: Page) -> dict[str, Any]:
     """What a page is of; `next` says what was cut off."""
+    told = describe_bars(page.parts[0], len(page), page.next, page.told)
     if not page.is_many:
-        return describe_bars(page.parts[0], len(page), page.next)
-    told = describe_bars(page.parts[0], len(page), page.next)
+        return told
     del told["symbol"]
     return {"symbols": [part.symbol for part in page.parts], **told}
 
 
-def describe_bars(series: Series, count: int, after: str | None = None) -> dict[str, Any]:
+def describe_bars(
+    series: Series, count: int, after: str | None = None, more: Mapping[str, Any] = NOTHING
+) -> dict[str, Any]:
     """What `count` bars of a series are; `after` is the page after them."""
     return {
         "symbol": series.symbol,
         "interval": series.interval,
+        **more,
         "adjustment": series.adjustment,
         "count": count,
         "next": after,
@@ -77,8 +82,9 @@ def describe_bars(series: Series, count: int, after: str | None = None) -> dict[
 
 
 def build_columns(page: Page) -> dict[str, Any]:
-    """name → values: datetime64[D], text, float64, masked int64 or bool; timestamp first."""
-    columns = {"timestamp": join_column(page, "days")}
+    """name → values: datetime64[D] (of instants [s]), text, float64, masked int64 or bool;
+    timestamp first."""
+    columns = {"timestamp": join_column(page, "stamps")}
     if page.is_many or "symbol" in page.fields:
         names = np.array([part.symbol for part in page.parts], object)
         columns["symbol"] = np.repeat(names, [len(part) for part in page.parts])
@@ -129,7 +135,7 @@ def build_batch(page: Page) -> Any:
     """An Arrow record batch; its schema's metadata is `describe`, without a next that is not.
 
     timestamp is date32: a day, as in CSV. polars and DuckDB have it as a Date; pandas has objects,
-    which `pd.to_datetime` makes an index of.
+    which `pd.to_datetime` makes an index of. Of bars shorter than a day it is an instant, UTC.
     """
     arrays = {name: build_array(column) for name, column in build_columns(page).items()}
     told = {name: encode_told(value) for name, value in describe(page).items() if value is not None}
@@ -140,13 +146,16 @@ def build_array(column: Any) -> Any:
     if isinstance(column, np.ma.MaskedArray):
         return pa.array(column.data, mask=np.ma.getmaskarray(column))
     if column.dtype.kind == "M":
-        return pa.array(column.astype("datetime64[D]"))
+        is_day = np.datetime_data(column.dtype)[0] == "D"
+        return pa.array(column, None if is_day else pa.timestamp("s", "UTC"))
     return pa.array(column, pa.string() if column.dtype.kind == "O" else None)
 
 
 def encode_told(value: Any) -> str:
-    """A value of `describe` as text; symbols as a JSON list."""
-    return orjson.dumps(value).decode() if isinstance(value, list) else str(value)
+    """A value of `describe` as text; lists and the like as JSON."""
+    if isinstance(value, bool | list | dict):
+        return orjson.dumps(value).decode()
+    return str(value)
 
 
 def write_arrow(page: Page) -> list[bytes]:
@@ -197,6 +206,8 @@ def build_headers(page: Page, chosen: Format) -> dict[str, str]:
     headers = {"Link": f'<{page.next}>; rel="next"'} if page.next else {}
     if chosen.is_file:
         told = {name: value for name, value in describe(page).items() if name != "next"}
+        if not told.get("synthetic", True):  # said where it is so
+            del told["synthetic"]
         headers |= {f"X-{name.title()}": encode_header(value) for name, value in told.items()}
         file_name = build_file_name(page, chosen)
         headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
@@ -205,6 +216,10 @@ def build_headers(page: Page, chosen: Format) -> dict[str, str]:
 
 def encode_header(value: Any) -> str:
     """Symbols joined by commas; what a header cannot hold, and a comma within one, as %XX."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        value = [f"{name}={each}" for name, each in value.items()]
     values = value if isinstance(value, list) else [value]
     return ",".join(quote(str(each), safe="^=!$&'()*+;:@/") for each in values)
 

@@ -47,6 +47,7 @@ from api.models.runs import Run, RunsPage, RunsQuery, RunSummary, RunSymbol
 from api.models.service import Health, ParameterError, ProblemBody
 from api.models.terms import (
     Adjustment,
+    DailyInterval,
     Day,
     Interval,
     LastDay,
@@ -70,6 +71,7 @@ __all__ = [
     "Coverage",
     "CoverageRow",
     "CoveragesPage",
+    "DailyInterval",
     "Day",
     "Drawdown",
     "DrawdownsAnswer",

@@ -5,15 +5,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.models.terms import (
+    WHOLE,
     ActionsKnownAt,
     Adjustment,
     AnyCase,
-    Day,
     FormatName,
     Instant,
     Interval,
     NameList,
+    Start,
     ToldAsOf,
+    ToldHours,
+    ToldSynthetic,
+    ToldZone,
     ViewQuery,
 )
 
@@ -76,7 +80,7 @@ def leave_out_usual(names: list[str], interval: str) -> str | None:
     """Columns without the timestamp, which comes anyway; None where that leaves what comes too."""
     if len(names) > 1 and names.count("timestamp") == 1:
         names.remove("timestamp")
-    extra = () if interval == "1d" else ("complete",)
+    extra = () if interval in WHOLE else ("complete",)
     usual = [*(n for n in Bar.model_fields if n not in ("timestamp", "complete")), *extra]
     return None if names == usual else ",".join(names)
 
@@ -97,9 +101,10 @@ class HistoryQuery(PageQuery):
 
 
 class BarsQuery(HistoryQuery):
-    after: Day | None = Field(
+    after: Start | None = Field(
         None,
-        description="Go on after the bar of this day; `next` uses it.",
+        description="Go on after the bar of this day, of intraday intervals after the one that"
+        " begins at this instant (20130228T143000Z); `next` uses it.",
         examples=["2012-01-03"],
     )
 
@@ -114,13 +119,18 @@ class Bar(BaseModel):
 
     model_config = SOME_FIELDS
 
-    timestamp: str = Field(description="The session, as 2012-01-31.")
+    timestamp: str = Field(
+        description="The session, as 2012-01-31; of intraday intervals the start of the bar in UTC,"
+        " as 2012-01-31T14:30:00Z."
+    )
     open: float
     high: float
     low: float
     close: float
     volume: int | float | None
-    complete: bool | None = Field(None, description="Only of intervals over a day.")
+    complete: bool | None = Field(
+        None, description="Only of intervals over a day, and from 5m to 1h."
+    )
 
 
 class BarColumns(BaseModel):
@@ -135,7 +145,7 @@ class BarColumns(BaseModel):
     low: list[float]
     close: list[float]
     volume: list[int | float | None]
-    complete: list[bool] = Field(description="Only of intervals over a day.")
+    complete: list[bool] = Field(description="Only of intervals over a day, and from 5m to 1h.")
 
 
 class BarsPage(BaseModel):
@@ -152,6 +162,9 @@ class BarsPage(BaseModel):
     detail: str | None = Field(None, description="Only where as_of leaves nothing: why.")
     symbol: str
     interval: Interval
+    hours: ToldHours = None
+    timezone: ToldZone = None
+    synthetic: ToldSynthetic = None
     adjustment: Adjustment
     count: int = Field(description="Rows in this answer.")
     next: str | None = Field(description="Relative URL of the rows after these; null at the end.")

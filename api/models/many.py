@@ -18,6 +18,9 @@ from api.models.terms import (
     RangeQuery,
     SymbolList,
     ToldAsOf,
+    ToldHours,
+    ToldSynthetic,
+    ToldZone,
 )
 
 ScreenColumn = Literal[
@@ -49,7 +52,8 @@ class ManyQuery(HistoryQuery):
     after: str | None = Field(
         None,
         max_length=64,
-        description="Go on after this row, as SYMBOL:2012-01-31; `next` uses it.",
+        description="Go on after this row, as SYMBOL:2012-01-31, of intraday intervals as"
+        " SYMBOL:20130228T143000Z; `next` uses it.",
         examples=["AAPL:2012-01-31"],
     )
 
@@ -119,6 +123,9 @@ class ManyBarsPage(BaseModel):
     unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
     interval: Interval
+    hours: ToldHours = None
+    timezone: ToldZone = None
+    synthetic: ToldSynthetic = None
     adjustment: Adjustment
     count: int
     next: str | None

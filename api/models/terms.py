@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WrapValidator,
+    model_validator,
+)
 
 from etl.contracts.zones import ZONES
 
@@ -19,6 +27,15 @@ INTERVAL_NAMES = {
     **dict.fromkeys(("quarter", "quarterly", "1q"), "3mo"),
     **dict.fromkeys(("year", "yearly", "annual", "1year"), "1y"),
 }
+# Of bars shorter than a day, whose base is in the minute store; and of daily ones and longer.
+INTRADAY = ("1s", "1m", "5m", "15m", "30m", "1h")
+INTERVAL_NAMES |= {
+    **dict.fromkeys(("second", "1sec", "1second"), "1s"),
+    **dict.fromkeys(("minute", "1min", "1minute"), "1m"),
+    **{f"{count}min": f"{count}m" for count in (5, 15, 30)},
+    **dict.fromkeys(("hour", "hourly", "1hour", "60m", "60min"), "1h"),
+}
+MANY_MONTHS = re.compile(r"\d+M")  # some mean months by it: nothing is guessed
 # A year, a month or a day as ISO 8601 writes them.
 PERIOD = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 # 2012-01-03T10:00+01:00 in a URL, where a plus is a blank unless it is written as %2B.
@@ -32,6 +49,11 @@ def lower(value: Any) -> Any:
 
 
 def read_interval(value: Any) -> Any:
+    if isinstance(value, str) and MANY_MONTHS.fullmatch(value.strip()):
+        raise ValueError(
+            f"interval={value.strip()[:10]}: minutes or months? 1m is a minute, 1mo a month;"
+            " 5m, 15m and 30m are minutes, 3mo is a quarter"
+        )
     name = lower(value)
     return INTERVAL_NAMES.get(name, name) if isinstance(name, str) else name
 
@@ -39,8 +61,17 @@ def read_interval(value: Any) -> Any:
 AnyCase = BeforeValidator(lower)
 Adjustment = Annotated[Literal["raw", "split", "all"], AnyCase]
 Basis = Literal["raw", "split"]
-Interval = Annotated[Literal["1d", "1wk", "1mo", "3mo", "1y"], BeforeValidator(read_interval)]
+DailyInterval = Annotated[Literal["1d", "1wk", "1mo", "3mo", "1y"], BeforeValidator(read_interval)]
+Interval = Annotated[
+    Literal["1s", "1m", "5m", "15m", "30m", "1h", "1d", "1wk", "1mo", "3mo", "1y"],
+    BeforeValidator(read_interval),
+]
+Hours = Annotated[Literal["regular", "extended"], AnyCase]
 FormatName = Annotated[Literal["json", "columns", "csv", "ndjson", "parquet", "arrow"], AnyCase]
+
+
+# Bars of these are told as they are stored; others have `complete`, for a last one may grow.
+WHOLE = ("1s", "1m", "1d")
 
 
 def list_names(text: str) -> list[str]:
@@ -63,7 +94,8 @@ NameList = AfterValidator(fold_names)
 
 
 class DayOfInstant(date):
-    """The day that is written in an instant. Which day it is of a bar says its exchange's clock."""
+    """The day that is written in an instant, and the instant as it was written: naive where it has
+    no offset. Which day it is of a daily bar says its exchange's clock."""
 
     instant: datetime
 
@@ -73,25 +105,60 @@ class DayOfInstant(date):
         day.instant = instant
         return day
 
+    @property
+    def names_day(self) -> bool:
+        """Midnight names a day, as programs write the timestamp of a daily bar; so does a time
+        without an offset, which is of no other clock than the exchange's."""
+        is_edge = not date.min.year < self.year < date.max.year  # another zone's may be none
+        return self.instant.tzinfo is None or self.instant.time() == time.min or is_edge
+
 
 def find_session_day(day: date | None, calendar: str | None) -> date | None:
     """The day that an instant is on a calendar's clock (XASX: in Sydney); any other day is itself.
 
     As written where the calendar is not known.
     """
+    day = drop_time(day)
     if not isinstance(day, DayOfInstant):
         return day
     zone = ZONES.get(calendar or "")
     return (day.instant.astimezone(ZoneInfo(zone)) if zone else day.instant).date()
 
 
+def drop_time(day: date | None) -> date | None:
+    """The day alone, of an instant that names one whatever the clock."""
+    if isinstance(day, DayOfInstant) and day.names_day:
+        return date(day.year, day.month, day.day)
+    return day
+
+
+def name_instant(day: date | None) -> date | None:
+    """An instant in UTC where it is exact, so that two ways of writing it are one. ValueError for
+    one that UTC has no year for."""
+    if not isinstance(day, DayOfInstant) or day.instant.tzinfo is None:
+        return day
+    try:
+        return DayOfInstant.of(day.instant.astimezone(UTC))
+    except OverflowError:
+        raise ValueError(f"{day.instant.isoformat()} has no day in UTC: write another") from None
+
+
 def read_day(value: Any, _: Any) -> Any:
     """The day that is named, or the first one of a month or a year."""
-    return read_period(value, is_end=False)
+    return drop_time(read_period(value, is_end=False))
 
 
 def read_last_day(value: Any, _: Any) -> Any:
     """The day that is named, or the last one of a month or a year."""
+    return drop_time(read_period(value, is_end=True))
+
+
+def read_start(value: Any, _: Any) -> Any:
+    """As `read_day`; an instant is kept as it is written."""
+    return read_period(value, is_end=False)
+
+
+def read_end(value: Any, _: Any) -> Any:
     return read_period(value, is_end=True)
 
 
@@ -108,7 +175,7 @@ def read_period(value: Any, is_end: bool) -> Any:
 def find_day(text: str, is_end: bool) -> date:
     """ValueError where no day is named."""
     if len(text) > LONGEST_DAY:
-        return read_timed_day(text)
+        return DayOfInstant.of(read_time(text))
     found = PERIOD.fullmatch(COMPACT.sub(r"\1-\2-\3", text) if len(text) == 8 else text)
     if found is None:
         raise ValueError(text)
@@ -118,16 +185,6 @@ def find_day(text: str, is_end: bool) -> date:
         return date(year, month or 1, day)
     last = month or 12
     return date(year, last, monthrange(year, last)[1]) if is_end else date(year, month or 1, 1)
-
-
-def read_timed_day(text: str) -> date:
-    """Midnight names a day, as programs write the timestamp of a daily bar; so does a time without
-    an offset, which is of no other clock than the exchange's."""
-    instant = read_time(text)
-    is_edge = not date.min.year < instant.year < date.max.year  # another zone's may be none
-    if instant.tzinfo is None or instant.time() == time.min or is_edge:
-        return instant.date()
-    return DayOfInstant.of(instant)
 
 
 def read_time(text: str) -> datetime:
@@ -152,6 +209,9 @@ Instant = Annotated[datetime, BeforeValidator(read_instant)]
 # Not BeforeValidator: pydantic would make a plain date of a DayOfInstant.
 Day = Annotated[date, WrapValidator(read_day)]
 LastDay = Annotated[date, WrapValidator(read_last_day)]
+# Of a range, where the interval says whether an instant counts, or the day of it.
+Start = Annotated[date, WrapValidator(read_start)]
+End = Annotated[date, WrapValidator(read_end)]
 Symbol = Annotated[
     str,
     Path(
@@ -170,26 +230,44 @@ class Query(BaseModel):
 
 
 class RangeQuery(Query):
-    start: Day | None = Field(
+    start: Start | None = Field(
         None,
         description="First day, inclusive; 2012-01 or 2012: from its first day on. An instant:"
-        " the day of it on the clock of the exchange.",
+        " the day of it on the clock of the exchange; of intraday intervals the instant itself.",
         examples=["2012-01-03"],
     )
-    end: LastDay | None = Field(
+    end: End | None = Field(
         None,
         description="Last day, inclusive; 2012-01 or 2012: to its last day. An instant: the day of"
-        " it on the clock of the exchange.",
+        " it on the clock of the exchange; of intraday intervals the instant itself, which counts.",
         examples=["2012-01-31"],
     )
+
+    @model_validator(mode="after")
+    def read_bounds(self) -> Self:
+        """Of bars shorter than a day a bound may be an instant, of others it is a day."""
+        is_intraday = getattr(self, "interval", "1d") in INTRADAY
+        for name in ("start", "end", "after"):
+            value = getattr(self, name, None)
+            if isinstance(value, DayOfInstant):
+                setattr(self, name, name_instant(value) if is_intraday else drop_time(value))
+        return self
 
 
 class ViewQuery(RangeQuery):
     interval: Interval = Field(
         "1d",
         description="Bars of a day, week (Monday to Friday), month, quarter or year; a longer bar"
-        " bears the day of its first session. daily, weekly, monthly and the like are taken too.",
+        " bears the day of its first session. daily, weekly, monthly and the like are taken too."
+        " 1s (where it is stored), 1m, 5m, 15m, 30m and 1h are intraday: made of stored minutes,"
+        " from the open of each session on.",
         examples=["1d"],
+    )
+    hours: Hours = Field(
+        "regular",
+        description="Of intraday intervals: regular, the trading hours of the sessions; extended:"
+        " also bars before the open, after the close and in breaks.",
+        examples=["regular"],
     )
     adjusted_as_of: LastDay | None = Field(
         None,
@@ -223,6 +301,22 @@ class Page(BaseModel):
 
 # What several answers say alike.
 ToldAsOf = Annotated[str | None, Field(description="Only where asked for: the instant, in UTC.")]
+ToldHours = Annotated[Hours | None, Field(description="Only of intraday intervals.")]
+ToldZone = Annotated[
+    str | None,
+    Field(
+        description="Only of intraday intervals: the clock of the exchange, by which instants"
+        " without an offset are read; UTC where no calendar is known. Of several symbols: theirs"
+        " by symbol, where they differ."
+    ),
+]
+ToldSynthetic = Annotated[
+    bool | None,
+    Field(
+        description="Only of intraday intervals: whether the bars were made out of daily ones, and"
+        " nobody traded them; of several symbols: any of them."
+    ),
+]
 ActionsKnownAt = Annotated[
     str | None,
     Field(

@@ -8,12 +8,13 @@ from fastapi import Query as InQuery
 
 from api.bars.adjust import tell_actions
 from api.bars.series import Series, cut_page, find_begin, find_end, show_day, take_slice
-from api.bars.view import build_bars_view, derive_range, tell_nothing_known, tell_view
+from api.bars.view import View, build_bars_view, derive_range, tell_nothing_known, tell_view
+from api.cache.minute_bars import cut_minutes, tell_minutes
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.encode.formats import Page
 from api.models import BarsPage, BarsQuery, Symbol
-from api.routes.context import ContextOf
+from api.routes.context import Context, ContextOf
 from api.routes.lists import move_on
 from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
 
@@ -34,6 +35,8 @@ async def read_ohlcv(
     A range without bars is an empty list. More rows than `limit`: `next` goes on after the last.
     """
     view = build_bars_view([symbol], query)
+    if view.is_intraday:
+        return await answer_minutes(request, context, view, query)
     limit, chosen = context.check_limit(view.limit), read_format(request, query.format)
     stored = await context.take_view(view)
     series = kept = derive_range(view, stored)
@@ -59,3 +62,19 @@ def pass_over(series: Series, after: date | None, order: str) -> Series:
     if order == "desc":
         return take_slice(series, slice(find_begin(series, after)))
     return take_slice(series, slice(find_end(series, after), None))
+
+
+async def answer_minutes(
+    request: Request, context: Context, view: View, query: BarsQuery
+) -> Response:
+    """As `read_ohlcv`, of bars shorter than a day."""
+    limit, chosen = context.check_limit(view.limit), read_format(request, query.format)
+    form, after = read_csv_form(query, chosen), query.after
+    found = await context.take_minutes(view, most=limit, after=after)
+    part, following = cut_minutes(found.series, limit, view.order)
+    if following is not None:
+        check_whole(chosen, view, None, context.max_rows)
+    moved = move_on(request, after=following) if following else None
+    page = Page((part,), view.fields, moved, **form, told=tell_minutes(view, [found]))
+    told = tell_view(view, found.left_out) | tell_actions(found.series) | found.told
+    return await answer_page(context, page, chosen, told)

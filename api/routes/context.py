@@ -1,8 +1,8 @@
 """What a route, of this service or of a protocol, reads from to answer one request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -10,11 +10,15 @@ from fastapi import Depends, Request
 
 from api.bars.series import Series, keep_bars
 from api.bars.view import View
+from api.cache.minute_bars import MinuteBars, take_minutes
+from api.cache.minute_cache import MinuteCache
 from api.cache.series_cache import CachedSeries, SeriesCache
 from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
 from api.problems import Problem
 from api.settings import ApiSettings
 from api.store import Question, Snapshot, Store
+from api.store.minutes import Minutes
+from api.store.minutes.views import MinuteView
 
 T = TypeVar("T")
 
@@ -33,12 +37,38 @@ class Context:
     database: Store[Any]
     series_cache: SeriesCache
     snapshot: Snapshot | None
+    minutes: Minutes
+    minute_cache: MinuteCache
+    minute_view: MinuteView | None = None
     hold: Hold | None = None
+
+    async def take_minute_view(self) -> MinuteView | None:
+        """The snapshot of minutes that the request took before its cache look-up, or the newest;
+        None where there are none. MinutesDown."""
+        return self.minute_view or await self.minutes.newest()
 
     async def reserve(self, need: int) -> None:
         """Wait until there is room to make an answer that needs so many bytes."""
         if self.hold is not None:
             await self.hold.take(need)
+
+    async def take_minutes(
+        self,
+        view: View,
+        symbol: str | None = None,
+        most: int | None = None,
+        after: date | None = None,
+    ) -> MinuteBars:
+        """Bars shorter than a day: see api.cache.minute_bars."""
+        return await take_minutes(self, view, symbol, most, after)
+
+    async def reserve_bars(self, bars: int) -> None:
+        """Wait until there is room to read so many bars."""
+        await self.reserve(bars * BAR_BYTES)
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Arithmetic on many rows, in a thread."""
+        return await self.series_cache.compute(work)
 
     async def ask(self, question: Question[T], is_wide: bool = False) -> T:
         """The answer of the database, as `Database.ask` gives it."""
@@ -94,7 +124,9 @@ async def get_context(request: Request) -> Context:
     state = request.app.state
     snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
     hold: Hold | None = getattr(request.state, "hold", None)
-    return Context(state.settings, state.database, state.series_cache, snapshot, hold)
+    view: MinuteView | None = getattr(request.state, "minutes", None)
+    minutes = state.minutes, state.minute_cache, view
+    return Context(state.settings, state.database, state.series_cache, snapshot, *minutes, hold)
 
 
 ContextOf = Annotated[Context, Depends(get_context)]

@@ -27,7 +27,7 @@ from api.bars.view import (
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.edge.route_table import weighs
-from api.encode.formats import Format, Page
+from api.encode.formats import Page
 from api.figures.comparison import compute_matrices
 from api.models import (
     CovarianceQuery,
@@ -42,12 +42,13 @@ from api.models import (
 from api.problems import Problem
 from api.routes.context import Context, ContextOf, check_size
 from api.routes.lists import answer_json, count_on, cut_rows, move_on
+from api.routes.many_minutes import answer_many_minutes
 from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
+from api.routes.symbols import NO_ROW, must_know, part_view, read_symbols
 from api.store import Entry, Reader
 
 router = APIRouter(tags=["several symbols"])
 
-MOST_SYMBOLS = 100
 FEWER = "ask for fewer symbols"
 
 
@@ -66,6 +67,8 @@ async def read_many(
     `limit` counts rows over all symbols; `next` goes on after the last row.
     """
     view = build_bars_view(read_symbols(query.symbols), query)
+    if view.is_intraday:
+        return await answer_many_minutes(request, context, view, query)
     limit, chosen = context.check_limit(view.limit), read_format(request, query.format)
     known, unknown = await part_known(context, view, must_know(query.unknown, chosen))
     found = await context.take_views(known)
@@ -186,19 +189,6 @@ def tell_splits(entries: Mapping[str, Entry]) -> dict[str, Any]:
     return {"actions_known_at": show_instant(min(instants))} if instants else {}
 
 
-def read_symbols(text: str) -> list[str]:
-    """The symbols of a list, which the model has in upper case, each once."""
-    names = text.split(",") if text else []
-    if not 1 <= len(names) <= MOST_SYMBOLS:
-        raise Problem(422, f"symbols: {len(names)} given: name 1 to {MOST_SYMBOLS}, as AAPL,MSFT")
-    return names
-
-
-def must_know(unknown: str | None, chosen: Format) -> bool:
-    """Whether an unknown symbol is an error: where asked for, and where the body cannot name it."""
-    return unknown == "error" or (unknown is None and chosen.is_file)
-
-
 async def part_known(context: Context, view: View, must_know: bool) -> tuple[View, list[str]]:
     """The view of those symbols that are known, and the unknown ones.
 
@@ -208,16 +198,7 @@ async def part_known(context: Context, view: View, must_know: bool) -> tuple[Vie
     if all(cache.knows(snapshot, name) for name in view.symbols):
         return view, []
     catalog = await context.database.ask(snapshot, partial(cache.read_catalog, snapshot))
-    unknown = [name for name in view.symbols if name not in catalog]
-    if len(unknown) == len(view.symbols):
-        raise Problem(404, f"None of these symbols is known: {', '.join(unknown)[:200]}")
-    if unknown and must_know:
-        raise Problem(
-            404,
-            f"Unknown symbols: {', '.join(unknown)[:200]}; unknown=skip leaves them out",
-            unknown=unknown,
-        )
-    return view._replace(symbols=tuple(n for n in view.symbols if n in catalog)), unknown
+    return part_view(view, catalog, must_know)
 
 
 def pass_rows(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
@@ -228,7 +209,7 @@ def pass_rows(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
     place = next((n for n, part in enumerate(parts) if part.symbol == symbol.upper()), None)
     row = None if place is None else find_row(parts[place], day)
     if place is None or row is None:
-        raise Problem(422, f"after={after} is no row of this answer: take it from `next`")
+        raise Problem(422, NO_ROW.format(after))
     return [take_slice(parts[place], slice(row + 1, None)), *parts[place + 1 :]]
 
 

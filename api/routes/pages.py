@@ -39,12 +39,14 @@ def read_csv_form(query: PageQuery, chosen: Format) -> CsvForm:
     return {"sep": "\t" if sep == "tab" else sep, "decimal": decimal}
 
 
-def check_whole(chosen: Format, view: View, rows: int, most: int) -> None:
-    """Refuse to cut a table that has no room for `next`, unless a limit asked for a part."""
+def check_whole(chosen: Format, view: View, rows: int | None, most: int) -> None:
+    """Refuse to cut a table that has no room for `next`, unless a limit asked for a part; rows:
+    None where they were not counted."""
     if chosen.is_file and view.limit is None:
+        counted = "There are more rows" if rows is None else f"{rows} rows are more"
         raise Problem(
             422,
-            f"{rows} rows are more than {most} (MAX_ROWS), and {chosen.name} cannot say that more"
+            f"{counted} than {most} (MAX_ROWS), and {chosen.name} cannot say that more"
             f" follow: ask for fewer symbols or a shorter range, or for pages by limit={most},"
             " whose Link header leads to the next",
         )

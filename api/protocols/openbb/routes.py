@@ -17,7 +17,7 @@ from api.edge.route_table import weighs
 from api.encode.formats import JSON, Page, build_columns
 from api.encode.text import encode_json, encode_rows
 from api.figures.answers import build_statistics
-from api.models import Adjustment, Day, Interval, LastDay
+from api.models import Adjustment, DailyInterval, Day, LastDay
 from api.models.terms import UpperCase
 from api.protocols.openbb import shapes as openbb_shapes
 from api.protocols.openbb import widgets
@@ -38,7 +38,7 @@ class WidgetQuery(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     symbol: Annotated[str, Field(max_length=32), UpperCase]
-    interval: Interval = "1d"
+    interval: DailyInterval = "1d"
     adjustment: Adjustment = "split"
     start: Start = None
     end: End = None
