@@ -5,16 +5,20 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from api.bars.hours import USUAL_HOURS
 from api.bars.series import Series
 from api.main import create_app
-from api.protocols.udf.shapes import VENUES, build_symbol, count_decimals, place_on_bars
+from api.protocols.udf.shapes import place_on_bars
+from api.protocols.udf.symbols import SAME_CLOCKS, build_symbol, count_decimals, find_venue
 from etl import load
+from etl.contracts.zones import ZONES
 from tests.conftest import call_stage, clean_environ, make_bars
 from tests.server import make_settings, read_json, serve, serve_app
 from tests.stores import store_of, write_store
@@ -182,7 +186,7 @@ def test_an_unknown_exchange_trades_at_all_hours() -> None:
     listing = {"symbol": "A", "exchange": "XXXX", "kind": "stock"}
     symbol = build_symbol(listing, make_series([1.25]))
     assert (symbol["timezone"], symbol["session"]) == ("Etc/UTC", "24x7")
-    assert "XXXX" not in VENUES
+    assert "XXXX" not in USUAL_HOURS
 
 
 @pytest.mark.parametrize(
@@ -541,3 +545,21 @@ def test_what_lies_before_the_first_bar_is_drawn_on_none() -> None:
     first: date = series.days[0].item()
     days = [first - timedelta(days=400), first, first + timedelta(days=4000)]
     assert place_on_bars(days, series, series).tolist() == [-1, 0, -1]
+
+
+@pytest.mark.parametrize("exchange", sorted(USUAL_HOURS))
+def test_the_clock_of_each_exchange_is_one_that_the_library_knows(exchange: str) -> None:
+    zone, hours = find_venue(exchange)
+    assert zone not in SAME_CLOCKS
+    assert hours == USUAL_HOURS[exchange]
+    for month in range(1, 13):
+        instant = datetime(2025, month, 20, tzinfo=UTC)
+        same = {instant.astimezone(ZoneInfo(each)).utcoffset() for each in (zone, ZONES[exchange])}
+        assert len(same) == 1
+
+
+def test_hours_have_their_break_and_begin_the_evening_before() -> None:
+    assert find_venue("XTKS") == ("Asia/Tokyo", "0900-1130,1230-1530")
+    assert find_venue("XHKG")[1] == "0930-1200,1300-1600"
+    assert find_venue("CMES")[1] == "1700-1600"
+    assert find_venue("XSAU")[1] == "1000-1500:12345"

@@ -29,6 +29,7 @@ from api.faults import Fault
 from api.models.terms import UpperCase
 from api.problems import OUR_FAULT, Problem, as_problem, describe_invalid, shorten
 from api.protocols.udf import shapes as udf_shapes
+from api.protocols.udf import symbols as udf_symbols
 from api.routes.context import Context, ContextOf
 
 log = logging.getLogger("api")
@@ -101,7 +102,7 @@ class HistoryQuery(RangeQuery):
 async def read_config(context: ContextOf) -> Response:
     """What this data source can do."""
     return answer_udf(
-        udf_shapes.build_config(await context.ask(lambda reader: reader.read_exchanges()))
+        udf_symbols.build_config(await context.ask(lambda reader: reader.read_exchanges()))
     )
 
 
@@ -113,14 +114,14 @@ async def read_symbol(query: Annotated[SymbolQuery, InQuery()], context: Context
     held = await context.take_view(view)
     symbol = held.series.symbol
     listing = await context.ask(lambda c: c.read_listing(symbol))
-    return answer_udf(udf_shapes.build_symbol(listing, held.series))
+    return answer_udf(udf_symbols.build_symbol(listing, held.series))
 
 
 @router.get("/search")
 async def search_symbols(query: Annotated[SearchQuery, InQuery()], context: ContextOf) -> Response:
     """Symbols that contain the query, those first that begin with it."""
     limit = min(query.limit, context.max_rows)
-    exchange, symbol = udf_shapes.split_symbol(query.query)
+    exchange, symbol = udf_symbols.split_symbol(query.query)
     whole = query.query.strip().upper()
     found = await context.ask(
         lambda c: (
@@ -128,7 +129,7 @@ async def search_symbols(query: Annotated[SearchQuery, InQuery()], context: Cont
             or c.search_listings(whole, query.type, query.exchange, limit)
         )
     )
-    return answer_udf([udf_shapes.build_result(listing) for listing in found])
+    return answer_udf([udf_symbols.build_result(listing) for listing in found])
 
 
 @router.get("/history")
@@ -185,7 +186,7 @@ async def name_symbol(context: Context, text: str) -> str:
     )
     if name in catalog:
         return name
-    exchange, symbol = udf_shapes.split_symbol(name)
+    exchange, symbol = udf_symbols.split_symbol(name)
     if symbol in catalog:
         is_listed = exchange in ("", catalog[symbol].exchange)
     else:
@@ -206,9 +207,9 @@ async def take_bars(context: Context, query: RangeQuery) -> tuple[CachedSeries, 
     """The cached series, its daily bars, and those of the resolution that was asked for."""
     view = View((await name_symbol(context, query.symbol),), adjustment=udf_shapes.ADJUSTMENT)
     held = await context.take_view(view)
-    interval = udf_shapes.RESOLUTIONS.get(query.resolution)
+    interval = udf_symbols.RESOLUTIONS.get(query.resolution)
     if interval is None:
-        possible = ", ".join(udf_shapes.SUPPORTED)
+        possible = ", ".join(udf_symbols.list_resolutions(udf_symbols.RESOLUTIONS.values()))
         raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
     daily = derive_whole(view, held)
     return held, daily, resample(daily, interval)
