@@ -32,7 +32,7 @@ VERSION = (
 )
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-MINUTE_SCHEMES = ("clickhouse", "clickhouses", "chdb", "postgresql")
+MINUTE_SCHEMES = ("clickhouse", "clickhouses", "chdb", "postgresql", "postgres")
 ENV_FILE = PROJECT_ROOT / ".env"
 
 SOURCES = ("sample", "alpha_vantage", "alpaca", "massive", "files")

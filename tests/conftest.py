@@ -146,6 +146,14 @@ def own_secrets() -> Iterator[None]:
     redaction.known[:] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_servers() -> Iterator[None]:
+    """A server that the first test that wants it started, and that the others of it share."""
+    yield
+    if "tests.postgres_server" in sys.modules:
+        sys.modules["tests.postgres_server"].running.close()
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder, named by the environment of this process."""

@@ -12,8 +12,14 @@ from tests.server import HOST, PATIENCE, wait_until
 
 
 def find_program(name: str) -> str | None:
-    """Where it is; Debian keeps some where a user's PATH does not lead."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    """Where it is; Debian keeps some where a user's PATH does not lead, PostgreSQL's by version."""
+    postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=find_version, reverse=True)
+    folders = [os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, postgres)]
+    return shutil.which(name, path=":".join(folders))
+
+
+def find_version(folder: Path) -> int:
+    return int(folder.parent.name) if folder.parent.name.isdigit() else 0
 
 
 def find_port() -> int:

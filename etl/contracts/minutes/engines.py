@@ -45,6 +45,7 @@ ENGINES = {
     "clickhouses": "clickhouse",
     "chdb": "clickhouse",
     "postgresql": "postgresql",
+    "postgres": "postgresql",
 }
 
 

@@ -1,0 +1,197 @@
+"""One generation, read question by question.
+
+No transaction stays open between questions, for it would keep the server from clearing away what
+was replaced. A symbol that no later generation has changed is as the snapshot knows it, whatever
+became of others since.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from etl.contracts.minutes import (
+    BARS,
+    NOTES,
+    REVISIONS,
+    SESSIONS,
+    SPANS,
+    STORED_BARS,
+    MinuteInstrument,
+    StoreDown,
+)
+from etl.contracts.minutes.postgresql.connections import Connection, Pool
+from etl.contracts.minutes.postgresql.generation import Generation, select
+from etl.contracts.minutes.postgresql.reading import (
+    CHANGED,
+    SYMBOL,
+    Found,
+    Span,
+    read_bars,
+    read_rows,
+    read_several,
+)
+from etl.contracts.minutes.volumes import to_unit
+
+DECIMALS = STORED_BARS.field("volume_decimals")
+ONE_INSTANT = timedelta(microseconds=1)
+Spans = Mapping[str, Span]
+EARLIEST, LATEST = datetime(1, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 (UTC, as all here)
+
+
+class PostgresSnapshot:
+    """StoreDown where what is asked for was changed since: a new snapshot has it."""
+
+    def __init__(self, pool: Pool, generation: Generation) -> None:
+        self.pool = pool
+        self.of = generation
+
+    @property
+    def generation(self) -> str:
+        return self.of.head.name
+
+    @property
+    def published_at(self) -> datetime:
+        return self.of.head.published_at
+
+    @property
+    def instruments(self) -> Mapping[tuple[str, str], MinuteInstrument]:
+        return self.of.instruments
+
+    def bars(
+        self,
+        symbol: str,
+        interval: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        as_of: datetime | None = None,
+    ) -> pa.Table:
+        found = self.instruments.get((symbol, interval))
+        if found is None:
+            return BARS.empty_table()
+        key = (symbol, interval)
+        # volumes may be of several units only where one has decimals
+        fields = [*BARS, DECIMALS] if found.volume_decimals else [*BARS]
+        span = bound(found, start, end)
+        table = self.check(
+            self.pool.ask(lambda c: read_bars(c, fields, key, span, as_of)), interval
+        )
+        return to_bars(table, found.volume_decimals)
+
+    def stored(
+        self, symbols: Sequence[str], interval: str, start: datetime | None, end: datetime | None
+    ) -> pa.Table:
+        spans = {each.symbol: bound(each, start, end) for each in self.list(symbols, interval)}
+        return self.read("bars", STORED_BARS, interval, spans)
+
+    def last(self, symbols: Sequence[str], interval: str) -> pa.Table:
+        found = self.list(symbols, interval)
+        schema = pa.schema([SYMBOL, *BARS, DECIMALS])
+        rows = self.read("bars", schema, interval, {e.symbol: (e.last, e.last) for e in found})
+        bars = to_bars(rows, np.array([each.volume_decimals for each in found], np.int64))
+        return bars.add_column(0, SYMBOL, rows[SYMBOL.name])
+
+    def revisions(
+        self, symbol: str, interval: str, start: datetime | None, end: datetime | None
+    ) -> pa.Table:
+        spans = {each.symbol: bound(each, start, end) for each in self.list([symbol], interval)}
+        return self.read("revisions", REVISIONS, interval, spans)
+
+    def notes(
+        self, symbol: str, interval: str, start: datetime | None, end: datetime | None
+    ) -> pa.Table:
+        last = end - ONE_INSTANT if end else LATEST
+        statement = f"""{select(f"notes_{interval}", NOTES)} WHERE symbol = %(symbol)s
+            AND timestamp BETWEEN %(first)s AND %(last)s"""
+        values = {"first": start or EARLIEST, "last": last}
+        return self.read_small(statement, NOTES, (symbol, interval), values)
+
+    def spans(self, symbol: str, interval: str) -> pa.Table:
+        statement = f"{select(f'spans_{interval}', SPANS)} WHERE symbol = %(symbol)s"
+        return self.read_small(statement, SPANS, (symbol, interval), {})
+
+    def sessions(self, exchange: str, first: date | None, last: date | None) -> pa.Table:
+        changed = "SELECT changed_in FROM minutes.calendars WHERE exchange = %(exchange)s"
+        statement = f"""{select("sessions", SESSIONS)} WHERE exchange = %(exchange)s
+            AND session BETWEEN %(first)s AND %(last)s"""
+        bounds = {"first": first or EARLIEST.date(), "last": last or LATEST.date()}
+        values = {"exchange": exchange, **bounds}
+        known = self.of.calendars.get(exchange)
+        return self.ask_small(statement, SESSIONS, changed, values, known, exchange)
+
+    def close(self) -> None:
+        """Nothing is held: connections are the store's."""
+
+    def list(self, symbols: Iterable[str], interval: str) -> list[MinuteInstrument]:
+        """Those of them that are stored, in order."""
+        keys = [(symbol, interval) for symbol in sorted(set(symbols))]
+        return [self.instruments[key] for key in keys if key in self.instruments]
+
+    def read(self, table: str, schema: pa.Schema, interval: str, spans: Spans) -> pa.Table:
+        sources = list_sources(self.instruments[symbol, interval] for symbol in spans)
+        found = self.pool.ask(
+            lambda c: list(read_several(c, table, schema, interval, spans, sources))
+        )
+        return pa.concat_tables([schema.empty_table(), *(self.check(e, interval) for e in found)])
+
+    def check(self, found: Found, interval: str) -> pa.Table:
+        symbol, changed_in, table = found
+        refuse_changed(self.of.changed.get((symbol, interval)), changed_in, symbol)
+        return table
+
+    def read_small(
+        self, statement: str, schema: pa.Schema, key: tuple[str, str], values: Mapping[str, object]
+    ) -> pa.Table:
+        changed = f"SELECT {CHANGED.format(symbol='%(symbol)s')}"
+        whole = {**values, "symbol": key[0], "interval": key[1]}
+        return self.ask_small(statement, schema, changed, whole, self.of.changed.get(key), key[0])
+
+    def ask_small(
+        self,
+        statement: str,
+        schema: pa.Schema,
+        changed: str,
+        values: Mapping[str, object],
+        known: str | None,
+        what: str,
+    ) -> pa.Table:
+        """Rows, and then whether what they are about is still as it is known: a generation that
+        was there is never there again, so it was when they were read too."""
+        if not self.generation:
+            return schema.empty_table()
+
+        def ask(connection: Connection) -> tuple[pa.Table, str | None]:
+            table = read_rows(connection, statement, schema, values)
+            row = connection.execute(changed.encode(), values).fetchone()
+            return table, row[0] if row else None
+
+        table, changed_in = self.pool.ask(ask)
+        refuse_changed(known, changed_in, what)
+        return table.sort_by([(name, "ascending") for name in schema.names])
+
+
+def refuse_changed(known: str | None, changed_in: str | None, what: str) -> None:
+    if changed_in != known:
+        raise StoreDown(f"{what} was changed by generation {changed_in} just now: ask once more")
+
+
+def bound(found: MinuteInstrument, start: datetime | None, end: datetime | None) -> Span:
+    """From `start` on, before `end`, as far as there are bars: so no month is looked into that has
+    none."""
+    first = max(start, found.first) if start else found.first
+    last = min(end - ONE_INSTANT, found.last) if end else found.last
+    return first, last
+
+
+def list_sources(found: Iterable[MinuteInstrument]) -> list[str]:
+    return sorted({source for each in found for source in each.sources})
+
+
+def to_bars(rows: pa.Table, decimals: int | NDArray[np.int64]) -> pa.Table:
+    """BARS, with volumes in the unit that is wanted."""
+    if DECIMALS.name in rows.column_names:
+        volumes = to_unit(rows["volume"], rows[DECIMALS.name], decimals)
+        rows = rows.set_column(rows.column_names.index("volume"), "volume", volumes)
+    return rows.select(BARS.names).cast(BARS)
