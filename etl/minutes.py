@@ -15,6 +15,7 @@ import argparse
 from etl.base import command, run_records
 from etl.extract import add_options as add_extract_options
 from etl.minute_stages.extract import extract
+from etl.minute_stages.load import load
 from etl.minute_stages.transform import transform
 from etl.reporting.textfile import write_textfile
 from etl.settings import Settings
@@ -35,6 +36,7 @@ def run_all(settings: Settings, args: argparse.Namespace) -> None:
     run = run_records.open_run(settings)
     if extract(settings, args, run):
         transform(settings, args, run)
+        load(settings, run)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,228 @@
+"""The clean minutes in batches that fit into memory, each with the notes on what it touches."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from etl.base import parquet_sql
+from etl.contracts.minutes import (
+    BATCH_BARS,
+    NOTES,
+    SESSIONS,
+    SPANS,
+    Batch,
+    MinuteSnapshot,
+)
+from etl.contracts.runs import LOADED
+from etl.contracts.tables import MOST_DECIMALS, raise_ten
+from etl.market.sessions import MARGIN
+from etl.rules.minute_notes import find_notes
+from etl.settings import Settings
+
+BATCH_ROWS = 250_000
+COLUMNS = ", ".join(BATCH_BARS.names)
+VALUES = ("open", "high", "low", "close", "units")
+WITHIN = "timestamp >= begins AND timestamp < ends"  # the reach of a symbol
+MARGIN_SQL = f"INTERVAL {MARGIN.days} DAYS"
+UNITS = f"volume::HUGEINT * {raise_ten(f'{MOST_DECIMALS} - volume_decimals')}"
+
+
+class Part(NamedTuple):
+    """Bars from a month on, before another; of symbols from one to another, or of all."""
+
+    start: datetime
+    end: datetime
+    rows: int
+    symbols: tuple[str, str] | None = None
+
+    @property
+    def condition(self) -> str:
+        span = f"timestamp >= TIMESTAMP '{self.start}' AND timestamp < TIMESTAMP '{self.end}'"
+        if self.symbols is None:
+            return span
+        first, last = map(parquet_sql.quote, self.symbols)
+        return f"{span} AND symbol BETWEEN {first} AND {last}"
+
+
+def view_clean(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """`clean` and `raw_spans`: what transform and extract left."""
+    for name, path in (
+        ("clean", settings.clean_minutes_path),
+        ("raw_spans", settings.raw_spans_path),
+    ):
+        connection.execute(f"CREATE TEMP VIEW {name} AS FROM {parquet_sql.scan(path)}")
+
+
+def list_parts(connection: duckdb.DuckDBPyConnection) -> Iterator[Part]:
+    """What is loaded at once: some whole months, or some symbols of a month that is too large."""
+    months = connection.execute(
+        """SELECT month, (month + INTERVAL 1 MONTH)::TIMESTAMP, count(*)
+        FROM (SELECT date_trunc('month', timestamp)::TIMESTAMP AS month FROM clean)
+        GROUP BY ALL ORDER BY ALL"""
+    ).fetchall()
+    whole: Part | None = None
+    for start, end, rows in months:
+        if whole and whole.rows + rows > BATCH_ROWS:
+            yield whole
+            whole = None
+        if rows > BATCH_ROWS:
+            yield from split_month(connection, Part(start, end, rows))
+        else:
+            whole = Part(whole.start, end, whole.rows + rows) if whole else Part(start, end, rows)
+    if whole:
+        yield whole
+
+
+def split_month(connection: duckdb.DuckDBPyConnection, month: Part) -> Iterator[Part]:
+    counts = connection.execute(
+        f"SELECT symbol, count(*) FROM clean WHERE {month.condition} GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    part: Part | None = None
+    for symbol, rows in counts:
+        if part and part.rows + rows > BATCH_ROWS:
+            yield part
+            part = None
+        first = part.symbols[0] if part and part.symbols else symbol
+        part = Part(month.start, month.end, rows + (part.rows if part else 0), (first, symbol))
+    if part:
+        yield part
+
+
+def build_batch(
+    connection: duckdb.DuckDBPyConnection, snapshot: MinuteSnapshot, interval: str, part: Part
+) -> Batch:
+    """The bars of a part, and the notes on all sessions that it touches.
+
+    Notes are replaced from the first to the last bar of a symbol in the batch: so the stored bars
+    at both ends of those sessions come with it, which changes nothing of them.
+    """
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE coming AS SELECT {COLUMNS} FROM clean WHERE {part.condition}"
+    )
+    find_reach(connection)
+    join_stored(connection, snapshot, interval)
+    find_notes(connection)
+    return Batch(
+        interval,
+        read(
+            connection,
+            f"SELECT {COLUMNS} FROM coming UNION ALL SELECT {COLUMNS} FROM edges",
+            BATCH_BARS,
+        ),
+        read_exchanges(connection),
+        read(
+            connection,
+            f"SELECT {', '.join(NOTES.names)} FROM notes JOIN reach USING (symbol) WHERE {WITHIN}",
+            NOTES,
+        ),
+        read(connection, SESSIONS_NEAR, SESSIONS),
+    )
+
+
+# The sessions of the bars, and those of a month before and after: a bar of a Saturday is of the
+# session that is nearest.
+SESSIONS_NEAR = f"""
+SELECT DISTINCT {", ".join(f"s.{name}" for name in SESSIONS.names)}
+FROM session_spans s JOIN (
+    SELECT exchange, min(begins) AS begins, max(ends) AS ends
+    FROM reach JOIN symbol_exchanges USING (symbol) GROUP BY exchange) r USING (exchange)
+WHERE s.open BETWEEN r.begins - {MARGIN_SQL} AND r.ends + {MARGIN_SQL}"""
+# From when until when the sessions of a symbol last that the batch touches; without one a day.
+REACH = """
+CREATE OR REPLACE TEMP TABLE reach AS
+WITH ends_of AS (
+    SELECT symbol, exchange, unnest([min(timestamp), max(timestamp)]) AS stamp
+    FROM coming JOIN symbol_exchanges USING (symbol) GROUP BY symbol, exchange),
+placed AS (
+    SELECT e.symbol, stamp, s.begins, s.ends FROM ends_of e
+    ASOF LEFT JOIN session_spans s ON s.exchange = e.exchange AND e.stamp >= s.begins)
+SELECT symbol,
+       min(CASE WHEN stamp < ends THEN begins ELSE date_trunc('day', stamp) END) AS begins,
+       max(CASE WHEN stamp < ends THEN ends
+           ELSE date_trunc('day', stamp) + INTERVAL 1 DAY END) AS ends
+FROM placed GROUP BY symbol"""
+
+
+def find_reach(connection: duckdb.DuckDBPyConnection) -> None:
+    """`reach` (symbol, begins, ends)."""
+    connection.execute(REACH)
+
+
+def join_stored(
+    connection: duckdb.DuckDBPyConnection, snapshot: MinuteSnapshot, interval: str
+) -> None:
+    """`bars`: those of the sessions of the batch, as they will be stored; `known`: as they are;
+    `edges`: the first and the last stored one of each symbol."""
+    symbols, start, end = connection.execute(
+        "SELECT list(symbol ORDER BY symbol), min(begins), max(ends) FROM reach"
+    ).fetchall()[0]
+    connection.register("stored_here", snapshot.stored(symbols, interval, start, end))
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE known AS SELECT k.* FROM stored_here k JOIN reach USING
+        (symbol) WHERE {WITHIN}"""
+    )
+    connection.unregister("stored_here")
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE edges AS
+        SELECT * RENAME (seen_at AS fetched_at)
+        FROM known ANTI JOIN coming USING (symbol, timestamp)
+        QUALIFY 1 IN (row_number() OVER (PARTITION BY symbol ORDER BY timestamp),
+                      row_number() OVER (PARTITION BY symbol ORDER BY timestamp DESC))"""
+    )
+    prices = "symbol, timestamp, open, high, low, close"
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE bars AS
+        SELECT {prices}, volume::DOUBLE / {raise_ten("volume_decimals")} AS volume, seen_at
+        FROM (SELECT {prices}, volume, volume_decimals, seen_at, 0 AS place FROM known
+              UNION ALL SELECT {prices}, volume, volume_decimals, fetched_at, 1
+              FROM clean JOIN reach USING (symbol) WHERE {WITHIN})
+        QUALIFY row_number() OVER (
+            PARTITION BY symbol, timestamp ORDER BY seen_at DESC, place DESC) = 1"""
+    )
+
+
+def read(connection: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema) -> pa.Table:
+    table: pa.Table = connection.sql(query).to_arrow_table()
+    return table.select(schema.names).cast(schema)
+
+
+def read_exchanges(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT symbol, coalesce(exchange, '') FROM symbol_exchanges SEMI JOIN reach USING (symbol)"
+    )
+    return dict(rows.fetchall())
+
+
+def build_spans(connection: duckdb.DuckDBPyConnection, interval: str) -> Batch:
+    """What was asked for whole, as a batch without bars."""
+    names = ", ".join(f'"{name}"' for name in SPANS.names)  # "end" is a word of SQL
+    spans = read(connection, f"SELECT DISTINCT {names} FROM raw_spans ORDER BY ALL", SPANS)
+    return Batch(interval, BATCH_BARS.empty_table(), spans=spans)
+
+
+# What becomes of the bars of the batch: of a key that comes several times the newest counts.
+OUTCOMES = f"""
+WITH counted AS (
+    SELECT *, {UNITS} AS units, row_number() OVER (PARTITION BY symbol, timestamp
+        ORDER BY fetched_at DESC, open DESC, high DESC, low DESC, close DESC) AS number
+    FROM coming),
+held AS (SELECT *, {UNITS} AS units FROM known),
+compared AS (
+    SELECT c.symbol, number, h.symbol IS NULL AS is_new, c.fetched_at >= h.seen_at AS is_newer,
+           {" AND ".join(f"c.{name} IS NOT DISTINCT FROM h.{name}" for name in VALUES)} AS is_same
+    FROM counted c LEFT JOIN held h USING (symbol, timestamp))
+SELECT symbol, count(*) FILTER (number = 1 AND is_new),
+       count(*) FILTER (number = 1 AND NOT is_new AND NOT is_same AND is_newer),
+       count(*) FILTER (number = 1 AND NOT is_new AND is_same),
+       count(*) FILTER (number = 1 AND NOT is_new AND NOT is_same AND NOT is_newer),
+       count(*) FILTER (number > 1)
+FROM compared GROUP BY symbol"""
+
+
+def count_outcomes(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """Symbol → what became of its bars of the last batch, by the names of etl.contracts.runs."""
+    rows = connection.execute(OUTCOMES).fetchall()
+    return {symbol: dict(zip(LOADED, counts, strict=True)) for symbol, *counts in rows}

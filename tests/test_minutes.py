@@ -1,0 +1,94 @@
+"""`make minutes`: from the source to the published store, and what it leaves alone."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from etl import minutes
+from etl.base.whole_files import compute_digest
+from etl.settings import PROJECT_ROOT
+from tests.conftest import call_stage, clean_environ, read_record, run_stage
+from tests.minutes import look_at, use_folder
+
+
+def make_minutes(*args: str) -> int:
+    return call_stage(minutes.main, *args)
+
+
+def test_the_sample_gives_minutes_that_say_they_are_synthetic(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE", "sample")
+    assert make_minutes("--symbols", "AAPL,IBM") == 0
+    with look_at(use_folder(data_dir)) as snapshot:
+        assert sorted(snapshot.instruments) == [("AAPL", "1m"), ("IBM", "1m")]
+        apple = snapshot.instruments["AAPL", "1m"]
+        assert (apple.is_synthetic, apple.exchange, apple.bars) == (True, "XNYS", 20 * 390)
+        bars = snapshot.bars("AAPL", "1m")
+        assert str(bars["timestamp"][0].as_py()) == "2013-02-01 14:30:00"
+        assert snapshot.spans("AAPL", "1m").num_rows == 2
+        days = snapshot.sessions("XNYS", None, None)["session"].to_pylist()
+        assert str(days[0]) < "2013-01-15", "those of a month before"
+        assert str(days[-1]) > "2013-03-15", "those of a month after"
+
+
+def test_a_second_run_with_nothing_new_publishes_nothing(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE", "sample")
+    assert make_minutes("--symbols", "IBM", "--since", "2013-02-27") == 0
+    manifest = (data_dir / "minutes" / "current.json").read_text()
+    first = read_record(data_dir)["stages"]
+    assert make_minutes("--symbols", "IBM", "--since", "2013-02-27") == 0
+    assert (data_dir / "minutes" / "current.json").read_text() == manifest
+    second = read_record(data_dir)["stages"]
+    assert first["load"]["inserted"] == second["load"]["unchanged"] == 3 * 390
+    assert first["load"]["generation"] in manifest
+    assert "generation" not in second["load"]
+
+
+def test_every_row_is_counted_symbol_by_symbol_in_the_record_of_the_run(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE", "sample")
+    assert make_minutes("--symbols", "IBM,FB,NOPE", "--since", "2013-03-01") == 0
+    stages = read_record(data_dir)["stages"]
+    assert list(stages["extract"]["failures"]) == ["NOPE"]
+    assert stages["transform"]["symbols"]["FB"]["clean"] == 390
+    assert stages["load"]["symbols"]["FB"]["inserted"] == 390
+    assert make_minutes("--symbols", "NOPE", "--strict") == 1
+
+
+def test_days_and_minutes_leave_each_others_files_alone(own_sample: Path) -> None:
+    digests = {path: compute_digest(path) for path in own_sample.glob("*.[pd]*")}
+    assert len(digests) > 4
+    env = clean_environ(own_sample, SOURCE="sample", MINUTES_SINCE="2013-03-01")
+    done = run_stage(PROJECT_ROOT / "etl" / "minutes.py", env=env, cwd=own_sample)
+    assert done.returncode == 0, done.stderr
+    assert {path: compute_digest(path) for path in digests} == digests
+    ours = {path: compute_digest(path) for path in own_sample.glob("*minute*")}
+    manifest = (own_sample / "minutes" / "current.json").read_text()
+    assert len(ours) == 4
+    assert run_stage("-m", "etl", env=env).returncode == 0
+    assert {path: compute_digest(path) for path in ours} == ours
+    assert (own_sample / "minutes" / "current.json").read_text() == manifest
+
+
+def test_the_minutes_of_the_sample_agree_with_its_daily_bars(own_sample: Path) -> None:
+    """Nothing is noted: sessions are whole, and each makes its daily bar."""
+    env = clean_environ(own_sample, SOURCE="sample", SYMBOLS="AAPL,MSFT")
+    assert run_stage("-m", "etl.minutes", env=env, cwd=PROJECT_ROOT).returncode == 0
+    record = json.loads(max((own_sample / "runs").glob("*.json")).read_text())
+    assert record["stages"]["load"]["notes"] == {}
+
+
+def test_the_clean_file_is_in_the_order_in_which_it_is_loaded(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE", "sample")
+    assert make_minutes("--symbols", "MSFT,AAPL") == 0
+    rows = pq.read_table(data_dir / "clean_minutes.parquet").to_pylist()
+    keys = [(f"{r['timestamp']:%Y-%m}", r["symbol"], r["timestamp"]) for r in rows]
+    assert keys == sorted(keys)
