@@ -68,7 +68,7 @@ def test_days_and_minutes_leave_each_others_files_alone(own_sample: Path) -> Non
     done = run_stage(PROJECT_ROOT / "etl" / "minutes.py", env=env, cwd=own_sample)
     assert done.returncode == 0, done.stderr
     assert {path: compute_digest(path) for path in digests} == digests
-    ours = {path: compute_digest(path) for path in own_sample.glob("*minute*")}
+    ours = {path: compute_digest(path) for path in own_sample.glob("*minute*.parquet")}
     manifest = (own_sample / "minutes" / "current.json").read_text()
     assert len(ours) == 4
     assert run_stage("-m", "etl", env=env).returncode == 0
