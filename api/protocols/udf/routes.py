@@ -7,7 +7,7 @@ that a chart sends beside those of the protocol are passed over.
 
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.bars.intraday import INTERVAL_SECONDS
 from api.bars.resample import resample
 from api.bars.series import Series
 from api.bars.view import View, derive_whole
@@ -28,6 +29,7 @@ from api.encode.text import encode_json
 from api.faults import Fault
 from api.models.terms import UpperCase
 from api.problems import OUR_FAULT, Problem, as_problem, describe_invalid, shorten
+from api.protocols.udf import minutes as udf_minutes
 from api.protocols.udf import shapes as udf_shapes
 from api.protocols.udf import symbols as udf_symbols
 from api.routes.context import Context, ContextOf
@@ -101,9 +103,8 @@ class HistoryQuery(RangeQuery):
 @router.get("/config")
 async def read_config(context: ContextOf) -> Response:
     """What this data source can do."""
-    return answer_udf(
-        udf_symbols.build_config(await context.ask(lambda reader: reader.read_exchanges()))
-    )
+    exchanges = await context.ask(lambda reader: reader.read_exchanges())
+    return answer_udf(udf_symbols.build_config(exchanges, await udf_minutes.list_stored(context)))
 
 
 @router.get("/symbols")
@@ -114,7 +115,8 @@ async def read_symbol(query: Annotated[SymbolQuery, InQuery()], context: Context
     held = await context.take_view(view)
     symbol = held.series.symbol
     listing = await context.ask(lambda c: c.read_listing(symbol))
-    return answer_udf(udf_symbols.build_symbol(listing, held.series))
+    asked = await udf_minutes.describe_minutes(context, symbol)
+    return answer_udf(udf_symbols.build_symbol(listing, held.series, *asked))
 
 
 @router.get("/search")
@@ -138,8 +140,11 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], context: Conte
     """Bars from `from` to before `to`, or the last `countback` before `to`."""
     if not query.countback:
         check_range(query)
-    _, _, bars = await take_bars(context, query)
     wanted = query.start, query.end, query.countback
+    symbol, interval = await read_asked(context, query)
+    if interval in INTERVAL_SECONDS:
+        return answer_udf(await udf_minutes.read_history(context, symbol, interval, *wanted))
+    _, _, bars = await take_bars(context, symbol, interval)
     return answer_udf(udf_shapes.build_history(bars, *wanted, context.max_rows))
 
 
@@ -148,10 +153,15 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], context: Conte
 async def read_marks(query: Annotated[RangeQuery, InQuery()], context: ContextOf) -> Response:
     """Notes on bars, each with its reason."""
     start = check_range(query)
-    _, daily, bars = await take_bars(context, query)
+    symbol, interval = await read_asked(context, query)
+    if interval in INTERVAL_SECONDS:
+        short = await udf_minutes.read_marks(context, symbol, interval, start, query.end)
+        return answer_udf(short)
+    _, daily, bars = await take_bars(context, symbol, interval)
     asked = daily.symbol, udf_shapes.find_day(bars, start), None, 0, context.max_rows
     notes = await context.ask(lambda c: c.read_notes(*asked))
-    return answer_udf(udf_shapes.build_marks(notes, daily, bars, start, query.end))
+    places = udf_shapes.place_on_bars([note["timestamp"] for note in notes], daily, bars)
+    return answer_udf(udf_shapes.build_marks(notes, places, bars, start, query.end))
 
 
 @router.get("/timescale_marks")
@@ -161,10 +171,18 @@ async def read_timescale_marks(
 ) -> Response:
     """Splits and dividends."""
     start = check_range(query)
-    held, daily, bars = await take_bars(context, query)
-    return answer_udf(
-        udf_shapes.build_timescale_marks(held.splits, held.dividends, daily, bars, start, query.end)
-    )
+    symbol, interval = await read_asked(context, query)
+    held, daily, bars = await take_bars(context, symbol, "1d")
+    actions = udf_shapes.list_actions(held.splits, held.dividends)
+    days = [action[0] for action in actions]
+    if interval in INTERVAL_SECONDS:
+        bars = await udf_minutes.take_range(context, symbol, interval, start, query.end)
+        places = udf_shapes.place_sessions(days, bars)
+    else:
+        bars = resample(daily, interval)
+        places = udf_shapes.place_on_bars(days, daily, bars)
+    marks = udf_shapes.build_timescale_marks(actions, places, bars, start, query.end)
+    return answer_udf(marks)
 
 
 @router.get("/time")
@@ -203,13 +221,25 @@ def check_range(query: RangeQuery) -> int:
     return query.start
 
 
-async def take_bars(context: Context, query: RangeQuery) -> tuple[CachedSeries, Series, Series]:
-    """The cached series, its daily bars, and those of the resolution that was asked for."""
-    view = View((await name_symbol(context, query.symbol),), adjustment=udf_shapes.ADJUSTMENT)
-    held = await context.take_view(view)
+async def read_asked(context: Context, query: RangeQuery) -> tuple[str, str]:
+    """The symbol, and the interval of the resolution, where that is one that it has."""
+    symbol = await name_symbol(context, query.symbol)
     interval = udf_symbols.RESOLUTIONS.get(query.resolution)
-    if interval is None:
-        possible = ", ".join(udf_symbols.list_resolutions(udf_symbols.RESOLUTIONS.values()))
+    stored: Sequence[str] = ()
+    if interval is None or interval in INTERVAL_SECONDS:
+        await context.take(symbol)
+        stored, _ = await udf_minutes.describe_minutes(context, symbol)
+    if interval is None or (interval in INTERVAL_SECONDS and interval not in stored):
+        possible = ", ".join(udf_symbols.list_resolutions(stored))
         raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
+    return symbol, interval
+
+
+async def take_bars(
+    context: Context, symbol: str, interval: str
+) -> tuple[CachedSeries, Series, Series]:
+    """The cached series, its daily bars, and those of an interval of a day or longer."""
+    view = View((symbol,), adjustment=udf_shapes.ADJUSTMENT)
+    held = await context.take_view(view)
     daily = derive_whole(view, held)
     return held, daily, resample(daily, interval)

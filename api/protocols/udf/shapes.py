@@ -19,6 +19,7 @@ from api.protocols.udf.symbols import has_volume
 
 Times = npt.NDArray[np.int64]
 Row = dict[str, Any]
+Action = tuple[date, str, str, str]  # ex-date, label, color, text
 
 ADJUSTMENT = "split"
 MARKS_A_BAR = 10  # more the library does not draw
@@ -69,10 +70,29 @@ def place_on_bars(days: Sequence[date], daily: Series, bars: Series) -> Times:
     return np.where(is_known, np.searchsorted(bars.days, found, "right") - 1, -1)
 
 
-def build_marks(notes: Sequence[Row], daily: Series, bars: Series, start: int, end: int) -> Row:
-    """Notes as marks on bars from `start` to `end`: one a bar and reason, as columns."""
+def place_instants(instants: Times, bars: Series, seconds: int) -> Times:
+    """The index of the bar, of so many seconds, that each instant falls in; of none -1."""
     times = list_times(bars)
-    places = place_on_bars([note["timestamp"] for note in notes], daily, bars)
+    places = times.searchsorted(instants, "right") - 1
+    is_inside = (places >= 0) & (instants < times[places] + seconds) if len(bars) else places >= 0
+    return np.where(is_inside, places, -1)
+
+
+def place_sessions(days: Sequence[date], bars: Series) -> Times:
+    """The index of the first bar of the session of each day, or of the next; of a day before the
+    first session or past the last -1. Of bars shorter than a day."""
+    wanted: Days = np.array(days, "datetime64[D]")
+    places = bars.days.searchsorted(wanted)
+    is_known = (places < len(bars)) & ((places > 0) | np.isin(wanted, bars.days[:1]))
+    return np.where(is_known, places, -1)
+
+
+def build_marks(notes: Sequence[Row], places: Times, bars: Series, start: int, end: int) -> Row:
+    """Notes as marks on bars from `start` to `end`: one a bar and reason, as columns.
+
+    places: the index of the bar of each note, -1 for none.
+    """
+    times = list_times(bars)
     groups: dict[int, dict[str, list[Row]]] = {}
     for place, note in zip(places.tolist(), notes, strict=True):
         if place >= 0 and start <= times[place] <= end:
@@ -102,21 +122,19 @@ def build_mark(time: int, reason: str, noted: Sequence[Row]) -> Row:
     }
 
 
-def build_timescale_marks(
-    splits: Sequence[Split],
-    dividends: Sequence[Dividend],
-    daily: Series,
-    bars: Series,
-    start: int,
-    end: int,
-) -> list[Row]:
-    """Splits and dividends as marks on the time scale, from `start` to `end`, in their order."""
-    actions = sorted(
+def list_actions(splits: Sequence[Split], dividends: Sequence[Dividend]) -> list[Action]:
+    """What is marked on the time scale, by ex-date."""
+    return sorted(
         [(ex, "S", SPLIT_COLOR, f"Split {ratio:g}:1") for ex, ratio in splits]
         + [(ex, "D", DIVIDEND_COLOR, f"Dividend {amount:g}") for ex, amount in dividends]
     )
+
+
+def build_timescale_marks(
+    actions: Sequence[Action], places: Times, bars: Series, start: int, end: int
+) -> list[Row]:
+    """Splits and dividends as marks on the time scale, from `start` to `end`, in their order."""
     times = list_times(bars)
-    places = place_on_bars([action[0] for action in actions], daily, bars).tolist()
     return [
         {
             "id": f"{ex}:{label}",
@@ -125,6 +143,6 @@ def build_timescale_marks(
             "time": int(times[place]),
             "tooltip": [text, f"Ex-date {ex}"],
         }
-        for place, (ex, label, color, text) in zip(places, actions, strict=True)
+        for place, (ex, label, color, text) in zip(places.tolist(), actions, strict=True)
         if place >= 0 and start <= times[place] <= end
     ]

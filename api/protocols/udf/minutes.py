@@ -1,0 +1,105 @@
+"""Bars shorter than a day, as a chart asks for them by UDF: a range is never the whole history."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from api.bars.intraday import INTERVAL_SECONDS
+from api.bars.series import Series
+from api.bars.view import View
+from api.models.terms import DayOfInstant
+from api.protocols.udf import shapes
+from api.routes.context import Context
+
+Row = dict[str, Any]
+
+# Instants that have a year, whatever the clock: a chart asks from 0 and to what it likes.
+EARLIEST, LATEST = -62_000_000_000, 253_300_000_000
+
+
+def read_bound(second: int) -> DayOfInstant:
+    return DayOfInstant.of(datetime.fromtimestamp(min(max(second, EARLIEST), LATEST), UTC))
+
+
+async def list_stored(context: Context) -> set[str]:
+    """The intervals shorter than a day that any symbol has."""
+    view = await context.take_minute_view()
+    bases = {base for each in view.instruments.values() for base in each} if view else set()
+    return {
+        name
+        for name, seconds in INTERVAL_SECONDS.items()
+        if any(not seconds % INTERVAL_SECONDS[base] for base in bases)
+    }
+
+
+async def describe_minutes(context: Context, symbol: str) -> tuple[Sequence[str], bool]:
+    """The intervals shorter than a day that a symbol has, and whether those are synthetic."""
+    view = await context.take_minute_view()
+    if view is None:
+        return (), False
+    bases = view.instruments.get(symbol, {})
+    return view.list_intervals(symbol), any(each.is_synthetic for each in bases.values())
+
+
+def build_view(symbol: str, interval: str, start: int | None, end: int) -> View:
+    """The bars that begin from `start` on and before `end`, newest first."""
+    bounds = None if start is None else read_bound(start), read_bound(end - 1)
+    return View((symbol,), *bounds, interval, shapes.ADJUSTMENT, order="desc")
+
+
+async def read_history(
+    context: Context, symbol: str, interval: str, start: int | None, end: int, countback: int
+) -> Row:
+    """As shapes.build_history, of no more bars than are shown."""
+    begin = None if countback else start
+    most = min(countback or context.max_rows, context.max_rows)
+    view = build_view(symbol, interval, begin, end)
+    series = (await context.take_minutes(view, most=most)).series
+    if not len(series) and begin is not None:
+        view = build_view(symbol, interval, None, begin)
+        series = (await context.take_minutes(view, most=1)).series
+    return shapes.build_history(series, start, end, countback, context.max_rows)
+
+
+async def take_range(context: Context, symbol: str, interval: str, start: int, end: int) -> Series:
+    """The bars from `start` to `end`, both inclusive; of too many the newest."""
+    view = build_view(symbol, interval, start, end + 1)
+    return (await context.take_minutes(view, most=context.max_rows)).series
+
+
+async def read_marks(context: Context, symbol: str, interval: str, start: int, end: int) -> Row:
+    """Notes on minutes as marks on the bars that hold them."""
+    bars = await take_range(context, symbol, interval, start, end)
+    times, seconds = shapes.list_times(bars), INTERVAL_SECONDS[interval]
+    notes = await read_notes(context, symbol, interval, times, seconds)
+    instants = np.array([note["second"] for note in notes], np.int64)
+    places = shapes.place_instants(instants, bars, seconds)
+    return shapes.build_marks(notes, places, bars, start, end)
+
+
+async def read_notes(
+    context: Context, symbol: str, interval: str, times: shapes.Times, seconds: int
+) -> list[Row]:
+    """The notes on the stored bars that these bars are made of; timestamp: as it is shown."""
+    minutes = await context.take_minute_view()
+    base = minutes.find_base(symbol, interval) if minutes else None
+    if minutes is None or base is None or not len(times):
+        return []
+    first, last = (
+        datetime.fromtimestamp(each, UTC).replace(tzinfo=None)
+        for each in (int(times[0]), int(times[-1]) + seconds)
+    )
+    table = await context.minutes.ask(
+        lambda: minutes.snapshot.notes(symbol, base.interval, first, last)
+    )
+    return [
+        {
+            "second": int(row["timestamp"].replace(tzinfo=UTC).timestamp()),
+            "timestamp": f"{row['timestamp']:%Y-%m-%dT%H:%M:%SZ}",
+            "reason": row["kind"],
+            "detail": row["detail"],
+        }
+        for row in table.slice(0, context.max_rows).to_pylist()
+    ]
