@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from etl.contracts.minutes import BATCH_BARS, NOTES, SESSIONS, SPANS, Batch, MinuteStore
 from etl.contracts.minutes.engines import Place, open_place
+from tests.clickhouse_server import open_clickhouse
 from tests.postgres_server import shared_server
 
 # Name → what opens the one store of this engine in a folder: called again it opens the same store,
@@ -24,7 +25,11 @@ def open_postgres(folder: Path) -> MinuteStore:
     return open_place(Place(folder / "data", shared_server().address_of(folder)))
 
 
-OPENERS: dict[str, Opener] = {"DuckDB files": open_files, "PostgreSQL": open_postgres}
+OPENERS: dict[str, Opener] = {
+    "DuckDB files": open_files,
+    "ClickHouse": open_clickhouse,
+    "PostgreSQL": open_postgres,
+}
 
 OPEN = datetime(2024, 3, 7, 14, 30)  # noqa: DTZ001
 FETCHED = datetime(2024, 3, 8, 2)  # noqa: DTZ001
