@@ -23,6 +23,10 @@ class NoMinutes(Fault):
     """Of this symbol, or of any, no bars shorter than a day are stored."""
 
 
+class OnlyMinutes(Fault):
+    """Of this symbol no daily bars are stored, but shorter ones."""
+
+
 class Damaged(Fault):
     """The store does not give back what was written."""
 

@@ -89,12 +89,12 @@ def build_bars(given: Minutes, sessions: pa.Table) -> pa.Table:
 
 def list_stamps(given: Minutes, sessions: pa.Table) -> Any:
     step = np.timedelta64(1 if given.interval == "1s" else 60, "s")
-    margins = np.timedelta64(given.before, "m"), np.timedelta64(given.after, "m")
+    margins = {
+        "open": -np.timedelta64(given.before, "m"),
+        "close": np.timedelta64(given.after, "m"),
+    }
     spans = [
-        (
-            np.datetime64(row["open"], "s") - margins[0],
-            np.datetime64(row["close"], "s") + margins[1],
-        )
+        tuple(np.datetime64(row[name], "s") + margin for name, margin in margins.items())
         for row in sessions.to_pylist()
         if given.first <= row["session"] <= given.last
     ]

@@ -17,7 +17,7 @@ from api.bars.series import Series, Timestamps, join_series, keep_bars, take_sli
 from api.bars.sessions import find_span
 from api.bars.view import StoredSeries, View, derive_minutes, explain_nothing, show_bound
 from api.cache.minute_cache import MinuteCache
-from api.faults import NoDatabase, NoMinutes, Refused, Unknown
+from api.faults import NoDatabase, NoMinutes, OnlyMinutes, Refused, Unknown
 from api.models.terms import DayOfInstant
 from api.problems import Problem
 from api.store import Snapshot
@@ -212,7 +212,7 @@ async def take_daily(context: Context, view: View, symbol: str) -> StoredSeries 
     """What is known of a symbol's days: prices of minutes are adjusted by them."""
     try:
         return await context.take_view(view._replace(symbols=(symbol,)))
-    except (Unknown, NoMinutes, NoDatabase):
+    except (Unknown, OnlyMinutes, NoDatabase):
         return None
 
 

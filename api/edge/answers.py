@@ -13,7 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.cache.memory import Answer, AnswerBackend, Got, RawHeaders
 from api.cache.once import Flight, Once
 from api.edge.gate import Head, get_head, secure
-from api.edge.headers import X_HIT, X_MISS, add_length, build_generation, build_headers
+from api.edge.headers import (
+    X_HIT,
+    X_MISS,
+    add_length,
+    build_generation,
+    build_headers,
+    build_minute_generation,
+)
 from api.edge.keys import matches, may_match
 from api.edge.negotiate import choose_coding, choose_media, get_type
 from api.edge.passing import Passing
@@ -21,11 +28,13 @@ from api.edge.ready import Ready
 from api.edge.room import Hold, Room
 from api.edge.sharing import Sharing
 from api.edge.shortcut import Shortcut
-from api.edge.targets import Target, Targets
+from api.edge.targets import NOTHING_YET, Target, Targets
 from api.encode.formats import FORMATS
-from api.faults import NoDatabase
+from api.faults import Fault, NoDatabase
 from api.problems import build_problem
 from api.store import Snapshot, Store
+from api.store.minutes import Minutes
+from api.store.minutes.views import MinuteView
 
 log = logging.getLogger("api")
 LEAST_TO_COMPRESS = 1_000
@@ -34,6 +43,7 @@ GZIP_LEVEL = 4  # a third of the time of 6, for 6 % more bytes
 PIECE = 2**16  # bytes that are sent in one go
 GZIP_HEADER = (b"content-encoding", b"gzip")
 NO_CODING = "Accept-Encoding leaves nothing: gzip and identity can be had."
+TAKEN = ("snapshot", "minutes", "is_down")  # of the state of a request: what its key was made of
 OTHER_ANSWER = "If-Match names another answer than this one: ask again without it."
 FAULT_EVERY = 60.0  # seconds between two log lines about a backend that fails
 
@@ -57,6 +67,8 @@ class AnswerCache:
         shortcut: Shortcut,
         room: Room,
         sharing: Sharing | None = None,
+        *,
+        minutes: Minutes,
     ) -> None:
         self.app = app
         self.backend = backend
@@ -66,6 +78,7 @@ class AnswerCache:
         self.shortcut = shortcut
         self.room = room
         self.sharing = sharing
+        self.minutes = minutes
         self.once: Once[Got] = Once()
         self.quiet_until = 0.0
         self.ready: Ready | None = None
@@ -79,18 +92,40 @@ class AnswerCache:
         path, query = get_route_path(scope), scope["query_string"]
         if scope["method"] != "GET" or self.passing.passes(path, query, media):
             return await self.app(scope, receive, require_match(secure(send), get_head(scope)))
-        try:
-            snapshot = self.database.newest()
-        except NoDatabase:  # the routes say so, after they have checked the request
-            return await self.app(scope, receive, secure(send))
-        scope["state"]["snapshot"] = snapshot
+        scope["state"]["snapshot"] = self.find_snapshot()
         return await self.answer(scope, receive, send, media)
+
+    def find_snapshot(self) -> Snapshot | None:
+        try:
+            newest: Snapshot = self.database.newest()
+        except NoDatabase:
+            return None
+        return newest
+
+    async def find_target(self, scope: Scope, media: str, coding: str) -> Target | None:
+        """Which answer a request gets; None where there is nothing to read yet, which the routes
+        say, after they have checked the request."""
+        snapshot: Snapshot | None = scope["state"]["snapshot"]
+        target = self.targets.find(snapshot or NOTHING_YET, scope, media, coding)
+        if not target.has_minutes:
+            return target if snapshot else None
+        is_down = False
+        try:
+            minutes = await self.minutes.newest()
+        except Fault:  # a route that cannot do without says so
+            minutes, is_down = None, True
+        scope["state"] |= {"minutes": minutes, "is_down": is_down}
+        if snapshot is None and minutes is None:
+            return None
+        return self.targets.add_minutes(target, minutes, is_down)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, media: str) -> None:
         head, snapshot = get_head(scope), scope["state"]["snapshot"]
         coding = choose_coding(head.get(b"accept-encoding", b""))
-        target = self.targets.find(snapshot, scope, media, coding)
-        send = name_generation(send, snapshot)
+        target = await self.find_target(scope, media, coding)
+        if target is None:
+            return await self.app(scope, receive, secure(send))
+        send = name_generation(send, snapshot, scope["state"].get("minutes"))
         if coding == "":
             return await send_answer(send, refuse(406, NO_CODING), X_MISS)
         is_conditional = b"if-none-match" in head or b"if-match" in head
@@ -106,7 +141,7 @@ class AnswerCache:
         if self.ready is not None and answer is not None:
             if (media, coding) == ("json", "identity"):
                 self.ready.learn_head(scope)
-            if x_cache is X_HIT and not self.targets.has_state(target):
+            if x_cache is X_HIT and not (self.targets.has_state(target) or target.has_minutes):
                 self.ready.remember(scope, snapshot, target.key, answer)
         if answer is not None:
             return await self.finish(scope, send, target, answer, x_cache)
@@ -236,6 +271,7 @@ class AnswerCache:
 def build_scope(scope: Scope, target: Target, media: str, hold: Hold) -> Scope:
     """The request of a key: nothing is in it that two requests of one key may differ in."""
     kept = ("root_path", "asgi")
+    taken = {name: scope["state"][name] for name in TAKEN if name in scope["state"]}
     accept = get_type(FORMATS[media]) if media in FORMATS else "none/none"
     return {
         **{name: scope[name] for name in kept if name in scope},
@@ -243,7 +279,7 @@ def build_scope(scope: Scope, target: Target, media: str, hold: Hold) -> Scope:
         **{"path": target.path, "raw_path": target.url.encode()},
         "query_string": target.query,
         "headers": [(b"accept", accept.encode())],
-        "state": {"snapshot": scope["state"]["snapshot"], "hold": hold},
+        "state": {**taken, "hold": hold},
     }
 
 
@@ -289,14 +325,15 @@ def refuse(status: int, detail: str) -> Answer:
     return Answer(status, [*made.raw_headers, *build_headers()], bytes(made.body))
 
 
-def name_generation(send: Send, snapshot: Snapshot) -> Send:
+def name_generation(send: Send, snapshot: Snapshot | None, minutes: MinuteView | None) -> Send:
     """Let an answer name the generation that it is of now, whichever it was made from: it is the
     same in both."""
-    header = build_generation(snapshot)
+    headers = [build_generation(snapshot)] if snapshot else []
+    headers += [build_minute_generation(minutes)] if minutes else []
 
     async def send_named(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"].append(header)
+            message["headers"] += headers
         await send(message)
 
     return send_named

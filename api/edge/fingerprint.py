@@ -28,6 +28,7 @@ NOT_SHAPING = frozenset(
     {
         *(
             "data_dir",
+            *("minute_store", "minute_store_password"),
             "log_level",
             "log_format",
             "access_log",

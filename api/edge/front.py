@@ -60,6 +60,7 @@ from api.store.run_records import describe_folder
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
+    *("X-Hours", "X-Timezone", "X-Synthetic", "X-Minute-Generation"),
     *("X-Unknown", "X-Detail", "X-As-Of", "X-Left-Out", "X-Actions-Known-At", "X-Never-Asked"),
     *("Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "X-Request-ID"),
 ]
@@ -195,6 +196,7 @@ def build_answer_cache(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> 
         build_shortcut(app.state.series_cache, settings.max_rows),
         Room(settings.work_max_mb * 2**20),
         build_sharing(app, settings, targets),
+        minutes=app.state.minutes,
     )
 
 

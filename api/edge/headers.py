@@ -3,6 +3,7 @@
 from api.cache.memory import RawHeaders
 from api.edge.gate import SECURITY
 from api.store import Snapshot
+from api.store.minutes.views import MinuteView
 
 VARY = "Accept, Accept-Encoding"
 X_HIT, X_MISS = (b"x-cache", b"HIT"), (b"x-cache", b"MISS")
@@ -15,6 +16,10 @@ def build_headers(etag: str | None = None) -> RawHeaders:
 
 def build_generation(snapshot: Snapshot) -> tuple[bytes, bytes]:
     return b"x-data-generation", snapshot.generation.encode()
+
+
+def build_minute_generation(minutes: MinuteView) -> tuple[bytes, bytes]:
+    return b"x-minute-generation", minutes.generation.encode()
 
 
 def add_length(headers: RawHeaders, body: bytes) -> RawHeaders:

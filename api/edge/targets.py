@@ -2,7 +2,9 @@
 a publication for each way in which it is written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ from starlette.types import Scope
 from api.edge.depends import Dependence
 from api.edge.keys import Forms, build_etag, build_key, canonical
 from api.store import Snapshot
+from api.store.minutes.views import MinuteView
 
 # What is remembered: so many requests of at most so many characters each, about 4 MB.
 MOST_KNOWN, LONGEST = 4096, 400
@@ -22,7 +25,8 @@ MOST_KNOWN, LONGEST = 4096, 400
 
 class Target(NamedTuple):
     """The answer that a request gets. path, query: in canonical form; path with the root path,
-    route_path without; url: as path, %-coded."""
+    route_path without; url: as path, %-coded; has_minutes: it depends on minutes, whose version is
+    in the key once `add_minutes` was asked."""
 
     key: str
     etag: str
@@ -30,6 +34,23 @@ class Target(NamedTuple):
     url: str
     route_path: str
     query: bytes
+    has_minutes: bool = False
+
+
+@dataclass(frozen=True)
+class NothingYet:
+    """Stands for the snapshot of a daily store that there is not yet."""
+
+    generation: str = "none"
+    published_at: datetime = datetime(1970, 1, 1)  # noqa: DTZ001
+    versions: Mapping[str, str] = field(default_factory=dict)
+    bars: Mapping[str, int] = field(default_factory=dict)
+
+    def find_version(self, symbol: str) -> str:
+        return self.generation
+
+
+NOTHING_YET = NothingYet()
 
 
 class Targets:
@@ -72,7 +93,8 @@ class Targets:
         url, root = quote(path), scope.get("root_path", "")
         audience = scope["state"].get("audience", "")
         key = self.name(version, root, url, asked.query, (media, coding), audience)
-        target = Target(key, build_etag(key), path, url, asked.path, asked.query)
+        has_minutes = self.dependence.has_minutes(asked.path, asked.query)
+        target = Target(key, build_etag(key), path, url, asked.path, asked.query, has_minutes)
         return self.add_state(target) if self.has_state(target) else target
 
     def name(
@@ -88,6 +110,14 @@ class Targets:
         on; wanted: media and coding."""
         sent = f"{root} {url}?{query.decode('latin-1')}"
         return build_key(version, self.fingerprint, audience, sent, wanted)
+
+    def add_minutes(self, target: Target, minutes: MinuteView | None, is_down: bool) -> Target:
+        """The target with the version of the minutes that it depends on: of these symbols."""
+        path, query = target.route_path, target.query
+        found = self.dependence.find_minute_version(minutes, path, query)
+        version, _, rest = target.key.partition(" ")
+        key = f"{version}.{'down' if is_down else found} {rest}"
+        return target._replace(key=key, etag=build_etag(key))
 
     def has_state(self, target: Target) -> bool:
         return target.route_path.startswith(self.states[0])

@@ -14,6 +14,7 @@ from api.cache.minute_bars import MinuteBars, take_minutes
 from api.cache.minute_cache import MinuteCache
 from api.cache.series_cache import CachedSeries, SeriesCache
 from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
+from api.faults import Fault, OnlyMinutes, Unknown
 from api.problems import Problem
 from api.settings import ApiSettings
 from api.store import Question, Snapshot, Store
@@ -40,12 +41,13 @@ class Context:
     minutes: Minutes
     minute_cache: MinuteCache
     minute_view: MinuteView | None = None
+    has_looked: bool = False
     hold: Hold | None = None
 
     async def take_minute_view(self) -> MinuteView | None:
-        """The snapshot of minutes that the request took before its cache look-up, or the newest;
-        None where there are none. MinutesDown."""
-        return self.minute_view or await self.minutes.newest()
+        """The snapshot of minutes that the request took before its cache look-up (has_looked), else
+        the newest; None where there are none. MinutesDown."""
+        return self.minute_view if self.has_looked else await self.minutes.newest()
 
     async def reserve(self, need: int) -> None:
         """Wait until there is room to make an answer that needs so many bytes."""
@@ -75,8 +77,25 @@ class Context:
         return await self.database.ask(self.snapshot, question, is_wide)
 
     async def take(self, symbol: str) -> CachedSeries:
-        """The series of a symbol, in any case. Unknown."""
-        return await self.series_cache.take(self.snapshot, symbol)
+        """The series of a symbol, in any case. Unknown, OnlyMinutes."""
+        try:
+            return await self.series_cache.take(self.snapshot, symbol)
+        except Unknown:
+            await self.refuse_only_minutes(symbol.strip().upper())
+            raise
+
+    async def refuse_only_minutes(self, symbol: str) -> None:
+        """OnlyMinutes for a symbol whose bars are all shorter than a day."""
+        try:
+            minutes = await self.take_minute_view()
+        except Fault:  # what is known of days stands on its own
+            return
+        if minutes and symbol in minutes.instruments:
+            first = minutes.list_intervals(symbol)[0]
+            raise OnlyMinutes(
+                f"{symbol} has no daily bars, but shorter ones: ask for interval={first}, or run"
+                " `make etl` with a source that has its days."
+            )
 
     async def take_view(self, view: View) -> CachedSeries:
         """What is stored of the view's one symbol, as it is, or as it was known at its instant:
@@ -125,7 +144,8 @@ async def get_context(request: Request) -> Context:
     snapshot: Snapshot | None = getattr(request.state, "snapshot", None)
     hold: Hold | None = getattr(request.state, "hold", None)
     view: MinuteView | None = getattr(request.state, "minutes", None)
-    minutes = state.minutes, state.minute_cache, view
+    has_looked = not getattr(request.state, "is_down", True)
+    minutes = state.minutes, state.minute_cache, view, has_looked
     return Context(state.settings, state.database, state.series_cache, snapshot, *minutes, hold)
 
 

@@ -6,6 +6,7 @@ that a chart sends beside those of the protocol are passed over.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from api.bars.resample import resample
 from api.bars.series import Series
 from api.bars.view import View, derive_whole
 from api.cache.series_cache import CachedSeries
-from api.edge.depends import depends_on_symbols
+from api.edge.depends import depends_on_minutes, depends_on_symbols
 from api.edge.passing import passes_cache
 from api.encode.formats import JSON
 from api.encode.text import encode_json
@@ -37,6 +38,7 @@ from api.routes.context import Context, ContextOf
 log = logging.getLogger("api")
 
 FARTHEST = 2**53
+INTRADAY_RESOLUTION = re.compile(rb"(?:^|&)resolution=(?:\d+|\d*S)(?:&|$)")
 Seconds = Annotated[int, Field(ge=-FARTHEST, le=FARTHEST)]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -100,7 +102,13 @@ class HistoryQuery(RangeQuery):
     countback: int = Field(0, ge=0, le=FARTHEST)
 
 
+def has_minutes(query: bytes) -> bool:
+    """Whether bars shorter than a day are asked for."""
+    return INTRADAY_RESOLUTION.search(query) is not None
+
+
 @router.get("/config")
+@depends_on_minutes()
 async def read_config(context: ContextOf) -> Response:
     """What this data source can do."""
     exchanges = await context.ask(lambda reader: reader.read_exchanges())
@@ -108,6 +116,7 @@ async def read_config(context: ContextOf) -> Response:
 
 
 @router.get("/symbols")
+@depends_on_minutes()
 @depends_on_symbols("symbol")
 async def read_symbol(query: Annotated[SymbolQuery, InQuery()], context: ContextOf) -> Response:
     """What a chart has to know of one symbol."""
@@ -135,6 +144,7 @@ async def search_symbols(query: Annotated[SearchQuery, InQuery()], context: Cont
 
 
 @router.get("/history")
+@depends_on_minutes(has_minutes)
 @depends_on_symbols("symbol")
 async def read_history(query: Annotated[HistoryQuery, InQuery()], context: ContextOf) -> Response:
     """Bars from `from` to before `to`, or the last `countback` before `to`."""
@@ -149,6 +159,7 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], context: Conte
 
 
 @router.get("/marks")
+@depends_on_minutes(has_minutes)
 @depends_on_symbols("symbol")
 async def read_marks(query: Annotated[RangeQuery, InQuery()], context: ContextOf) -> Response:
     """Notes on bars, each with its reason."""
@@ -165,6 +176,7 @@ async def read_marks(query: Annotated[RangeQuery, InQuery()], context: ContextOf
 
 
 @router.get("/timescale_marks")
+@depends_on_minutes(has_minutes)
 @depends_on_symbols("symbol")
 async def read_timescale_marks(
     query: Annotated[RangeQuery, InQuery()], context: ContextOf

@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from api.faults import Fault, MinutesDown, QueryTimeout
@@ -41,7 +40,7 @@ class Minutes:
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
-        self.is_remote = bool(getattr(settings, "minute_store", ""))
+        self.is_remote = bool(settings.minute_store)
         self.manifest = settings.data_dir / "minutes" / "current.json"
         self.store: MinuteStore | None = None
         self.view: MinuteView | None = None
@@ -98,8 +97,9 @@ class Minutes:
     def open(self) -> MinuteView | None:
         """The newest snapshot: the one there is, if nothing was published since."""
         if self.store is None:
-            engines = import_module("etl.contracts.minutes.engines")
-            self.store = engines.open_minutes(self.settings, self.settings.db_memory_mb)
+            from etl.contracts.minutes.engines import open_minutes
+
+            self.store = open_minutes(self.settings, self.settings.db_memory_mb)
         generation = self.store.newest()
         if self.view is not None and self.view.generation == generation:
             return self.view
