@@ -24,8 +24,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from etl.base import command, run_records, stage_files
 from etl.base.clock import Clock
 from etl.base.errors import EtlError, NotAsked, SourceError, UnknownSymbol
-from etl.calls.forecast import describe_plan, tell
+from etl.calls.forecast import describe_minutes, describe_plan, tell
 from etl.calls.ledger import open_ledger
+from etl.calls.minute_plan import keep_for_days, keep_for_minutes, make_minute_plan
 from etl.calls.plan import make_plan
 from etl.contracts.deliveries import Delivery
 from etl.contracts.raw_files import OpenFiles, open_raw_files
@@ -111,10 +112,15 @@ def plan_vendor(
     if pending := find_pending(settings, vendor, archive):
         count = tell(len(pending), "answer")
         yield f"the store has not taken {count} of the archive: they come first, without a call"
-    plan = make_plan(settings, vendor, archive, ledger, now, is_retry)
+    kept = keep_for_minutes(settings, vendor, archive, ledger, now)
+    plan = make_plan(settings, vendor, archive, ledger, now, is_retry, kept)
     leave_out_actions(plan, earlier, coming)
     coming.update(call.symbol for call, _ in plan.calls)
     yield from describe_plan(settings, plan, ledger, now)
+    if not earlier:  # minutes come of the first vendor alone
+        minutes = make_minute_plan(settings, vendor, archive, ledger, now, is_retry)
+        kept = keep_for_days(len(plan.order), ledger, now)
+        yield from describe_minutes(minutes, kept, ledger, now)
 
 
 def open_order(args: argparse.Namespace, clock: Clock | None = None) -> Order:

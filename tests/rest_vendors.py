@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
 
+from tests.minute_answers import list_short
+
 NEW_YORK = ZoneInfo("America/New_York")
 KEY_ID, SECRET = "PKTESTKEYID7", "alpacaSECRET42"
 MASSIVE_KEY = "massiveSECRET42"
@@ -39,6 +41,8 @@ class RestVendors:
     """Its data and rules; set any field while it runs. requests: (path, query, headers)."""
 
     bars: dict[str, list[Bar]] = field(default_factory=dict)
+    minutes: tuple[str, ...] = ()  # symbols that have minutes
+    newest: datetime | None = None  # the last instant of which there are any
     splits: dict[str, list[tuple[date, float, float]]] = field(default_factory=dict)  # new, old
     dividends: dict[str, list[tuple[date, float]]] = field(default_factory=dict)
     page_size: int = 10_000
@@ -84,11 +88,16 @@ class RestVendors:
 
     def list_alpaca_bars(self, query: dict[str, str]) -> Json:
         start = query["start"][:10]
+        symbols = query["symbols"].split(",")
+        if query.get("timeframe") == "1Min":
+            first, last = (datetime.fromisoformat(query[name]) for name in ("start", "end"))
+            timed = [(s, *item) for s in symbols for item in self.read_minutes(s, first, last)]
+        else:
+            days = [(s, *item) for s in symbols for item in self.read_bars(s)]
+            timed = [(s, stamp(day), bar) for s, day, bar in days if str(day) >= start]
         found = [
-            (symbol, {**bar, "t": f"{stamp(day):%Y-%m-%dT%H:%M:%SZ}", "n": 5, "vw": bar["c"]})
-            for symbol in query["symbols"].split(",")
-            for day, bar in self.read_bars(symbol)
-            if str(day) >= start
+            (symbol, {**bar, "t": f"{at:%Y-%m-%dT%H:%M:%SZ}", "n": 5, "vw": bar["c"]})
+            for symbol, at, bar in timed
         ]
         page, token = self.cut(found, query, "page_token")
         bars: dict[str, list[Json]] = {}
@@ -99,6 +108,12 @@ class RestVendors:
     def read_bars(self, symbol: str) -> Iterator[tuple[date, Json]]:
         for day, *values in self.bars.get(symbol, []):
             yield day, dict(zip("ohlcv", values, strict=True))
+
+    def read_minutes(
+        self, symbol: str, first: datetime, last: datetime
+    ) -> Iterator[tuple[datetime, Json]]:
+        if symbol in self.minutes:
+            yield from list_short(first, min(last, self.newest or last))
 
     def list_alpaca_actions(self, query: dict[str, str]) -> Json:
         found: list[tuple[str, Json]] = []
@@ -120,10 +135,14 @@ class RestVendors:
 
     def list_aggs(self, path: str, query: dict[str, str]) -> Json:
         ticker, first, last = path.split("/")[4], *path.split("/")[8:10]
+        if path.split("/")[7] == "minute":
+            bounds = (datetime.fromtimestamp(int(ms) / 1000, UTC) for ms in (first, last))
+            timed = list(self.read_minutes(ticker, *bounds))
+        else:
+            days = [item for item in self.read_bars(ticker) if first <= str(item[0]) <= last]
+            timed = [(stamp(day), bar) for day, bar in days]
         found = [
-            {**bar, "t": int(stamp(day).timestamp() * 1000), "n": 5, "vw": bar["c"]}
-            for day, bar in self.read_bars(ticker)
-            if first <= str(day) <= last
+            {**bar, "t": int(at.timestamp() * 1000), "n": 5, "vw": bar["c"]} for at, bar in timed
         ]
         page, token = self.cut(found, query, "cursor")
         head = {"ticker": ticker, "queryCount": len(page), "resultsCount": len(page)}

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from etl.base.clock import Clock
 from etl.market.sessions import last_closed_session
+from tests.minute_answers import build_intraday
 
 NEW_YORK = ZoneInfo("America/New_York")
 THANKS = "Thank you for using Alpha Vantage! "
@@ -108,6 +109,9 @@ class Vendor:
     echoes_key: bool = False
     bars: int = 3
     last_bar: date | None = None  # None: the last closed session; else always this one
+    listed: date = date(2020, 1, 1)  # before it there are no minutes
+    stamps: str = "start"  # of minutes; "end" as until 2020
+    lag: timedelta = timedelta()  # so old the newest minutes are
     scripts: dict[str, Script] = field(default_factory=dict)  # by symbol, "*" = any
     actions: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
@@ -143,12 +147,15 @@ class Vendor:
             return {"Error Message": BAD_KEY}
         if kind == "day" and self.echoes_key:
             kind = "echo"
-        if not kind and {query.get("outputsize"), query["function"]} & set(self.premium):
+        size = "" if "month" in query else query.get("outputsize")
+        if not kind and {size, query["function"]} & set(self.premium):
             kind = "premium"
         if kind:
             return {"Information": SAYS[kind].format(key=query["apikey"])}
         if query["symbol"] in self.unknown:
             return {"Error Message": UNKNOWN}
+        if query["function"] == "TIME_SERIES_INTRADAY":
+            return build_intraday(query, self.clock.now(), self.listed, self.stamps, self.lag)
         if query["function"] != "TIME_SERIES_DAILY":
             found = self.actions.get((query["function"], query["symbol"]), [])
             return {"symbol": query["symbol"], "data": found}

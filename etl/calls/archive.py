@@ -3,7 +3,8 @@
 The rule it keeps: an answer is on the disk, whole, before anything is made of it, and is never
 changed. A file's name tells all that the next run has to know, so that nothing is unpacked to
 make a plan: number . fetched_at . dataset . date of the last bar (or "data", or "malformed").
-Numbers only grow, whatever the clock does. A dataset bears the name that its vendor gives it.
+Numbers only grow, whatever the clock does. A dataset bears the name that its vendor gives it, and
+minutes their month behind it (BARS_1M_202611).
 An answer of several pages has one file a page: all but the last are a "part", and the last one's
 content says how many there are (2026-11-20-of-3). Parts that no last page follows are left alone.
 """
@@ -21,6 +22,7 @@ from urllib.parse import quote, unquote
 
 from etl.base.errors import InputError
 from etl.base.whole_files import flush_to_disk, read_bytes, write_whole
+from etl.calls.vendor import MINUTES, find_month, name_month
 
 STAMP = "%Y%m%dT%H%M%S%fZ"
 NAME = re.compile(r"(\d{9,})\.(\d{8}T\d{12}Z)\.(\w+)\.([\w-]+)\.json\.gz")
@@ -147,7 +149,8 @@ class Archive:
             folder.mkdir(parents=True, exist_ok=True)
             flush_to_disk(folder.parent)
         stamp = fetched_at.astimezone(UTC).strftime(STAMP)
-        name = f"{number:09d}.{stamp}.{self.names[dataset]}.{content}.json.gz"
+        written = write_dataset(dataset, self.names)
+        name = f"{number:09d}.{stamp}.{written}.{content}.json.gz"
         with write_whole(folder / name) as next_path:
             next_path.write_bytes(gzip.compress(body, 6, mtime=0))
         entry = Entry(str(folder), name, symbol, number, stamp, dataset, content)
@@ -180,16 +183,30 @@ def list_folder(folder: str) -> list["os.DirEntry[str]"]:
 def read_name(folder: str, name: str, symbol: str, datasets: Mapping[str, str]) -> Entry | None:
     """What a file's name tells; None for a file that is none of ours, or was never finished."""
     match = NAME.fullmatch(name)
-    if not match or match[3] not in datasets:
+    if not match or not (dataset := read_dataset(match[3], datasets)):
         return None
-    number, stamp, written, content = match.groups()
-    entry = Entry(folder, name, symbol, int(number), stamp, datasets[written], content)
+    number, stamp, _, content = match.groups()
+    entry = Entry(folder, name, symbol, int(number), stamp, dataset, content)
     try:
         is_date = content[:1].isdigit()
         is_whole = read_stamp(stamp) and entry.pages and (entry.last_bar or not is_date)
     except ValueError:
         return None
     return entry if is_whole else None
+
+
+def write_dataset(dataset: str, names: Mapping[str, str]) -> str:
+    month = find_month(dataset)
+    return f"{names[MINUTES]}_{month:%Y%m}" if month else names[dataset]
+
+
+def read_dataset(written: str, datasets: Mapping[str, str]) -> str:
+    """The dataset that a file's name names; "" where it is none of these."""
+    if written in datasets:
+        return datasets[written]
+    kind, _, month = written.rpartition("_")
+    is_month = datasets.get(kind) == MINUTES and re.fullmatch(r"[12]\d{3}(0[1-9]|1[0-2])", month)
+    return name_month(date(int(month[:4]), int(month[4:]), 1)) if is_month else ""
 
 
 def read_stamp(stamp: str) -> datetime:

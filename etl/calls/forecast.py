@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from etl.calls.ledger import Ledger
+from etl.calls.minute_plan import MinutePlan, tell_months
 from etl.calls.plan import ACTION_SLOTS, ROUND, Plan, ReasonedCall
 from etl.calls.vendor import DAILY
 from etl.settings import Settings
@@ -25,11 +26,13 @@ def describe_plan(settings: Settings, plan: Plan, ledger: Ledger, now: datetime)
         f" {refused} {'was' if refused == 1 else 'were'} refused"
     )
     yield describe_budget(ledger, now)
-    yield from describe_calls(plan.order[: ledger.left(now)])
+    if plan.kept:
+        yield f"{tell(plan.kept, 'call')} of today {be(plan.kept)} kept for bars of minutes"
+    yield from describe_calls(plan.order[: plan.count_left(ledger, now)])
     yield forecast(plan, ledger, now)
     yield describe_actions(settings, plan)
     if due := len(plan.action_calls):
-        left = ledger.left(now)
+        left = plan.count_left(ledger, now)
         is_short = left is not None and len(plan.order) > left
         share = f": of such a day's calls they get {len(ACTION_SLOTS)} in {ROUND}" * is_short
         yield f"{tell(due, 'call')} for splits and dividends {be(due)} due{share}"
@@ -113,7 +116,7 @@ def describe_ruled_out(plan: Plan) -> Iterator[str]:
 
 def forecast(plan: Plan, ledger: Ledger, now: datetime) -> str:
     """When every symbol that may be asked has the last closed session of today."""
-    left, per_day = ledger.left(now), ledger.limits.per_day
+    left, per_day = plan.count_left(ledger, now), ledger.limits.per_day
     who = name_all(plan, ledger)
     # actions take their share of the calls before the last bar
     places = [place for place, (call, _) in enumerate(plan.order, 1) if call.dataset == DAILY]
@@ -140,3 +143,25 @@ def name_all(plan: Plan, ledger: Ledger) -> str:
     if not failing:
         return "all"
     return f"all but {name_some(failing)}, which failed when last asked,"
+
+
+def describe_minutes(plan: MinutePlan, kept: int, ledger: Ledger, now: datetime) -> Iterator[str]:
+    """What the next run of `make minutes` asks; kept: of today's calls those of bars of days."""
+    if not plan.months:
+        return
+    span = f"{plan.months[-1]:%Y-%m} to {plan.months[0]:%Y-%m}"
+    out = f", {plan.left_out} before what the vendor gives" * bool(plan.left_out)
+    waiting = len(plan.waiting)
+    yield (
+        f"minutes of {span}, in months of symbols: {plan.had:,} had, {len(plan.calls):,} to ask,"
+        f" {waiting:,} {'waits' if waiting == 1 else 'wait'}, {len(plan.refused):,} refused{out}"
+    )
+    left = ledger.left(now)
+    if kept and left is not None and len(plan.calls) > left - kept:
+        yield f"minutes: {tell(kept, 'call')} of today {be(kept)} kept for bars of days"
+    asked = plan.calls[: None if left is None else max(0, left - kept)]
+    yield (
+        f"the next run of make minutes asks {len(asked):,}" if asked else "minutes: nothing to ask"
+    )
+    for month, reason, symbols in list(tell_months(asked))[:LISTED]:
+        yield f"  {month:<9} {reason}: {name_some(symbols)}"

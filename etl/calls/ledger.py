@@ -30,7 +30,7 @@ from etl.base.errors import (
 )
 from etl.base.whole_files import check_is_file
 from etl.calls.ledger_lines import CALL, hold_file, parse_instant, read_lines, repair_ledger
-from etl.calls.vendor import DAILY, Call, Limits, Vendor
+from etl.calls.vendor import DAILY, Call, Limits, Vendor, find_month
 
 ANSWERED = "answered"
 FAILED = "failed"
@@ -90,6 +90,7 @@ class Ledger:
 
     def forget(self) -> None:
         self.calls: list[datetime] = []
+        self.minute_calls: list[datetime] = []  # those of them for bars of a minute
         self.closed_at: datetime | None = None
         self.latest = datetime.min.replace(tzinfo=UTC)
         self.refused: dict[Subject, Line] = {}
@@ -152,6 +153,8 @@ class Ledger:
 
     def take_call(self, subject: Subject, at: datetime) -> None:
         insort(self.calls, at)
+        if find_month(subject[1]):
+            insort(self.minute_calls, at)
         self.asked_before[subject] = self.asked.get(subject)
         self.asked[subject] = (at, len(self.calls))
 
@@ -189,8 +192,14 @@ class Ledger:
         return at.astimezone(self.limits.zone).date()
 
     def count_today(self, now: datetime) -> int:
+        return self.count_since_midnight(self.calls, now)
+
+    def count_minutes_today(self, now: datetime) -> int:
+        return self.count_since_midnight(self.minute_calls, now)
+
+    def count_since_midnight(self, calls: list[datetime], now: datetime) -> int:
         midnight = datetime.combine(self.today(now), time(), self.limits.zone).astimezone(UTC)
-        return len(self.calls) - bisect_left(self.calls, midnight)
+        return len(calls) - bisect_left(calls, midnight)
 
     def left(self, now: datetime) -> int | None:
         """Calls that may still be made today; None: no limit."""

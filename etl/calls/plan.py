@@ -42,6 +42,7 @@ class Plan:
     sessions: of each exchange the last closed session; None: its calendar does not say.
     waiting: symbols whose vendor may not have that session yet. failed: calls that failed today.
     actions_known_at: since when the splits and dividends of a symbol are known; None: never asked.
+    kept: of today's calls those that bars of minutes may make.
     """
 
     sessions: dict[str | None, date | None] = field(default_factory=dict)
@@ -53,6 +54,12 @@ class Plan:
     waiting: dict[str, datetime] = field(default_factory=dict)
     failed: list[tuple[Call, SourceError]] = field(default_factory=list)
     actions_known_at: dict[str, datetime | None] = field(default_factory=dict)
+    kept: int = 0
+
+    def count_left(self, ledger: Ledger, now: datetime) -> int | None:
+        """Calls that this plan may make today; None: no limit."""
+        left = ledger.left(now)
+        return None if left is None else max(0, left - self.kept)
 
     def list_calls(self) -> list[Call]:
         return [call for call, _ in self.order]
@@ -65,9 +72,10 @@ def make_plan(
     ledger: Ledger,
     now: datetime,
     is_retry: bool = False,
+    kept: int = 0,
 ) -> Plan:
     """The plan of the next run. `now` is aware, in UTC."""
-    plan = Plan()
+    plan = Plan(kept=kept)
     bars = [build_call(vendor, symbol, DAILY) for symbol in settings.symbols or ()]
     for call in sort_by_staleness(bars, archive, ledger):
         if is_ruled_out(plan, call, ledger, now):
@@ -202,7 +210,7 @@ def put_in_order(plan: Plan, archive: Archive, ledger: Ledger, now: datetime) ->
 
     The slots are counted over days, so that a budget of one call a day has its share too.
     """
-    left, per_day = ledger.left(now), ledger.limits.per_day
+    left, per_day = plan.count_left(ledger, now), ledger.limits.per_day
     ready = [item for item in plan.action_calls if (item[0].symbol, DAILY) in archive.latest]
     first = ledger.today(now).toordinal() * per_day + ledger.count_today(now)
     shared = sum(is_action_slot(first + slot) for slot in range(left or 0))

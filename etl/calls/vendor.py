@@ -4,6 +4,7 @@ A vendor is one folder below etl/sources: a class with these members, and its na
 there. All else is done for it: planned, counted, paced, fetched, archived, replayed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,9 +16,13 @@ DAILY = "bars 1d"
 SPLITS = "splits"
 DIVIDENDS = "dividends"
 ACTIONS = (SPLITS, DIVIDENDS)
+# Bars of a minute are asked for by the month: each is a dataset of its own, "bars 1m 2026-11".
+MINUTES = "bars 1m"
+MONTH = re.compile(rf"{MINUTES} ([12]\d{{3}})-(0[1-9]|1[0-2])")
 
 # One bar (symbol, timestamp, open, high, low, close, volume) or one corporate action (symbol,
-# ex_date, kind, value), as text: timestamps and dates in ISO form, numbers as they came.
+# ex_date, kind, value), as text: timestamps and dates in ISO form, numbers as they came. A bar of a
+# minute may have zone and stamp_is beside, as RAW_MINUTES has them.
 Row = dict[str, str | None]
 
 
@@ -52,8 +57,15 @@ class Call:
         return self.symbol, self.dataset
 
     @property
+    def month(self) -> date | None:
+        """Of bars of a minute: the first day of the month that is asked for."""
+        return find_month(self.dataset)
+
+    @property
     def label(self) -> str:
-        """How a person is told of it: IBM, or IBM SPLITS."""
+        """How a person is told of it: IBM, IBM SPLITS or IBM minutes of 2026-11."""
+        if self.month:
+            return f"{self.symbol} minutes of {self.month:%Y-%m}"
         return self.symbol if self.dataset == DAILY else f"{self.symbol} {self.dataset.upper()}"
 
 
@@ -82,7 +94,8 @@ class Vendor(Protocol):
     """name: in the store and of its folder in the archive. ledger: the file that counts its calls.
 
     key: never written anywhere. basis: of its prices, "raw" or "split" (adjusted for splits).
-    datasets: each with the name that it bears in the names of archived files, which never changes.
+    datasets: each with the name that it bears in the names of archived files, which never changes;
+    a vendor of minutes has MINUTES among them.
     url_setting: the setting that holds its address, for those who read of a failure.
     """
 
@@ -114,6 +127,22 @@ class Vendor(Protocol):
 
     def redact(self, body: bytes) -> bytes:
         """The answer without the key, where the vendor repeats it; the data stay as they are."""
+
+
+def name_month(month: date) -> str:
+    """The dataset of the minutes of a month."""
+    return f"{MINUTES} {month:%Y-%m}"
+
+
+def find_month(dataset: str) -> date | None:
+    """The first day of the month of which a dataset holds the minutes; None: it holds others."""
+    found = MONTH.fullmatch(dataset)
+    return date(int(found[1]), int(found[2]), 1) if found else None
+
+
+def name_kind(dataset: str) -> str:
+    """The dataset as Vendor.datasets has it: minutes without their month."""
+    return MINUTES if find_month(dataset) else dataset
 
 
 def list_actions(vendor: Vendor) -> list[str]:

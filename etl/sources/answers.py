@@ -154,6 +154,24 @@ def read_bar(
     return {"symbol": symbol, "timestamp": name_session(read_instant(written), written), **values}
 
 
+def read_minute(
+    bar: Answer, symbol: str, read_instant: Callable[[str | None], datetime | None]
+) -> Row:
+    """A bar of a minute: its stamp in UTC; one that cannot be read stays as it is written."""
+    values = {name: text(bar.get(short)) for name, short in FIELDS.items()}
+    written = text(bar["t"])
+    at = read_instant(written)
+    stamp = at.astimezone(UTC).isoformat().replace("+00:00", "Z") if at else written
+    return {"symbol": symbol, "timestamp": stamp, **values}
+
+
+def find_last_minute(rows: Iterable[Row]) -> date | None:
+    """The day, in New York, of the newest bar of a minute; of stamps that are instants."""
+    stamps = (row["timestamp"] or "" for row in rows)
+    newest = max((stamp for stamp in stamps if stamp.endswith("Z")), default=None)
+    return datetime.fromisoformat(newest).astimezone(NEW_YORK).date() if newest else None
+
+
 def find_last(rows: Iterable[Row]) -> date | None:
     """The last session of the bars; a stamp that names none is left to transform."""
     days = (read_day(row["timestamp"] or "") for row in rows)

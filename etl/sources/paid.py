@@ -8,7 +8,7 @@ yet: of this run, and of any before it (see marks).
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from etl.base.errors import (
@@ -25,10 +25,12 @@ from etl.calls.archive import DATA, MALFORMED, OF, PART, Archive, Entry, read_bo
 from etl.calls.dispatch import Dispatcher, Patience
 from etl.calls.fetch import Fetched, Fetcher
 from etl.calls.forecast import describe_budget
-from etl.calls.ledger import open_ledger
+from etl.calls.ledger import Ledger, open_ledger
+from etl.calls.minute_plan import keep_for_minutes
 from etl.calls.plan import make_plan
+from etl.calls.queues import Queue
 from etl.calls.queues.choose import open_queue
-from etl.calls.vendor import DAILY, Call, Reply, Row, Vendor, build_call
+from etl.calls.vendor import DAILY, Call, Reply, Row, Vendor, build_call, find_month
 from etl.contracts.deliveries import Delivery
 from etl.settings import Settings
 from etl.sources import Order, build_actions, build_bars
@@ -53,7 +55,10 @@ class PaidSource:
         self.line = open_queue(settings, fetcher, self.ledger, self.keep)
         self.pending = find_pending(settings, vendor, self.archive)
         now = self.clock.now()
-        self.plan = make_plan(settings, vendor, self.archive, self.ledger, now, order.is_retry)
+        kept = keep_for_minutes(settings, vendor, self.archive, self.ledger, now)
+        self.plan = make_plan(
+            settings, vendor, self.archive, self.ledger, now, order.is_retry, kept
+        )
         self.count = len(self.pending) + len(self.plan.list_calls())
         self.notes: dict[str, Any] = {
             "up_to_date": self.plan.up_to_date,
@@ -109,20 +114,16 @@ class PaidSource:
                 yield from self.tell_failure(call, result)
 
     def note_progress(self) -> None:
-        self.notes.update(self.line.notes, calls=self.ledger.made)
-        now = self.clock.now()
-        self.notes["calls_left"] = self.ledger.left(now)
-        if self.ledger.limits.per_day:
-            ends = self.ledger.reopens_at(now).astimezone(UTC)
-            self.notes["calls_per_day"] = self.ledger.limits.per_day
-            self.notes["calls_day_ends"] = f"{ends:%Y-%m-%dT%H:%M:%SZ}"
+        self.notes.update(note_calls(self.line, self.ledger, self.clock.now()))
 
     def find_refusal(self, call: Call) -> SourceError | None:
         """What rules out a call that was planned: a symbol that got no bars needs no actions."""
         if call.dataset != DAILY and call.symbol in self.without_bars:
             return NotAsked(f"{call.label}: {call.symbol} has no bars")
         self.ledger.use_key(self.vendor.key)
-        return self.ledger.refusal(call)
+        return self.ledger.refusal(call) or refuse_kept(
+            call, self.plan.kept, "minutes", self.ledger, self.clock.now()
+        )
 
     def tell_failure(self, call: Call, error: SourceError) -> Iterator[Delivery]:
         """The failure of one call; what an answer says of a key it says of all symbols, once."""
@@ -146,28 +147,59 @@ class PaidSource:
 
         Safe to call from several threads.
         """
-        try:
-            if fetched.error:
-                raise fetched.error
-            reply = self.vendor.read(call, fetched.status, fetched.body)
-            check_next_page(call, reply)
-        except Malformed:
-            # paid for, and perhaps read by a later version
-            add = self.archive.add
-            add(call.symbol, call.dataset, MALFORMED, fetched.body, fetched.fetched_at)
-            raise
-        except SourceError as error:
-            error.retry_after = fetched.retry_after
-            raise
-        content = name_content(call, reply)
-        entry = self.archive.add(
-            call.symbol, call.dataset, content, fetched.body, fetched.fetched_at
-        )
-        if reply.next_page:
-            return replace(call, page=reply.next_page, number=call.number + 1)
+        kept = keep_answer(self.vendor, self.archive, call, fetched)
+        if isinstance(kept, Call):
+            return kept
+        entry, reply = kept
+        if call.month:  # left over by a run of minutes, which are another source's
+            return Delivery(call.label)
         if call.number > 1:
             return read_entry(self.vendor, self.archive, entry)
         return build_delivery(self.vendor, entry, reply)
+
+
+def note_calls(line: Queue[Any], ledger: Ledger, now: datetime) -> dict[str, Any]:
+    """What the run's record keeps of its calls."""
+    notes: dict[str, Any] = {**line.notes, "calls": ledger.made, "calls_left": ledger.left(now)}
+    if ledger.limits.per_day:
+        ends = ledger.reopens_at(now).astimezone(UTC)
+        notes["calls_per_day"] = ledger.limits.per_day
+        notes["calls_day_ends"] = f"{ends:%Y-%m-%dT%H:%M:%SZ}"
+    return notes
+
+
+def refuse_kept(
+    call: Call, kept: int, whom: str, ledger: Ledger, now: datetime
+) -> SourceError | None:
+    """The refusal of a call that belongs to others of today; the next page is always asked for."""
+    left = ledger.left(now)
+    if call.page or not kept or left is None or not 0 < left <= kept:
+        return None
+    calls = "1 call of today is" if left == 1 else f"{left} calls of today are"
+    return NotAsked(f"{calls} kept for bars of {whom}: run again tomorrow")
+
+
+def keep_answer(
+    vendor: Vendor, archive: Archive, call: Call, fetched: Fetched
+) -> tuple[Entry, Reply] | Call:
+    """Archive what came of a call, and read it; the next call where it has more pages."""
+    try:
+        if fetched.error:
+            raise fetched.error
+        reply = vendor.read(call, fetched.status, fetched.body)
+        check_next_page(call, reply)
+    except Malformed:
+        # paid for, and perhaps read by a later version
+        archive.add(call.symbol, call.dataset, MALFORMED, fetched.body, fetched.fetched_at)
+        raise
+    except SourceError as error:
+        error.retry_after = fetched.retry_after
+        raise
+    content = name_content(call, reply)
+    entry = archive.add(call.symbol, call.dataset, content, fetched.body, fetched.fetched_at)
+    if reply.next_page:
+        return replace(call, page=reply.next_page, number=call.number + 1)
+    return entry, reply
 
 
 def check_next_page(call: Call, reply: Reply) -> None:
@@ -196,7 +228,7 @@ class Replay:
     def fetch(self) -> Iterator[Delivery]:
         for entry in self.archive.list_entries():
             is_wanted = self.symbols is None or entry.symbol in self.symbols
-            if is_wanted and not entry.is_part:
+            if is_wanted and not entry.is_part and not find_month(entry.dataset):
                 delivery = read_entry(self.vendor, self.archive, entry)
                 if entry.has_data or not delivery.error:
                     yield delivery
@@ -229,21 +261,27 @@ def find_pending(settings: Settings, vendor: Vendor, archive: Archive) -> list[E
 
 
 def list_missing(archive: Archive, taken: Marks) -> list[Entry]:
-    entries = archive.list_entries()
-    return [entry for entry in entries if entry.has_data and mark(entry) not in taken]
+    entries = (e for e in archive.list_entries() if e.has_data and not find_month(e.dataset))
+    return [entry for entry in entries if mark(entry) not in taken]
 
 
 def read_entry(vendor: Vendor, archive: Archive, entry: Entry) -> Delivery:
     """One archived answer, read again as on its first day; a damaged one is an error."""
     try:
-        call = build_call(vendor, entry.symbol, entry.dataset)
-        pages = enumerate(archive.list_pages(entry), 1)
-        replies = [vendor.read(replace(call, number=n), 200, read_body(p)) for n, p in pages]
-        return build_delivery(vendor, entry, join_replies(replies))
-    except InputError as error:
-        return Delivery(entry.symbol, error=Malformed(str(error)))
+        return build_delivery(vendor, entry, read_pages(vendor, archive, entry))
     except SourceError as error:
         return Delivery(entry.symbol, error=error)
+
+
+def read_pages(vendor: Vendor, archive: Archive, entry: Entry) -> Reply:
+    """All pages of an archived answer as one. SourceError: Malformed where one is damaged."""
+    call = build_call(vendor, entry.symbol, entry.dataset)
+    try:
+        pages = enumerate(archive.list_pages(entry), 1)
+        replies = [vendor.read(replace(call, number=n), 200, read_body(p)) for n, p in pages]
+    except InputError as error:
+        raise Malformed(str(error)) from None
+    return join_replies(replies)
 
 
 def join_replies(pages: list[Reply]) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 
 from etl.base.errors import Lost, Malformed, SourceError, Unavailable, Unreachable
 from etl.calls.fetch import Fetched
-from etl.calls.vendor import Call, Vendor
+from etl.calls.vendor import Call, Vendor, name_kind
 from etl.credentials.redaction import strike
 from etl.settings import is_symbol
 
@@ -55,7 +55,7 @@ def read_call(found: Any, vendor: Vendor) -> Call:
     is_whole = all(map(is_text, (call.symbol, call.dataset, call.plan, call.page)))
     if not is_whole or type(call.number) is not int or not call.symbol:
         raise ValueError("a call of another form")
-    if not is_symbol(call.symbol) or call.dataset not in vendor.datasets:
+    if not is_symbol(call.symbol) or name_kind(call.dataset) not in vendor.datasets:
         raise ValueError(f"{call.symbol} {call.dataset}: nothing that {vendor.name} is asked")
     return call
 

@@ -12,8 +12,10 @@ from etl.sources.answers import (
     check_answer,
     divide,
     find_last,
+    find_last_minute,
     is_bar,
     read_bar,
+    read_minute,
     sum_by_day,
     text,
 )
@@ -35,10 +37,14 @@ REMEDIES = Remedies(
 
 def read_answer(call: Call, status: int, body: bytes) -> Reply:
     def has_data(answer: Answer) -> bool:
-        return is_bars(answer) if call.dataset == DAILY else is_actions(answer, call.dataset)
+        is_of_bars = call.dataset == DAILY or call.month
+        return is_bars(answer) if is_of_bars else is_actions(answer, call.dataset)
 
     answer = check_answer(status, body, call.symbol, REMEDIES, has_data)
     page = text(answer.get("next_page_token")) or ""
+    if call.month:
+        rows = [read_minute(bar, call.symbol, read_instant) for bar in find_bars(answer, call)]
+        return Reply(rows, find_last_minute(rows), page)
     if call.dataset != DAILY:
         return Reply(read_actions(answer, call.symbol, call.dataset), None, page)
     rows = read_bars(answer, call)
@@ -59,13 +65,17 @@ def is_actions(answer: Answer, dataset: str) -> bool:
     return all(isinstance(some, list) and all(isinstance(a, dict) for a in some) for some in lists)
 
 
-def read_bars(answer: Answer, call: Call) -> list[Row]:
-    """The bars of the symbol. UnknownSymbol where the whole answer has none."""
+def find_bars(answer: Answer, call: Call) -> list[Any]:
     by_symbol: dict[str, list[Any]] = answer["bars"] or {}
     others = [name for name, bars in by_symbol.items() if bars and name != call.symbol]
     if others:
         raise Malformed(f"{call.symbol}: the vendor sent the data of {others[0][:40]!r}")
-    bars = by_symbol.get(call.symbol, [])
+    return by_symbol.get(call.symbol, [])
+
+
+def read_bars(answer: Answer, call: Call) -> list[Row]:
+    """The bars of the symbol. UnknownSymbol where the whole answer has none."""
+    bars = find_bars(answer, call)
     if not bars and call.number == 1 and not answer.get("next_page_token"):
         raise UnknownSymbol(f"{call.symbol}: the vendor has no bars of it: check its spelling")
     return [read_bar(bar, call.symbol, read_instant) for bar in bars]

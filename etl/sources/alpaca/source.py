@@ -1,12 +1,23 @@
-"""Alpaca: daily bars as traded since 2016, splits and dividends."""
+"""Alpaca: bars as traded since 2016, splits and dividends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 
-from etl.calls.vendor import DAILY, DIVIDENDS, SPLITS, Call, Limits, Reply, Request
+from etl.calls.minute_plan import find_bounds
+from etl.calls.vendor import (
+    DAILY,
+    DIVIDENDS,
+    MINUTES,
+    SPLITS,
+    Call,
+    Limits,
+    Reply,
+    Request,
+    name_kind,
+)
 from etl.settings import Settings, SettingsError
 from etl.sources.alpaca.answers import GET_A_KEY, TYPES, find_data, read_answer
 from etl.sources.answers import NEW_YORK, redact_body
@@ -16,6 +27,7 @@ FIRST_DAY = "1970-01-01"  # the vendor gives what it has since then
 MOST_BARS, MOST_ACTIONS = 10_000, 1000  # of one page
 # A free key may not ask all exchanges for what is younger than a quarter of an hour.
 FREE_AFTER = timedelta(minutes=16)
+INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,9 @@ class Alpaca:
     ledger = "calls.alpaca.jsonl"
     basis = "raw"
     url_setting = "ALPACA_BASE_URL"
-    datasets = MappingProxyType({DAILY: "BARS", SPLITS: "SPLITS", DIVIDENDS: "DIVIDENDS"})
+    datasets = MappingProxyType(
+        {DAILY: "BARS", SPLITS: "SPLITS", DIVIDENDS: "DIVIDENDS", MINUTES: "BARS_1M"}
+    )
 
     @property
     def key(self) -> str:
@@ -57,32 +71,46 @@ class Alpaca:
             raise SettingsError(f"SOURCE=alpaca wants {' and '.join(missing)}: {GET_A_KEY}")
 
     def name_plan(self, dataset: str) -> str:
-        return f"{dataset} {self.settings.alpaca_feed}" if dataset == DAILY else dataset
+        kind = name_kind(dataset)
+        return f"{kind} {self.settings.alpaca_feed}" if kind in (DAILY, MINUTES) else kind
 
     def build_request(self, call: Call) -> Request:
         base = self.settings.alpaca_base_url
         headers = {"APCA-API-KEY-ID": self.key_id, "APCA-API-SECRET-KEY": self.key}
         page = {"page_token": call.page} if call.page else {}
-        if call.dataset == DAILY:
-            return Request(base + BARS_PATH, {**self.ask_bars(call), **page}, headers)
+        if call.dataset == DAILY or call.month:
+            asked = self.ask_month(call.month) if call.month else self.ask_days(call)
+            return Request(base + BARS_PATH, {**self.ask_bars(call), **asked, **page}, headers)
         return Request(base + ACTIONS_PATH, {**self.ask_actions(call), **page}, headers)
 
     def ask_bars(self, call: Call) -> dict[str, str]:
         return {
             "symbols": call.symbol,
-            "timeframe": "1Day",
-            "start": str(call.since or self.settings.start_date or FIRST_DAY),
             "limit": str(MOST_BARS),
             "adjustment": self.basis,
             "feed": self.settings.alpaca_feed,
             "sort": "asc",
-            **self.bound_end(),
         }
 
-    def bound_end(self) -> dict[str, str]:
-        if self.settings.alpaca_feed != "sip":
-            return {}
-        return {"end": f"{self.now() - FREE_AFTER:%Y-%m-%dT%H:%M:%SZ}"}
+    def ask_days(self, call: Call) -> dict[str, str]:
+        start = str(call.since or self.settings.start_date or FIRST_DAY)
+        newest = self.find_newest()
+        end = {"end": newest.strftime(INSTANT)} if newest else {}
+        return {"timeframe": "1Day", "start": start, **end}
+
+    def ask_month(self, month: date) -> dict[str, str]:
+        """`end` is the last instant that is asked for, not the first that is not."""
+        start, end = (at.astimezone(UTC) for at in find_bounds(month))
+        last = min(end - timedelta(seconds=1), self.find_newest() or end)
+        return {
+            "timeframe": "1Min",
+            "start": start.strftime(INSTANT),
+            "end": last.strftime(INSTANT),
+        }
+
+    def find_newest(self) -> datetime | None:
+        """The newest instant that the key may ask for; None: it may ask for all."""
+        return self.now() - FREE_AFTER if self.settings.alpaca_feed == "sip" else None
 
     def ask_actions(self, call: Call) -> dict[str, str]:
         return {

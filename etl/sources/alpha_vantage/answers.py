@@ -22,10 +22,11 @@ from etl.base.errors import (
 from etl.calls.vendor import Row
 from etl.credentials.redaction import redact, strike
 from etl.sources import answers
-from etl.sources.alpha_vantage.plan import BARS
+from etl.sources.alpha_vantage.plan import BARS, INTRADAY
 from etl.sources.answers import printable, read_json, text
 
-SERIES = "time series (daily)"
+# Function → the name of the bars in its answer.
+SERIES = {BARS: "time series (daily)", INTRADAY: "time series (1min)"}
 FIELDS = ("open", "high", "low", "close", "volume")
 # Function → the kind of action, and the names of its date and of its value.
 ACTION_FIELDS = {
@@ -36,6 +37,8 @@ GET_A_KEY = "a free key is given at https://www.alphavantage.co/support/#api-key
 TOO_FAST = "lower AV_CALLS_PER_SECOND, and let no other program use the key"
 FREE_BARS = "AV_OUTPUTSIZE=compact is free; full history needs a premium key"
 FREE_ACTIONS = "it needs a premium key; CORPORATE_ACTIONS_DAYS=0 stops asking"
+FREE_MINUTES = "minutes need a premium key; those of SOURCE=alpaca or massive are free"
+NO_MONTH = "check its spelling; or the vendor has no minutes of that month"
 SPOKEN = ("error message", "information", "note", "message", "error", "detail")
 
 # Wordings since 2017, read in this order: the message of a burst also names the daily quota, and
@@ -55,6 +58,12 @@ WORDINGS: tuple[tuple[str, type[SourceError], str], ...] = (
         "run again tomorrow; what came today is kept",
     ),
 )
+# What else is to be done where another function than that of daily bars was asked.
+REMEDIES: dict[tuple[type[SourceError], str], str] = {
+    (PremiumOnly, INTRADAY): FREE_MINUTES,
+    (UnknownSymbol, INTRADAY): NO_MONTH,
+    **{(PremiumOnly, function): FREE_ACTIONS for function in ACTION_FIELDS},
+}
 SHOWN = 300  # letters of what the vendor said; the whole text is matched
 
 
@@ -68,8 +77,7 @@ def check_answer(status: int, body: bytes, symbol: str, function: str, key: str 
     message = redact(strike(said), key)
     for pattern, error, remedy in WORDINGS:
         if re.search(pattern, said, re.IGNORECASE):
-            if error is PremiumOnly and function != BARS:
-                remedy = FREE_ACTIONS
+            remedy = REMEDIES.get((error, function), remedy)
             raise error(f"{symbol}: {remedy} (the vendor said: {message[:SHOWN]})")
     raise explain_silence(status, body, symbol, message[:SHOWN])
 
@@ -108,16 +116,17 @@ def find_message(answer: Any) -> str:
 
 
 def has_data(answer: Any, function: str) -> bool:
-    if function == BARS:
-        return bool(find_series(answer))
+    if function in SERIES:
+        return bool(find_series(answer, function))
     return isinstance(answer, dict) and is_action_list(answer.get("data"), function)
 
 
-def find_series(answer: Any) -> dict[str, dict[str, Any]]:
+def find_series(answer: Any, function: str = BARS) -> dict[str, dict[str, Any]]:
     """The bars in an answer, by date as text; empty when there are none."""
     if not isinstance(answer, dict):
         return {}
-    series = next((v for k, v in answer.items() if k.strip().lower() == SERIES), None)
+    name = SERIES[function]
+    series = next((v for k, v in answer.items() if k.strip().lower() == name), None)
     if not isinstance(series, dict) or not all(isinstance(bar, dict) for bar in series.values()):
         return {}
     has_bars = any(
@@ -137,7 +146,7 @@ def is_action_list(data: Any, function: str) -> bool:
 
 def check_symbol(answer: Any, symbol: str, function: str) -> None:
     """Malformed if the data are another symbol's."""
-    meta = answer.get("Meta Data") if function == BARS else answer
+    meta = answer.get("Meta Data") if function in SERIES else answer
     named = read_field(meta, "symbol")
     if named and re.sub(r"\W", "", named).upper() != re.sub(r"\W", "", symbol).upper():
         raise Malformed(f"{symbol}: the vendor sent the data of {printable(named)[:40]}")
@@ -198,4 +207,8 @@ def read_field(bar: Any, name: str) -> str | None:
 
 def redact_body(body: bytes, key: str) -> bytes:
     """The answer without the key, byte for byte else."""
-    return answers.redact_body(body, find_series, key)
+    return answers.redact_body(body, find_all_series, key)
+
+
+def find_all_series(answer: Any) -> list[dict[str, dict[str, Any]]]:
+    return [find_series(answer, function) for function in SERIES]

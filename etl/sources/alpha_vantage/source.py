@@ -1,4 +1,4 @@
-"""Alpha Vantage: daily bars as traded, splits and dividends; newest first, numbers as strings."""
+"""Alpha Vantage: bars as traded, splits and dividends; newest first, numbers as strings."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,15 @@ from etl.sources.alpha_vantage.answers import (
     parse_bars,
     redact_body,
 )
-from etl.sources.alpha_vantage.plan import BARS, DATASETS, build_query, name_plan, read_limits
+from etl.sources.alpha_vantage.minutes import read_minutes
+from etl.sources.alpha_vantage.plan import (
+    BARS,
+    DATASETS,
+    build_query,
+    name_function,
+    name_plan,
+    read_limits,
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,10 @@ class AlphaVantage:
         return Request(self.settings.av_base_url, query)
 
     def read(self, call: Call, status: int, body: bytes) -> Reply:
-        function = self.datasets[call.dataset]
+        function = name_function(call.dataset)
         answer = check_answer(status, body, call.symbol, function, self.key)
+        if call.month:
+            return read_minutes(answer, call)
         if function == BARS:
             return Reply(parse_bars(answer, call.symbol), find_last_bar(answer))
         return Reply(parse_actions(answer, call.symbol, function))

@@ -13,8 +13,10 @@ from etl.sources.answers import (
     check_answer,
     divide,
     find_last,
+    find_last_minute,
     is_bar,
     read_bar,
+    read_minute,
     sum_by_day,
     text,
 )
@@ -25,7 +27,7 @@ GET_A_KEY = "a free key is given at https://massive.com; put it in .env as MASSI
 REMEDIES = Remedies(
     GET_A_KEY,
     "lower MASSIVE_CALLS_PER_MINUTE, and let no other program use the key",
-    "the key's plan does not hold it: START_DATE asks for fewer years (2 are free)",
+    "the key's plan does not hold it: START_DATE, MINUTES_SINCE ask for fewer years (2 are free)",
     "MASSIVE_BASE_URL",
 )
 
@@ -37,6 +39,10 @@ def read_answer(call: Call, status: int, body: bytes) -> Reply:
     answer = check_answer(status, body, call.symbol, REMEDIES, has_data)
     page = find_page(call, answer)
     items = answer.get("results") or []
+    if call.month:
+        check_bars(answer, call, True)
+        rows = [read_minute(bar, call.symbol, read_instant) for bar in items]
+        return Reply(rows, find_last_minute(rows), page)
     if call.dataset != DAILY:
         return Reply(read_actions(items, call), None, page)
     check_bars(answer, call, bool(items or page))
@@ -49,7 +55,7 @@ def is_results(answer: Answer, call: Call) -> bool:
     items = answer.get("results", [])
     if answer.get("status") not in GOOD or not isinstance(items, list | None):
         return False
-    if call.dataset != DAILY:
+    if call.dataset != DAILY and not call.month:
         return items is not None and all(isinstance(item, dict) for item in items)
     is_counted = "results" in answer or "resultsCount" in answer or "queryCount" in answer
     return is_counted and all(map(is_bar, items or []))

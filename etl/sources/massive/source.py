@@ -1,10 +1,11 @@
-"""Massive (Polygon): daily bars as traded, splits and dividends."""
+"""Massive (Polygon): bars as traded, splits and dividends."""
 
 from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import quote
 
-from etl.calls.vendor import DAILY, DIVIDENDS, SPLITS, Call, Limits, Reply, Request
+from etl.calls.minute_plan import find_bounds
+from etl.calls.vendor import DAILY, DIVIDENDS, MINUTES, SPLITS, Call, Limits, Reply, Request
 from etl.settings import Settings, SettingsError
 from etl.sources.answers import NEW_YORK, redact_body
 from etl.sources.massive.answers import GET_A_KEY, find_data, read_answer
@@ -22,7 +23,9 @@ class Massive:
     ledger = "calls.massive.jsonl"
     basis = "raw"
     url_setting = "MASSIVE_BASE_URL"
-    datasets = MappingProxyType({DAILY: "AGGS", SPLITS: "SPLITS", DIVIDENDS: "DIVIDENDS"})
+    datasets = MappingProxyType(
+        {DAILY: "AGGS", SPLITS: "SPLITS", DIVIDENDS: "DIVIDENDS", MINUTES: "AGGS_1M"}
+    )
 
     @property
     def key(self) -> str:
@@ -45,6 +48,7 @@ class Massive:
             raise SettingsError(f"SOURCE=massive wants MASSIVE_API_KEY: {GET_A_KEY}")
 
     def name_plan(self, dataset: str) -> str:
+        """How far back it goes is what a plan is paid for: a month is a question of its own."""
         start = self.settings.start_date
         return f"{dataset} since {start}" if dataset == DAILY and start else dataset
 
@@ -52,15 +56,18 @@ class Massive:
         base, headers = self.settings.massive_base_url, {"Authorization": f"Bearer {self.key}"}
         if call.page:
             return Request(base + call.page, headers=headers)
-        if call.dataset == DAILY:
+        if call.dataset == DAILY or call.month:
             return Request(base + self.name_range(call), self.ask_bars(), headers)
         query = {"ticker": call.symbol, "limit": str(MOST_ACTIONS)}
         return Request(f"{base}/v3/reference/{call.dataset}", query, headers)
 
     def name_range(self, call: Call) -> str:
+        ticker = f"/v2/aggs/ticker/{quote(call.symbol, safe=':')}"
+        if call.month:  # in milliseconds, both ends among what is asked for
+            first, after = (int(at.timestamp() * 1000) for at in find_bounds(call.month))
+            return f"{ticker}/range/1/minute/{first}/{after - 1}"
         start = call.since or self.settings.start_date or FIRST_DAY
-        symbol = quote(call.symbol, safe=":")
-        return f"/v2/aggs/ticker/{symbol}/range/1/day/{start}/{LAST_DAY}"
+        return f"{ticker}/range/1/day/{start}/{LAST_DAY}"
 
     def ask_bars(self) -> dict[str, str]:
         return {"adjusted": "false", "sort": "asc", "limit": str(MOST_BARS)}
