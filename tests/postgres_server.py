@@ -15,6 +15,7 @@ from tests.daemons import find_port, find_program
 from tests.server import HOST, PATIENCE
 
 ADMIN = "postgres"  # who initdb makes the superuser
+GUARDED, READER = "guarded", "reader"  # who has to give a password; who owns nothing
 # Tests kill clients; only where the server itself is killed has it to write for good.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 OPTIONS = ("max_connections=60", "shared_buffers=64MB", f"listen_addresses={HOST}")
@@ -41,7 +42,10 @@ class PostgresServer:
             shutil.chown(self.folder, ADMIN)
         self.databases = 0
         self.of_folders: dict[Path, str] = {}
-        self.call("initdb", f"--options=--username={ADMIN} --auth=trust --no-sync --encoding=UTF8")
+        options = f"--username={ADMIN} --auth=trust --no-sync --encoding=UTF8 --locale=C.UTF-8"
+        self.call("initdb", f"--options={options}")
+        access = self.folder / "data" / "pg_hba.conf"
+        access.write_text(f"host all {GUARDED} all scram-sha-256\n{access.read_text()}")
 
     def call(self, command: str, *options: str) -> None:
         words = [self.pg_ctl, command, "-D", self.folder / "data", "-s", "-w", *options]
@@ -63,6 +67,8 @@ class PostgresServer:
         settings = (*self.options, f"port={self.port}", f"unix_socket_directories={self.folder}")
         options = " ".join(f"-c {setting}" for setting in settings)
         self.call("start", f"--log={self.folder / 'server.log'}", f"--options={options}")
+        if not self.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{READER}'"):
+            self.execute(f"CREATE ROLE {GUARDED} LOGIN", f"CREATE ROLE {READER} LOGIN")
 
     def stop(self, mode: str = "fast") -> None:
         """mode: "immediate" ends it as a kill -9 of all its processes does."""

@@ -34,8 +34,10 @@ class Place:
         """The place as messages tell it, without user and password."""
         if not self.url:
             return str(self.data_dir / "minutes")
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        before, _, parameters = self.url.partition("://")[2].partition("?")
+        # of a password that was not escaped any character may be taken for one of the address
+        shown = "" if "@" in parameters else before.rpartition("@")[2]
+        return f"{self.scheme}://{shown}"
 
 
 # Scheme → the module of the engine, which has `open_store(place) -> MinuteStore`.

@@ -29,6 +29,9 @@ def connect(address: Address, settings: dict[str, str]) -> Connection:
     """A connection on which each statement is a transaction. MinuteStoreError: refused."""
     try:
         connection = psycopg.connect(autocommit=True, **address.options)  # type: ignore[arg-type]
+    except psycopg.Error as error:
+        raise translate(error, address) from None
+    try:
         names, values = list(settings), list(settings.values())
         connection.execute(
             "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[])"
@@ -36,6 +39,7 @@ def connect(address: Address, settings: dict[str, str]) -> Connection:
             (names, values),
         )
     except psycopg.Error as error:
+        connection.close()
         raise translate(error, address) from None
     return connection
 

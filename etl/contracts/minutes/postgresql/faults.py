@@ -13,6 +13,7 @@ GRANTS = (
 )
 # While connecting the server's code is not told, its text is: (what it says, what that means).
 WHEN_CONNECTING = (
+    (r"^invalid .* value", "is no address: see MINUTE_STORE"),
     (r"password authentication failed", "refuses the password: set MINUTE_STORE_PASSWORD"),
     (r"no password supplied", "wants a password: set MINUTE_STORE_PASSWORD"),
     (r"no pg_hba.conf entry", "lets this user in from nowhere here: add a line to its pg_hba.conf"),
@@ -57,8 +58,7 @@ def translate(error: psycopg.Error, address: Address) -> MinuteStoreError:
     if not code and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return tell_connecting(said, address.shown, names)
     for codes, kind in ((DOWN, StoreDown), (REFUSED, MinuteStoreError)):
-        meaning = codes.get(code) or codes.get(code[:3]) or codes.get(code[:2])
-        if meaning:
+        for meaning in (codes[code[:n]] for n in (5, 4, 3, 2) if code[:n] in codes):
             return kind(f"{address.shown} {meaning.format(**names)} ({said})")
     return MinuteStoreError(f"{address.shown} refuses what it was asked: {said} ({code})")
 
