@@ -1,4 +1,5 @@
-"""What every store of minute bars keeps to (etl.contracts.minutes), whatever engine it is."""
+"""What a store of minute bars gives of what was put into it (etl.contracts.minutes), whatever
+engine it is; how it is written and published stands in test_minute_publication."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -54,29 +55,6 @@ def test_a_store_that_nothing_was_put_into_is_empty(store: MinuteStore) -> None:
     assert snapshot.sessions("XNYS", None, None).equals(SESSIONS.empty_table())
     with store.writing():
         assert store.publish() == ""
-
-
-def test_what_is_upserted_is_seen_once_it_is_published(store: MinuteStore) -> None:
-    with store.writing():
-        counts = store.upsert(batch(bar("A", at(0)), bar("A", at(1), 11.0)), "run")
-        assert counts == Counts(inserted=2)
-        assert (store.newest(), closes(store, "A")) == ("", [])
-        generation = store.publish()
-    assert generation
-    assert store.newest() == store.snapshot().generation == generation
-    assert closes(store, "A") == [10.0, 11.0]
-
-
-def test_another_process_sees_what_is_published(opener: Opener, tmp_path: Path) -> None:
-    writer, reader = opener(tmp_path), opener(tmp_path)
-    load(writer, batch(bar("A", at(0))))
-    first = reader.newest()
-    assert closes(reader, "A") == [10.0]
-    second = load(writer, batch(bar("A", at(1), 11.0)))
-    assert reader.newest() == second != first
-    assert closes(reader, "A") == [10.0, 11.0]
-    for each in (writer, reader):
-        each.close()
 
 
 def test_bars_are_in_order_with_their_volumes_in_the_unit_of_the_instrument(
@@ -148,22 +126,6 @@ def test_a_newer_answer_replaces_a_bar_and_an_older_one_does_not(store: MinuteSt
     assert closes(store, "A") == [11.0, 20.0, 30.0]
 
 
-def test_the_same_batch_twice_is_once(store: MinuteStore) -> None:
-    given = batch(
-        *(bar("A", at(0)), bar("B", at(1), 11.0, volume=None)),
-        notes=[("A", at(0), "spike", "why")],
-        spans=[("A", at(-30), at(60), "alpaca", told())],
-        sessions=[session("XNYS", date(2024, 3, 7))],
-        exchanges={"A": "XNYS", "B": "XNYS"},
-    )
-    first = load(store, given)
-    before = dict(store.snapshot().instruments)
-    with store.writing():
-        assert store.upsert(given, "another run") == Counts(confirmed=2)
-        assert store.publish() == first
-    assert dict(store.snapshot().instruments) == before
-
-
 def test_an_answer_that_says_the_same_renews_since_when_an_older_one_cannot_replace_it(
     store: MinuteStore,
 ) -> None:
@@ -202,3 +164,109 @@ def test_an_older_answer_that_comes_late_takes_its_place_in_the_history(
     assert found["close"].to_pylist() == [11.0, 12.0]
     assert found["known_until"].to_pylist() == [told(3), told(4)]
     assert closes(store, "A", as_of=told(4)) == [13.0]
+
+
+def test_symbols_are_read_together_sorted_with_all_that_is_stored_of_them(
+    store: MinuteStore,
+) -> None:
+    bars = [bar(s, at(m), m) for m in (1, 0) for s in ("b", "A", "^X", "B")]
+    load(store, batch(*bars))
+    found = store.snapshot().stored(["b", "^X", "A", "none"], "1m", None, at(1))
+    assert found.schema.equals(STORED_BARS)
+    assert found["symbol"].to_pylist() == ["A", "^X", "b"], "as bytes, not as letters"
+    assert store.snapshot().stored(["A"], "1m", at(1), None)["timestamp"].to_pylist() == [at(1)]
+    assert store.snapshot().stored(["A"], "1s", None, None).num_rows == 0
+
+
+def test_the_last_bar_of_each_symbol_is_found_in_whatever_month_it_is(store: MinuteStore) -> None:
+    bars = [bar("A", at(0), 1.0), bar("A", at(1), 2.0, volume=15, decimals=1), bar("B", at(0), 3.0)]
+    load(store, batch(*bars, bar("B", at(days=100), 4.0, volume=None)))
+    found = store.snapshot().last(["B", "none", "A"], "1m")
+    assert found.column_names == ["symbol", *BARS.names]
+    assert found.to_pydict() | {"open": 0, "high": 0, "low": 0} == {
+        **{"symbol": ["A", "B"], "timestamp": [at(1), at(days=100)], "close": [2.0, 4.0]},
+        **{"volume": [15, None], "open": 0, "high": 0, "low": 0},
+    }
+
+
+def test_notes_take_the_place_of_those_between_the_bars_that_come(store: MinuteStore) -> None:
+    bars = [bar("A", at(minute)) for minute in range(6)]
+    old = [("A", at(minute), "spike", "old") for minute in (0, 2, 5)]
+    load(store, batch(*bars, bar("B", at(2)), notes=[*old, ("B", at(2), "frozen", "b")]))
+    before = store.snapshot().instruments
+    load(store, batch(*bars[1:5], notes=[("A", at(3), "spike", "new")]))
+    found = store.snapshot().notes("A", "1m", None, None)
+    assert found.schema.equals(NOTES)
+    assert found["timestamp"].to_pylist() == [at(0), at(3), at(5)]
+    assert found["detail"].to_pylist() == ["old", "new", "old"]
+    assert store.snapshot().notes("A", "1m", at(1), at(5)).num_rows == 1
+    assert store.snapshot().notes("B", "1m", None, None).num_rows == 1
+    after = store.snapshot().instruments
+    assert after["A", "1m"].version != before["A", "1m"].version
+    assert after["A", "1m"].digest == before["A", "1m"].digest
+    assert after["B", "1m"] == before["B", "1m"]
+
+
+def test_notes_of_months_between_are_replaced_too(store: MinuteStore) -> None:
+    days = (0, 40, 80)
+    bars = [bar("A", at(days=day)) for day in days]
+    load(store, batch(*bars, notes=[("A", at(days=day), "spike", "") for day in days]))
+    load(store, batch(bars[0], bars[2]))
+    assert store.snapshot().notes("A", "1m", None, None).num_rows == 0
+
+
+def test_spans_within_newer_ones_of_their_source_are_left_out(store: MinuteStore) -> None:
+    first = [("A", at(0), at(9), "alpaca", told(0)), ("A", at(0), at(9), "massive", told(0))]
+    load(store, batch(bar("A", at(0)), spans=[*first, ("A", at(5), at(20), "alpaca", told(0))]))
+    version = store.snapshot().instruments["A", "1m"].version
+    load(store, batch(bar("A", at(1)), spans=[("A", at(0), at(10), "alpaca", told(1))]))
+    found = store.snapshot().spans("A", "1m")
+    assert found.schema.equals(SPANS)
+    columns = ("start", "end", "source", "fetched_at")
+    assert list(zip(*(found[name].to_pylist() for name in columns), strict=True)) == [
+        (at(0), at(9), "massive", told(0)),
+        (at(0), at(10), "alpaca", told(1)),
+        (at(5), at(20), "alpaca", told(0)),
+    ]
+    assert store.snapshot().spans("A", "1s").num_rows == 0
+    assert store.snapshot().instruments["A", "1m"].version != version
+
+
+def test_a_span_without_a_bar_is_kept(store: MinuteStore) -> None:
+    generation = load(store, batch(spans=[("A", at(0), at(9), "alpaca", told(0))]))
+    assert generation
+    assert store.snapshot().spans("A", "1m").num_rows == 1
+    assert dict(store.snapshot().instruments) == {}
+    load(store, batch(bar("A", at(0))))
+    alone = store.snapshot().instruments["A", "1m"].version
+    load(store, batch(spans=[("A", at(0), at(10), "alpaca", told(1))]))
+    assert store.snapshot().instruments["A", "1m"].version != alone
+
+
+def test_sessions_are_kept_by_exchange_and_day(store: MinuteStore) -> None:
+    days = [date(2024, 3, day) for day in (6, 7, 8)]
+    rows = [session("XNYS", day) for day in days]
+    load(
+        store,
+        batch(
+            bar("A", at(0)),
+            bar("T", at(0)),
+            sessions=[*rows, session("XTKS", days[0])],
+            exchanges={"A": "XNYS", "T": "XTKS"},
+        ),
+    )
+    before = store.snapshot().instruments
+    assert (before["A", "1m"].exchange, before["T", "1m"].exchange) == ("XNYS", "XTKS")
+    load(store, batch(sessions=[session("XNYS", days[2], hours=3.5)]))
+    found = store.snapshot().sessions("XNYS", None, None)
+    assert found.schema.equals(SESSIONS)
+    assert found["session"].to_pylist() == days
+    lengths = [
+        c - o for o, c in zip(*(found[n].to_pylist() for n in ("open", "close")), strict=True)
+    ]
+    assert [each.seconds / 3600 for each in lengths] == [6.5, 6.5, 3.5]
+    inner = store.snapshot().sessions("XNYS", days[1], days[1])
+    assert inner["session"].to_pylist() == [days[1]]
+    after = store.snapshot().instruments
+    assert after["A", "1m"].version != before["A", "1m"].version
+    assert after["T", "1m"] == before["T", "1m"]

@@ -104,6 +104,10 @@ class MixedSources(MinuteStoreError):
     """Synthetic bars would be beside real ones of one symbol: nothing was stored."""
 
 
+class BadBars(MinuteStoreError):
+    """Rows of a batch that can be no bars: nothing of it was taken."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """What one load brings at once, of one base interval. Empty tables may be left out.

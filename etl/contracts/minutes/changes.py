@@ -25,9 +25,9 @@ from etl.contracts.minutes import (
     PRICES,
     REVISIONS,
     STORED_BARS,
+    BadBars,
     Batch,
     Counts,
-    MinuteStoreError,
 )
 from etl.contracts.minutes.digests import ACCOUNT, add_accounts, sum_bars, sum_revisions
 
@@ -63,7 +63,7 @@ def compare(
     """Compare a batch with what is stored of its keys; more than that may be in the tables.
 
     stored: STORED_BARS; revised: REVISIONS. The connection may be used by one thread at a time; its
-    temporary tables `minutes_…` are written anew. MinuteStoreError: a bar that can be none.
+    temporary tables `minutes_…` are written anew. BadBars: a bar that can be none.
     """
     check_bars(connection, batch)
     with registered(connection, batch.bars, stored, revised):
@@ -96,9 +96,9 @@ def registered(
 
 
 def check_bars(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    """MinuteStoreError for an interval that is no base, and for rows that transform rejects."""
+    """BadBars for an interval that is no base, and for rows that transform rejects."""
     if batch.interval not in BASE_INTERVALS:
-        raise MinuteStoreError(
+        raise BadBars(
             f"bars of {batch.interval} are not stored: wanted one of {', '.join(BASE_INTERVALS)}"
         )
     step = BASE_INTERVALS[batch.interval] * 1_000_000
@@ -113,7 +113,7 @@ def check_bars(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     ).fetchall()[0]
     connection.unregister("minutes_checked")
     if found[0] is not None or found[1]:
-        raise MinuteStoreError(
+        raise BadBars(
             f"{found[0] or 'a row without symbol, timestamp, source or fetched_at'} is no bar of"
             f" {batch.interval}: run transform, which rejects such rows with the reason"
         )

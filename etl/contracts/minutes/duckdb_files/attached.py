@@ -5,8 +5,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from etl.contracts.minutes import MinuteStoreError
 from etl.contracts.minutes.duckdb_files.layout import connect, quote
@@ -22,9 +24,10 @@ class AttachedFiles:
     month that no load touches is of many generations.
     """
 
-    def __init__(self, folder: Path, memory_mb: int) -> None:
+    def __init__(self, folder: Path, memory_mb: int, spill: Path | str = "") -> None:
+        """spill: a folder for what memory does not hold; "": then a question fails."""
         self.folder = folder
-        self.connection = connect({"memory_limit": f"{memory_mb}MiB", "temp_directory": ""})
+        self.connection = connect({"memory_limit": f"{memory_mb}MiB", "temp_directory": str(spill)})
         self.lock = threading.Lock()
         self.names: OrderedDict[str, str] = OrderedDict()  # file → its name here, last used last
         self.readers: dict[str, int] = {}
@@ -45,6 +48,12 @@ class AttachedFiles:
                 for name in taken:
                     self.readers[name] -= 1
                 self.let_go()
+
+    def read(self, query: str, values: dict[str, Any]) -> pa.Table:
+        with self.lock:
+            cursor = self.connection.cursor()
+        with cursor:
+            return cursor.sql(query, params=values).to_arrow_table()
 
     def take(self, file: PublishedFile) -> None:
         if file.name not in self.names:
@@ -80,8 +89,8 @@ class AttachedFiles:
         self.connection.close()
 
 
-REMEDY = "; `make verify` says what else is wrong; put it back from a backup"
+REMEDY = ": put it back from a backup, or move the whole folder away and load again"
 
 
-def tell_damaged(path: Path, error: Exception) -> MinuteStoreError:
+def tell_damaged(path: Path, error: Exception | str) -> MinuteStoreError:
     return MinuteStoreError(f"{path} is damaged ({str(error).splitlines()[0]}){REMEDY}")

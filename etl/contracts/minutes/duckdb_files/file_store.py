@@ -10,6 +10,7 @@ from typing import IO
 import duckdb
 
 from etl.contracts.minutes import (
+    BadBars,
     Batch,
     Counts,
     MinuteStoreError,
@@ -17,9 +18,13 @@ from etl.contracts.minutes import (
     find_mixed,
 )
 from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
+from etl.contracts.minutes.duckdb_files.checks import check_store
 from etl.contracts.minutes.duckdb_files.manifest import CURRENT, read_manifest
-from etl.contracts.minutes.duckdb_files.next_generation import NextGeneration, sweep
+from etl.contracts.minutes.duckdb_files.next_generation import NextGeneration, spill_of, sweep
 from etl.contracts.minutes.duckdb_files.snapshot import FileSnapshot
+
+# What a full disk, a folder that may not be written to, or too little memory end in.
+NOT_WRITTEN = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError)
 
 
 class FileStore:
@@ -56,47 +61,55 @@ class FileStore:
         return found.st_ino, found.st_mtime_ns
 
     def upsert(self, batch: Batch, run_id: str) -> Counts:
-        self.begin()
-        assert self.next
-        self.check_sources(batch)
+        with self.discarding_on_failure():
+            following = self.begin()
+        sources = self.check_sources(batch)
+        with self.discarding_on_failure():
+            counts = following.upsert(batch)
+        self.coming |= sources
+        return counts
+
+    @contextmanager
+    def discarding_on_failure(self) -> Iterator[None]:
+        """An error while files are written leaves what was published, and nothing else."""
         try:
-            return self.next.upsert(batch)
-        except (duckdb.Error, OSError) as error:
+            yield
+        except NOT_WRITTEN as error:
             self.discard()
             raise MinuteStoreError(
-                f"{self.folder} cannot be written ({str(error).splitlines()[0]}): nothing of this"
-                " run is stored; load again"
+                f"{self.folder} cannot be written ({str(error).splitlines()[0]}): it is as it was"
+                " before this run; load again"
             ) from None
+        except BaseException as error:
+            if not isinstance(error, BadBars):
+                self.discard()
+            raise
 
-    def check_sources(self, batch: Batch) -> None:
+    def check_sources(self, batch: Batch) -> dict[str, set[str]]:
+        """What the store and this batch have, by symbol; MixedSources if that cannot be."""
         pairs = batch.bars.group_by(["symbol", "source"]).aggregate([]).to_pylist()
         sources = {pair["symbol"]: set(self.coming.get(pair["symbol"], ())) for pair in pairs}
         for pair in pairs:
             sources[pair["symbol"]].add(pair["source"])
         if mixed := find_mixed(self.snapshot().instruments, sources):
             raise MixedSources(tell_mixed(mixed, str(self.folder)))
-        self.coming |= sources
+        return sources
 
-    def begin(self) -> None:
+    def begin(self) -> NextGeneration:
         if self.next is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.take_lock()
             before = read_manifest(self.folder)
             sweep(self.folder, before)
             self.next = NextGeneration(self.folder, before, self.memory_mb)
+        return self.next
 
     def publish(self) -> str:
         if self.next is None or not self.next.is_changed:
             self.discard()
             return self.newest()
-        try:
+        with self.discarding_on_failure():
             manifest = self.next.publish()
-        except (duckdb.Error, OSError) as error:
-            self.discard()
-            raise MinuteStoreError(
-                f"{self.folder} cannot be written ({str(error).splitlines()[0]}): the generation"
-                " before stays; load again"
-            ) from None
         sweep(self.folder, read_manifest(self.folder))
         self.end()
         return manifest.generation
@@ -148,7 +161,12 @@ class FileStore:
             self.release()
 
     def verify(self) -> Sequence[tuple[str, str]]:
-        return []
+        """Of the files that the manifest names now; nothing is written."""
+        files = AttachedFiles(self.folder, self.memory_mb, spill_of(self.folder))
+        try:
+            return list(check_store(files, self.folder))
+        finally:
+            files.close()
 
     def close(self) -> None:
         self.discard()

@@ -37,8 +37,9 @@ def connect(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def quote(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+def quote(value: object) -> str:
+    """A path, text or instant as an SQL literal, for the places where nothing can be bound."""
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def attach_new(

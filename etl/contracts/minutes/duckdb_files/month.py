@@ -1,6 +1,6 @@
 """The next file of one month: a copy of the published one, or a new one, that a load writes to."""
 
-import shutil
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import duckdb
 from etl.base.whole_files import flush_to_disk
 from etl.contracts.minutes import NOTES, REVISIONS, STORED_BARS
 from etl.contracts.minutes.changes import KEY
+from etl.contracts.minutes.duckdb_files.attached import tell_damaged
 from etl.contracts.minutes.duckdb_files.layout import (
     OF_MONTH,
     attach_new,
@@ -44,9 +45,21 @@ def open_month(
     if published is None:
         attach_new(connection, path, name, OF_MONTH)
         return NextMonth(path, name, 0, True)
-    shutil.copyfile(folder / published.name, path)
+    copy_whole(folder / published.name, path, published.sha256)
     connection.execute(f"ATTACH {quote(path)} AS {name}")
     return NextMonth(path, name, published.appended, False)
+
+
+def copy_whole(source: Path, target: Path, sha256: str) -> None:
+    """Copy a published file; MinuteStoreError if it is not as it was: a copy would keep the
+    damage, under a digest of its own."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while block := reading.read(1 << 20):
+            digest.update(block)
+            writing.write(block)
+    if digest.hexdigest() != sha256:
+        raise tell_damaged(source, "its bytes are not those that were published")
 
 
 # What is written is registered as `given`, all of it of this month.

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.base.whole_files import SPILL, compute_digest, flush_to_disk, write_whole
 from etl.contracts.minutes import (
@@ -38,10 +38,7 @@ from etl.contracts.minutes.duckdb_files.month import NextMonth
 
 Where = tuple[str, str]  # interval, month
 EXCHANGES = pa.schema([("symbol", pa.string()), ("exchange", pa.string())])
-# Of the rows `t` of a file: those that have the key of a bar that comes; those between the bars.
-OF_KEYS = f"""
-SEMI JOIN wanted USING ({KEY})
-WHERE symbol BETWEEN (SELECT min(symbol) FROM wanted) AND (SELECT max(symbol) FROM wanted)"""
+# Of the rows `t` of a file: those between the bars that come.
 OF_RANGES = """
 SEMI JOIN ranges r ON r.symbol = t.symbol AND t.timestamp BETWEEN r.first AND r.last"""
 RANGES = """
@@ -54,7 +51,8 @@ class NextGeneration:
     def __init__(self, folder: Path, before: Manifest, memory_mb: int) -> None:
         self.folder = folder
         self.before = before
-        spill = folder.parent / "tmp" / f"{SPILL}{os.getpid()}"
+        spill = spill_of(folder)
+        spill.parent.mkdir(exist_ok=True)
         self.connection = connect({"memory_limit": f"{memory_mb}MiB", "temp_directory": str(spill)})
         self.months: dict[Where, NextMonth] = {}
         self.attached: dict[Where, str] = {}  # published files that were asked what they have
@@ -65,8 +63,9 @@ class NextGeneration:
     def upsert(self, batch: Batch) -> Counts:
         touched = list_touched(batch.bars)
         with self.given(wanted=batch.bars):
-            stored = self.read("bars", STORED_BARS, batch.interval, touched, OF_KEYS)
-            revised = self.read("revisions", REVISIONS, batch.interval, touched, OF_KEYS)
+            of_keys = select_keys(batch.bars)
+            stored = self.read("bars", STORED_BARS, batch.interval, touched, of_keys)
+            revised = self.read("revisions", REVISIONS, batch.interval, touched, of_keys)
         changes = compare(self.connection, batch, stored, revised)
         noted = self.write_notes(batch)
         self.write_changes(batch.interval, changes, stored)
@@ -114,7 +113,8 @@ class NextGeneration:
 
     def open_index(self) -> None:
         if self.before.index:
-            shutil.copyfile(self.folder / self.before.index.name, self.index_path)
+            before = self.before.index
+            months.copy_whole(self.folder / before.name, self.index_path, before.sha256)
             self.connection.execute(f"ATTACH {quote(self.index_path)} AS {index.INDEX}")
         else:
             attach_new(self.connection, self.index_path, index.INDEX, OF_INDEX)
@@ -230,6 +230,12 @@ class NextGeneration:
         sweep(self.folder, self.before)
 
 
+def spill_of(folder: Path) -> Path:
+    """Where this process writes what memory does not hold; what a kill leaves there, each stage
+    takes away (see etl.base.whole_files)."""
+    return folder.parent / "tmp" / f"{SPILL}{os.getpid()}"
+
+
 def sweep(folder: Path, manifest: Manifest) -> None:
     """Take away the files that no manifest names: what a killed run left, and what was published
     before the generation before. Only for the one who writes."""
@@ -238,6 +244,18 @@ def sweep(folder: Path, manifest: Manifest) -> None:
     for path in (*folder.glob("*.duckdb*"), *folder.glob("*/*.duckdb*"), *folder.glob("*.next")):
         if str(path.relative_to(folder)) not in kept:
             path.unlink()
+
+
+def select_keys(bars: pa.Table) -> str:
+    """SQL: of the rows `t` of a file those that have the key of a bar of `wanted`. The bounds are
+    told in literals, so that a file is not read where it has none."""
+    bounds = [(name, pc.min_max(bars[name]).as_py()) for name in ("symbol", "timestamp")]
+    within = (
+        f"t.{name} BETWEEN {quote(found['min'])} AND {quote(found['max'])}"
+        for name, found in bounds
+        if found["min"] is not None
+    )
+    return " AND ".join((f"SEMI JOIN wanted USING ({KEY}) WHERE true", *within))
 
 
 def list_touched(rows: pa.Table) -> list[str]:

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from etl.contracts.minutes import PRICES
+from etl.contracts.minutes import PRICES, MinuteStoreError
 from etl.contracts.minutes.duckdb_files.attached import AttachedFiles, tell_damaged
 from etl.contracts.minutes.duckdb_files.manifest import PublishedFile
 
@@ -27,12 +27,32 @@ def ask(
     one of them is damaged."""
     for first in range(0, len(asked), AT_ONCE):
         group = asked[first : first + AT_ONCE]
-        with files.reading(group) as names, files.connection.cursor() as cursor:
-            query = " UNION ALL ".join(rows.replace("{file}", name) for name in names)
+        with files.reading(group) as names:
             try:
-                yield cursor.sql(query, params=values).to_arrow_table()
+                yield files.read(
+                    " UNION ALL ".join(rows.replace("{file}", n) for n in names), values
+                )
             except duckdb.Error as error:
-                raise tell_damaged(files.folder / group[0].name, error) from None
+                raise explain(files, dict(zip(names, group, strict=True)), error) from None
+
+
+def explain(
+    files: AttachedFiles, group: dict[str, PublishedFile], error: duckdb.Error
+) -> MinuteStoreError:
+    """Which of these files cannot be read, if one of them cannot."""
+    said = str(error).splitlines()[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return MinuteStoreError(f"{files.folder} cannot be read within its memory ({said})")
+    for name, file in group.items():
+        try:
+            files.read(f"SELECT max(hash(t)) FROM {name}.{find_table(file)} t", {})
+        except duckdb.Error as damage:
+            return tell_damaged(files.folder / file.name, damage)
+    return MinuteStoreError(f"{files.folder} cannot be read ({said})")
+
+
+def find_table(file: PublishedFile) -> str:
+    return "instruments" if file.name.startswith("index") else "bars"
 
 
 def bound(

@@ -1,0 +1,135 @@
+"""Whether the files say the truth of themselves: all is computed anew, nothing is written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from etl.base.whole_files import compute_digest
+from etl.contracts.minutes import BASE_INTERVALS, PRICES
+from etl.contracts.minutes.changes import KEY
+from etl.contracts.minutes.digests import (
+    SUMS,
+    add_accounts,
+    sum_bars,
+    sum_notes,
+    sum_revisions,
+    sum_spans,
+)
+from etl.contracts.minutes.duckdb_files import reading
+from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
+from etl.contracts.minutes.duckdb_files.manifest import PublishedFile, read_manifest
+
+Line = tuple[str, str]  # what must hold, what contradicts it
+
+
+def check_store(files: AttachedFiles, folder: Path) -> Iterator[Line]:
+    manifest = read_manifest(folder)
+    damaged = [fault for file in manifest.list_files() if (fault := check_file(folder, file))]
+    yield "minutes: each file is as it was published", "; ".join(damaged[:3])
+    if damaged or manifest.index is None:
+        return
+    faults: dict[str, list[str]] = {name: [] for name in CHECKS}
+    accounts = []
+    for interval, months in (manifest.months or {}).items():
+        for month, file in months.items():
+            for name, query in CHECKS.items():
+                faults[name] += ask(files, file, query, describe_month(interval, month, file))
+            accounts.append(read_accounts(files, file, interval))
+    for name, found in faults.items():
+        yield f"minutes: {name}", "; ".join(found[:3])
+    yield from check_index(files, manifest.index, accounts)
+
+
+def check_file(folder: Path, file: PublishedFile) -> str:
+    path = folder / file.name
+    try:
+        return "" if compute_digest(path) == file.sha256 else f"{file.name} differs"
+    except OSError as error:
+        return f"{file.name}: {error.strerror}"
+
+
+def describe_month(interval: str, month: str, file: PublishedFile) -> dict[str, object]:
+    step = BASE_INTERVALS[interval] * 1_000_000
+    return {"month": month, "step": step, "appended": file.appended}
+
+
+# What must hold in the file of a month → SQL: what contradicts it, as text.
+CHECKS = {
+    "each bar once": f"""
+        SELECT format('{{}} {{}}', {KEY}) FROM {{file}}.bars GROUP BY {KEY} HAVING count(*) > 1
+        ORDER BY 1 LIMIT 3""",
+    "each bar in the file of its month, at a step of its interval, seen since it is known": f"""
+        SELECT format('{{}} {{}}', coalesce(symbol, 'NULL'), timestamp) FROM {{file}}.bars
+        WHERE strftime(timestamp, '%Y-%m') IS DISTINCT FROM $month
+           OR epoch_us(timestamp) % $step <> 0 OR symbol IS NULL OR source IS NULL
+           OR {" OR ".join(f"NOT coalesce(isfinite({name}), false)" for name in PRICES)}
+           OR coalesce(seen_at < known_at, true) ORDER BY 1 LIMIT 3""",
+    "bars in order, but for those that were appended": f"""
+        SELECT format('{{}} {{}}', {KEY}) FROM (
+            SELECT {KEY}, lag(symbol) OVER () AS symbol_before, lag(timestamp) OVER () AS before,
+                   row_number() OVER () AS number FROM {{file}}.bars)
+        WHERE number <= (SELECT count(*) FROM {{file}}.bars) - $appended
+          AND symbol_before IS NOT NULL AND (symbol_before, before) >= ({KEY}) LIMIT 3""",
+    "revisions follow each other, and the bar follows them": f"""
+        SELECT format('{{}} {{}}', r.symbol, r.timestamp) FROM (
+            SELECT *, lead(known_at) OVER (PARTITION BY {KEY} ORDER BY known_at) AS following
+            FROM {{file}}.revisions) r LEFT JOIN {{file}}.bars b USING ({KEY})
+        WHERE known_until IS DISTINCT FROM coalesce(following, b.known_at)
+           OR r.known_at >= known_until ORDER BY 1 LIMIT 3""",
+}
+# Of a month, what instruments add up.
+ACCOUNTS_OF_MONTH = f"""
+SELECT symbol, a.* EXCLUDE (symbol), coalesce(n.sum, 0)::UBIGINT AS noted
+FROM ({
+    add_accounts(
+        f"FROM ({sum_bars('FROM {file}.bars')})"
+        f" UNION ALL FROM ({sum_revisions('FROM {file}.revisions')})"
+    )
+}) a LEFT JOIN ({sum_notes("FROM {file}.notes")}) n USING (symbol)"""
+ADDED = ("bars", "first", "last", *SUMS, "noted")
+COMPARE = f"""
+WITH found AS (
+    SELECT interval, symbol, sum(bars)::BIGINT AS bars, min(first) AS first, max(last) AS last,
+           max(decimals) AS decimals, min(room) AS room,
+           {", ".join(f"bit_xor({name}) AS {name}" for name in (*SUMS, "noted"))},
+           list_distinct(flatten(list(sources))) AS sources
+    FROM found_months GROUP BY ALL)
+SELECT format('{{}} {{}}', coalesce(f.symbol, i.symbol), coalesce(f.interval, i.interval))
+FROM found f FULL JOIN instruments i USING (symbol, interval)
+WHERE {" OR ".join(f"f.{name} IS DISTINCT FROM i.{name}" for name in ADDED)}
+   OR f.decimals > i.decimals OR f.room < i.room OR NOT list_has_all(i.sources, f.sources)
+ORDER BY 1 LIMIT 3"""
+ASKED = f"""
+SELECT format('{{}} {{}}', i.symbol, i.interval)
+FROM {{file}}.instruments i
+LEFT JOIN ({sum_spans("FROM {file}.spans", by=("symbol", "interval"))}) s USING (symbol, interval)
+WHERE i.asked <> coalesce(s.sum, 0) ORDER BY 1 LIMIT 3"""
+
+
+def ask(
+    files: AttachedFiles, file: PublishedFile, query: str, values: dict[str, object]
+) -> list[str]:
+    """What contradicts, in the file; MinuteStoreError where it cannot be read."""
+    named = {name: value for name, value in values.items() if f"${name}" in query}
+    (found,) = reading.ask(files, [file], query, named)
+    return [f"{text} in {file.name}" for text in found.column(0).to_pylist()]
+
+
+def read_accounts(files: AttachedFiles, file: PublishedFile, interval: str) -> pa.Table:
+    query = f"SELECT '{interval}' AS interval, * FROM ({ACCOUNTS_OF_MONTH})"
+    (found,) = reading.ask(files, [file], query, {})
+    return found
+
+
+def check_index(
+    files: AttachedFiles, index: PublishedFile, months: list[pa.Table]
+) -> Iterator[Line]:
+    (instruments,) = reading.ask(files, [index], "FROM {file}.instruments", {})
+    with duckdb.connect(":memory:") as connection:
+        connection.register("found_months", pa.concat_tables(months))
+        connection.register("instruments", instruments)
+        differing = [row[0] for row in connection.execute(COMPARE).fetchall()]
+    yield "minutes: instruments are as their bars, revisions and notes say", "; ".join(differing)
+    yield "minutes: instruments are as their spans say", "; ".join(ask(files, index, ASKED, {}))
