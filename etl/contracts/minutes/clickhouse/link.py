@@ -10,6 +10,7 @@ from typing import Any
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from urllib3.exceptions import HTTPError
 
 from etl.contracts.minutes import MinuteStoreError, StoreDown
 from etl.contracts.minutes.clickhouse.address import Address
@@ -109,6 +110,8 @@ class Link:
             yield
         except ClickHouseError as error:
             raise describe(error, self.address) from None
+        except (HTTPError, OSError, pa.ArrowInvalid):  # an answer that ends in the middle
+            raise tell_down(self.address) from None
 
     def close(self) -> None:
         with self.lock:

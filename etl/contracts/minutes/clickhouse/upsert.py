@@ -136,9 +136,9 @@ class Upsert:
 
     def account(self) -> None:
         """Bring what is said of the symbols in step."""
-        for symbol, exchange in self.batch.exchanges.items():
-            if (symbol, self.batch.interval) in self.load.accounts or self.has_rows(symbol):
-                self.load.keep(replace(self.find(symbol), exchange=exchange))
+        for symbol in self.list_symbols() & self.batch.exchanges.keys():
+            exchange = self.batch.exchanges[symbol]
+            self.load.keep(replace(self.find(symbol), exchange=exchange))
         for changes in self.changes:
             for row in changes.accounts.to_pylist():
                 self.load.keep(self.find(row["symbol"]).take(row))
@@ -148,9 +148,12 @@ class Upsert:
         for row in self.query(sum_spans("FROM lines"), lines=self.spans).to_pylist():
             self.load.keep(self.find(row["symbol"]).mix(asked=row["sum"]))
 
-    def has_rows(self, symbol: str) -> bool:
-        tables = (self.batch.bars, self.batch.spans)
-        return any(pc.any(pc.equal(each["symbol"], symbol)).as_py() for each in tables)
+    def list_symbols(self) -> set[str]:
+        """Those that are stored, and those of which something comes."""
+        keys = self.load.accounts
+        coming = (each["symbol"].unique() for each in (self.batch.bars, self.batch.spans))
+        stored = {symbol for symbol, interval in keys if interval == self.batch.interval}
+        return stored.union(*(each.to_pylist() for each in coming))
 
     def find(self, symbol: str) -> Account:
         key = symbol, self.batch.interval
