@@ -75,7 +75,7 @@ SPANS = pa.schema(
 )
 
 # What live batches changed, in the order in which it was published: counter of the generation, and
-# number within it from 0. kind: new or revised.
+# number within it from 0. kind: new, revised or repeated.
 CHANGES = pa.schema(
     [
         ("counter", pa.int64()),
@@ -116,7 +116,8 @@ class Batch:
     calendar, "" where none is known. notes: all notes of the symbols between the first and last of
     their bars here: older ones in between are gone with it. spans: SPANS; sessions: SESSIONS.
     is_live: it is a small one of many, so that its publication has to be cheap whatever is stored;
-    what it changes is told to those who follow (`MinuteSnapshot.changes`).
+    what it changes is told to those who follow (`MinuteSnapshot.changes`), and it leaves all notes
+    as they are. tells_again: what it only confirms is told too, as repeated: of a replay.
     """
 
     interval: str
@@ -126,6 +127,7 @@ class Batch:
     sessions: pa.Table = field(default_factory=SESSIONS.empty_table)
     spans: pa.Table = field(default_factory=SPANS.empty_table)
     is_live: bool = False
+    tells_again: bool = False
 
 
 class Counts(NamedTuple):
