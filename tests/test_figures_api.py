@@ -17,6 +17,7 @@ import pytest
 from api.bars.adjust import adjust
 from api.bars.resample import resample
 from api.bars.series import Series, slice_days
+from api.bars.view import View
 from api.figures.comparison import compute_matrices
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
@@ -25,10 +26,10 @@ from api.figures.performance import measure_performance
 from api.figures.returns import PERIODS_PER_YEAR, compute_returns
 from api.figures.rolling import roll
 from api.main import create_app
-from api.models import FigureQuery
 from api.problems import Problem
 from api.routes.context import Context
 from api.routes.figures import answer_columns
+from api.routes.taken import Taken
 from api.store.duckdb_file.reader import FileReader
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
@@ -498,13 +499,14 @@ def test_more_rows_than_max_rows_are_refused(sample_dir: Path, path: str) -> Non
 
 def test_too_many_rows_are_refused_before_any_is_reckoned(stored: Stored, tmp_path: Path) -> None:
     state = create_app(make_settings(tmp_path, MAX_ROWS=100)).state
-    context = Context(state.settings, state.database, state.series_cache, None)
+    minutes = state.minutes, state.minute_cache
+    context = Context(state.settings, state.database, state.series_cache, None, *minutes)
 
     def fail() -> dict[str, Any]:
         raise AssertionError("it was reckoned")
 
     with pytest.raises(Problem, match="3270 rows are more than 100"):
-        asyncio.run(answer_columns(context, stored["AAPL"], FigureQuery(), 1, fail))
+        asyncio.run(answer_columns(context, Taken(stored["AAPL"]), View(("AAPL",)), 1, fail))
 
 
 # The screen.

@@ -180,7 +180,10 @@ def test_no_import_goes_up_a_floor() -> None:
 
 
 # Of api.routes what serves all resources; every other module there is one.
-SHARED = {f"api.routes.{name}" for name in ("context", "lists", "pages", "symbols", "many_minutes")}
+SHARED = {
+    f"api.routes.{name}"
+    for name in ("context", "lists", "pages", "symbols", "many_minutes", "taken", "matrices")
+}
 
 
 def test_no_resource_knows_another() -> None:

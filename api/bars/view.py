@@ -91,12 +91,8 @@ def build_figures_view(symbols: Iterable[str], query: FigureQuery) -> View:
     """The view that figures are reckoned of. Problem where it has no meaning."""
     check_range(query.start, query.end)
     check_hours(query.interval, query.hours)
-    if query.interval in INTRADAY:
-        raise Problem(
-            422, f"interval={query.interval}: figures are of days, or longer: interval=1d"
-        )
     asked = query.start, query.end, query.interval, query.adjustment, query.adjusted_as_of
-    return View(tuple(symbols), *asked, query.as_of)
+    return View(tuple(symbols), *asked, query.as_of, hours=query.hours)
 
 
 def check_range(start: date | None, end: date | None) -> None:

@@ -1,11 +1,14 @@
 """api.figures.answers"""
 
+from collections.abc import Mapping
 from typing import Any
 
 from api.bars.adjust import tell_actions
 from api.bars.series import Series
 from api.figures.performance import measure_performance
 from api.figures.returns import get_periods
+
+NOTHING: Mapping[str, Any] = {}
 
 
 def build_statistics(
@@ -14,15 +17,22 @@ def build_statistics(
     interval: str = "1d",
     risk_free: float = 0.0,
     periods: int | None = None,
+    more: Mapping[str, Any] = NOTHING,
 ) -> dict[str, Any]:
     figures = measure_performance(series, benchmark, interval, risk_free, periods)
-    return {**describe(series), "periods": periods or get_periods(interval, series), **figures}
+    return {
+        **describe(series, more),
+        "periods": periods or get_periods(interval, series),
+        **figures,
+    }
 
 
-def describe(series: Series) -> dict[str, Any]:
+def describe(series: Series, more: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """What the bars are; more: what is said of those shorter than a day."""
     told: dict[str, Any] = {
         "symbol": series.symbol,
         "interval": series.interval,
+        **more,
         "adjustment": series.adjustment,
     }
     return told | tell_actions(series)

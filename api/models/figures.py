@@ -13,6 +13,9 @@ from api.models.terms import (
     NameList,
     Page,
     ToldAsOf,
+    ToldHours,
+    ToldSynthetic,
+    ToldZone,
     UpperCase,
     ViewQuery,
 )
@@ -47,12 +50,14 @@ Benchmark = Field(
 )
 
 
+MOST_PERIODS = 366 * 86_400  # seconds of a year
 Periods = Field(
     None,
     ge=1,
-    le=1000,
+    le=MOST_PERIODS,
     description="Bars in a year, for annual figures. Unless given: of days 365 for 24/7, 260 for"
-    " 24/5, 252 for all others; 52 weeks, 12 months, 4 quarters.",
+    " 24/5, 252 for all others; 52 weeks, 12 months, 4 quarters; of shorter bars as many as a usual"
+    " session of the exchange has in its regular hours, times its days.",
     examples=[252],
 )
 
@@ -97,11 +102,16 @@ class DrawdownsQuery(FigureQuery):
 
 
 class Statistics(BaseModel):
-    """Simple returns, ddof 1, 365.25 days a year; null where there are too few bars."""
+    """Simple returns, ddof 1, 365.25 days a year; null where there are too few bars.
+
+    Of bars shorter than a day all days here are instants: the starts of the bars, in UTC."""
 
     symbol: str
     as_of: ToldAsOf = None
     interval: Interval
+    hours: ToldHours = None
+    timezone: ToldZone = None
+    synthetic: ToldSynthetic = None
     adjustment: Adjustment
     actions_known_at: ActionsKnownAt = None
     never_asked: list[str] | None = Field(
@@ -126,7 +136,9 @@ class Statistics(BaseModel):
     total_volume: int | float | None
     mean_volume: float | None
     total_return: float | None = Field(description="Last close / first close - 1.")
-    cagr: float | None = Field(description="Compound annual growth rate, a year of 365.25 days.")
+    cagr: float | None = Field(
+        description="Compound annual growth rate, a year of 365.25 days; null within a day."
+    )
     annual_volatility: float | None = Field(description="Std of returns × √periods.")
     max_drawdown: float | None = Field(description="Deepest fall from a peak, 0 or negative.")
     peak_date: str | None
@@ -163,6 +175,9 @@ class FiguresPage(BaseModel):
     symbol: str
     as_of: ToldAsOf = None
     interval: Interval
+    hours: ToldHours = None
+    timezone: ToldZone = None
+    synthetic: ToldSynthetic = None
     adjustment: Adjustment
     actions_known_at: ActionsKnownAt = None
     never_asked: list[str] | None = Field(
@@ -186,6 +201,9 @@ class Drawdown(BaseModel):
 class DrawdownsAnswer(Page):
     as_of: ToldAsOf = None
     interval: Interval
+    hours: ToldHours = None
+    timezone: ToldZone = None
+    synthetic: ToldSynthetic = None
     adjustment: Adjustment
     actions_known_at: ActionsKnownAt = None
     never_asked: list[str] | None = Field(

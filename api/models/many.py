@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from api.models.bars import Bar, BarColumns, HistoryQuery
-from api.models.figures import FigureQuery
+from api.models.figures import MOST_PERIODS, FigureQuery
 from api.models.terms import (
     ActionsKnownAt,
     Adjustment,
@@ -20,7 +20,7 @@ from api.models.terms import (
     ToldAsOf,
     ToldHours,
     ToldSynthetic,
-    ToldZone,
+    ToldZones,
 )
 
 ScreenColumn = Literal[
@@ -78,7 +78,7 @@ class CovarianceQuery(MatrixQuery):
     periods: int | None = Field(
         None,
         ge=1,
-        le=1000,
+        le=MOST_PERIODS,
         description="Bars in a year: covariance is × so many, annual; of a bar unless given.",
         examples=[252],
     )
@@ -124,7 +124,7 @@ class ManyBarsPage(BaseModel):
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
     interval: Interval
     hours: ToldHours = None
-    timezone: ToldZone = None
+    timezone: ToldZones = None
     synthetic: ToldSynthetic = None
     adjustment: Adjustment
     count: int
@@ -135,6 +135,9 @@ class ManyBarsPage(BaseModel):
 class MatrixAnswer(BaseModel):
     as_of: ToldAsOf = None
     interval: Interval
+    hours: ToldHours = None
+    timezone: ToldZones = None
+    synthetic: ToldSynthetic = None
     adjustment: Adjustment
     actions_known_at: ActionsKnownAt = None
     never_asked: NeverAskedOf = None

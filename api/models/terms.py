@@ -306,8 +306,14 @@ ToldZone = Annotated[
     str | None,
     Field(
         description="Only of intraday intervals: the clock of the exchange, by which instants"
-        " without an offset are read; UTC where no calendar is known. Of several symbols: theirs"
-        " by symbol, where they differ."
+        " without an offset are read; UTC where no calendar is known."
+    ),
+]
+ToldZones = Annotated[
+    str | dict[str, str] | None,
+    Field(
+        description="Only of intraday intervals: the clock of the exchange, or that of each symbol"
+        " where they differ; UTC where no calendar is known."
     ),
 ]
 ToldSynthetic = Annotated[

@@ -1,20 +1,20 @@
 """Figures of one symbol: statistics, rolling, indicators, returns, drawdowns."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 
-from api.bars.series import Floats, Series, find_range, slice_days, take_slice
-from api.bars.view import View, build_figures_view, derive_range, derive_whole, tell_instant
+from api.bars.series import Floats, Series, take_slice
+from api.bars.view import View, build_figures_view, tell_instant
 from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.edge.room import CELL_BYTES
 from api.edge.route_table import weighs
 from api.encode.formats import JSON, wrap_rows
 from api.encode.text import write_rows
-from api.figures.answers import build_statistics, describe
+from api.figures.answers import NOTHING, build_statistics, describe
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
 from api.figures.indicators import compute_indicators, parse_indicators
@@ -23,7 +23,6 @@ from api.figures.rolling import roll
 from api.models import (
     DrawdownsAnswer,
     DrawdownsQuery,
-    FigureQuery,
     FiguresPage,
     IndicatorsQuery,
     ReturnsQuery,
@@ -36,11 +35,15 @@ from api.models.terms import find_session_day
 from api.problems import Problem
 from api.routes.context import Context, ContextOf, check_size
 from api.routes.lists import answer_json
+from api.routes.taken import Taken, find_rows, take_benchmark, take_range, take_whole
 
 router = APIRouter(tags=["figures"])
 
+T = TypeVar("T")
+
 FEW = 5  # drawdowns, where no number is asked for
 ROWS_AT_ONCE = 500  # more rows are encoded in turns with other requests
+BARS_AT_ONCE = 50_000  # more bars are reckoned with beside the event loop
 CELLS_A_ROW = 10  # figures of one answer: so many times MAX_ROWS
 
 
@@ -59,16 +62,15 @@ async def read_statistics(
     Null where there are too few bars. `explain` adds what each figure is made of.
     """
     view = build_figures_view([symbol], query)
-    series = slice_days(await take_series(context, view), view.start, view.end)
-    benchmark = await take_benchmark(context, query.benchmark, view)
-    if benchmark is not None:
-        benchmark = slice_days(benchmark, view.start, view.end)
+    series, told = await take_range(context, view)
+    other = view._replace(symbols=(query.benchmark or symbol,))
+    benchmark = (await take_range(context, other)).series if query.benchmark else None
     asked = (series, benchmark, query.interval, query.risk_free, query.periods)
-    answer = {**build_statistics(*asked), **tell_instant(query.as_of)}
+    figures = await compute(context, len(series), lambda: build_statistics(*asked, told))
+    answer = {**figures, **tell_instant(query.as_of)}
     if query.explain:
-        start, end = (find_session_day(day, series.calendar) for day in (query.start, query.end))
-        missing = await context.ask(lambda c: c.count_gaps(series.symbol, start, end, query.as_of))
-        answer["explain"] = {"sessions_missing": missing, **explain_performance(*asked)}
+        missing = await count_missing(context, series, view)
+        answer["explain"] = {**missing, **explain_performance(*asked)}
     return answer_json(answer)
 
 
@@ -89,17 +91,14 @@ async def read_rolling(
     if query.what == "beta" and not query.benchmark:
         raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
     view = build_figures_view([symbol], query)
-    series = await take_series(context, view)
+    taken = await take_whole(context, view)
     benchmark = await take_benchmark(context, query.benchmark, view)
+    series = taken.series
     periods = query.periods or get_periods(query.interval, series)
     asked = (query.window, query.what, benchmark, query.risk_free, query.interval, periods)
+    told = {"periods": periods}
     return await answer_columns(
-        context,
-        series,
-        query,
-        1,
-        lambda: {query.what: roll(series, *asked)},
-        {"periods": periods},
+        context, taken, view, 1, lambda: {query.what: roll(series, *asked)}, told
     )
 
 
@@ -121,9 +120,10 @@ async def read_indicators(
         specs = parse_indicators(query.names)
     except ValueError as error:
         raise Problem(422, str(error)) from None
-    series = await take_series(context, build_figures_view([symbol], query))
+    view = build_figures_view([symbol], query)
+    taken = await take_whole(context, view)
     return await answer_columns(
-        context, series, query, len(specs), lambda: compute_indicators(series, specs)
+        context, taken, view, len(specs), lambda: compute_indicators(taken.series, specs)
     )
 
 
@@ -139,11 +139,12 @@ async def read_returns(
 ) -> Response:
     """The return of each bar of the range against the one before it; the first bar has none."""
     view = build_figures_view([symbol], query)
-    part = derive_range(view, await context.take_view(view))
+    part, told = await take_range(context, view)
     check_size(len(part), context.max_rows)
-    columns = {"timestamp": part.days[1:], "return": compute_returns(part, query.kind)}
-    told = {**describe(part), **tell_instant(query.as_of), "count": max(0, len(part) - 1)}
-    return await answer_rows(context, told, columns)
+    columns = {"timestamp": part.stamps[1:], "return": compute_returns(part, query.kind)}
+    count = {"count": max(0, len(part) - 1)}
+    description = {**describe(part, told), **tell_instant(query.as_of), **count}
+    return await answer_rows(context, description, columns)
 
 
 @router.get(
@@ -159,10 +160,11 @@ async def read_drawdowns(
     """Falls from a peak till its close is reached again, the deepest first."""
     most = check_most(query.most, context.max_rows)
     view = build_figures_view([symbol], query)
-    part = derive_range(view, await context.take_view(view))
-    found = list_drawdowns(part.close, part.days, most)
-    told = {**describe(part), **tell_instant(query.as_of), "count": len(found)}
-    return answer_json({**told, "next": None, "data": found})
+    part, told = await take_range(context, view)
+    asked = part.close, part.stamps, most
+    found = await compute(context, len(part), lambda: list_drawdowns(*asked))
+    description = {**describe(part, told), **tell_instant(query.as_of), "count": len(found)}
+    return answer_json({**description, "next": None, "data": found})
 
 
 def check_most(most: int | None, max_rows: int) -> int:
@@ -171,14 +173,18 @@ def check_most(most: int | None, max_rows: int) -> int:
     return most or min(FEW, max_rows)
 
 
-async def take_series(context: Context, view: View) -> Series:
-    """The whole series of the view's symbol, adjusted and of its interval."""
-    return derive_whole(view, await context.take_view(view))
+async def compute(context: Context, rows: int, work: Callable[[], T]) -> T:
+    """Arithmetic on few bars at once, on many in a thread."""
+    return work() if rows <= BARS_AT_ONCE else await context.compute(work)
 
 
-async def take_benchmark(context: Context, symbol: str | None, view: View) -> Series | None:
-    """The whole series to compare with, as `take_series` gives it; None if none is asked for."""
-    return await take_series(context, view._replace(symbols=(symbol,))) if symbol else None
+async def count_missing(context: Context, series: Series, view: View) -> dict[str, Any]:
+    """The sessions of the range that have no bar: of daily bars, which alone know their gaps."""
+    if view.is_intraday:
+        return {}
+    start, end = (find_session_day(day, series.calendar) for day in (view.start, view.end))
+    missing = await context.ask(lambda c: c.count_gaps(series.symbol, start, end, view.as_of))
+    return {"sessions_missing": missing}
 
 
 def check_cells(rows: int, columns: int, most_rows: int) -> None:
@@ -193,31 +199,32 @@ def check_cells(rows: int, columns: int, most_rows: int) -> None:
 
 async def answer_columns(
     context: Context,
-    series: Series,
-    query: FigureQuery,
+    taken: Taken,
+    view: View,
     count: int,
     compute: Callable[[], dict[str, Floats]],
-    told: dict[str, Any] | None = None,
+    told: Mapping[str, Any] = NOTHING,
 ) -> Response:
     """`count` figures over a whole series, cut to the range that was asked for; `told` goes along.
 
     In a thread: wide windows take many times as long as an answer may hold up others.
     """
-    first, last = find_range(series, query.start, query.end)
+    series = taken.series
+    first, last = await find_rows(context, series, view)
     check_size(last - first, context.max_rows)
     check_cells(last - first, count, context.max_rows)
     await context.reserve(len(series) * count * CELL_BYTES)
     columns = await context.series_cache.compute(compute)
-    days = take_slice(series, slice(first, last)).days
+    stamps = take_slice(series, slice(first, last)).stamps
     cut = {name: column[first:last] for name, column in columns.items()}
     check_cells(last - first, len(cut), context.max_rows)
     description = {
-        **describe(series),
-        **tell_instant(query.as_of),
-        **(told or {}),
+        **describe(series, taken.told),
+        **tell_instant(view.as_of),
+        **told,
         "count": last - first,
     }
-    return await answer_rows(context, description, {"timestamp": days, **cut})
+    return await answer_rows(context, description, {"timestamp": stamps, **cut})
 
 
 async def answer_rows(

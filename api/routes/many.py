@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from api.bars.series import FIELDS, Series, reverse_bars, show_day, take_slice
 from api.bars.view import (
     View,
     build_bars_view,
-    build_figures_view,
     check_range,
     derive_ranges,
     derive_whole,
@@ -28,7 +26,6 @@ from api.docs import openapi as docs
 from api.edge.depends import depends_on_symbols
 from api.edge.route_table import weighs
 from api.encode.formats import Page
-from api.figures.comparison import compute_matrices
 from api.models import (
     CovarianceQuery,
     LatestQuery,
@@ -40,16 +37,16 @@ from api.models import (
     ScreenQuery,
 )
 from api.problems import Problem
-from api.routes.context import Context, ContextOf, check_size
+from api.routes.context import ContextOf, check_size
 from api.routes.lists import answer_json, count_on, cut_rows, move_on
 from api.routes.many_minutes import answer_many_minutes
+from api.routes.matrices import answer_matrix
 from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
-from api.routes.symbols import NO_ROW, must_know, part_view, read_symbols
+from api.routes.symbols import FEWER, NO_ROW, must_know, read_symbols
+from api.routes.taken import part_known
 from api.store import Entry, Reader
 
 router = APIRouter(tags=["several symbols"])
-
-FEWER = "ask for fewer symbols"
 
 
 @router.get(
@@ -189,18 +186,6 @@ def tell_splits(entries: Mapping[str, Entry]) -> dict[str, Any]:
     return {"actions_known_at": show_instant(min(instants))} if instants else {}
 
 
-async def part_known(context: Context, view: View, must_know: bool) -> tuple[View, list[str]]:
-    """The view of those symbols that are known, and the unknown ones.
-
-    A 404 Problem if none is known, or one is not that must be.
-    """
-    snapshot, cache = context.require_snapshot(), context.series_cache
-    if all(cache.knows(snapshot, name) for name in view.symbols):
-        return view, []
-    catalog = await context.database.ask(snapshot, partial(cache.read_catalog, snapshot))
-    return part_view(view, catalog, must_know)
-
-
 def pass_rows(parts: Sequence[Series], after: str | None) -> Sequence[Series]:
     """The bars behind the row that `after` names, as SYMBOL:2012-01-31."""
     if after is None:
@@ -240,22 +225,3 @@ def cut_parts(parts: Sequence[Series], limit: int) -> tuple[tuple[Series, ...], 
         if len(cut) < len(part):
             return tuple(page), f"{cut.symbol}:{show_day(cut, -1)}"
     return tuple(page), None
-
-
-async def answer_matrix(
-    context: Context, query: MatrixQuery, left_out: str, periods: int | None = None
-) -> Response:
-    check_range(query.start, query.end)
-    view = build_figures_view(read_symbols(query.symbols), query)
-    known, unknown = await part_known(context, view, query.unknown == "error")
-    check_size(len(known.symbols), context.max_rows, FEWER)
-    found = await context.take_views(known)
-    parts = await context.series_cache.compute(lambda: derive_ranges(known, found))
-    matrices = await context.series_cache.compute(
-        lambda: compute_matrices(parts, query.kind, periods)
-    )
-    matrices.pop(left_out)
-    told = {"interval": view.interval, "adjustment": view.adjustment, **tell_actions(*parts)}
-    annual = {"periods": periods} if periods else {}
-    instant = tell_instant(view.as_of)
-    return answer_json({**told, **instant, **annual, "unknown": unknown, **matrices})

@@ -36,11 +36,7 @@ async def answer_many_minutes(
     """As `read_many`, of bars shorter than a day."""
     limit, chosen = context.check_limit(view.limit), read_format(request, query.format)
     form = read_csv_form(query, chosen)
-    minutes = await context.take_minute_view()
-    if minutes is None:
-        raise NoMinutes(NONE_YET)
-    is_error = must_know(query.unknown, chosen)
-    known, unknown = part_view(view, minutes.instruments, is_error, "has bars shorter than a day")
+    known, unknown = await part_minutes(context, view, must_know(query.unknown, chosen))
     found = await take_all(context, known, limit, read_place(known, query.after))
     page, following = cut_all(found, limit, view.order)
     if following:
@@ -59,6 +55,14 @@ async def answer_many_minutes(
         chosen,
         {**told, "unknown": unknown},
     )
+
+
+async def part_minutes(context: Context, view: View, must_know: bool) -> tuple[View, list[str]]:
+    """The view of those symbols that have bars shorter than a day, and the others. NoMinutes."""
+    minutes = await context.take_minute_view()
+    if minutes is None:
+        raise NoMinutes(NONE_YET)
+    return part_view(view, minutes.instruments, must_know, "has bars shorter than a day")
 
 
 def read_place(view: View, after: str | None) -> Place | None:

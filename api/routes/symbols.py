@@ -7,6 +7,7 @@ from api.encode.formats import Format
 from api.problems import Problem
 
 MOST_SYMBOLS = 100
+FEWER = "ask for fewer symbols"
 NO_ROW = "after={} is no row of this answer: take it from `next`"
 
 
