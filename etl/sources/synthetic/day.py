@@ -116,9 +116,12 @@ def bridge(steps: Integers, first: int, last: int, bar: DailyBar) -> Integers:
     numbers = np.arange(1, count + 1, dtype=np.int64)
     swing = walk - walk[-1] * numbers // count  # comes back to where it began
     width = max(1, int(np.abs(swing).max()))
-    wide = (bar.high - bar.low) // 6 * math.isqrt(count) // 20
-    prices: Integers = first + (last - first) * numbers // count + swing * wide // width
-    return prices
+    wide = 1 + (bar.high - bar.low) * math.isqrt(count) // 120
+    prices = first + (last - first) * numbers // count + swing * wide // width
+    prices = np.where(prices > bar.high, 2 * bar.high - prices, prices)  # turns back at both
+    prices = np.where(prices < bar.low, 2 * bar.low - prices, prices)
+    bounded: Integers = np.clip(prices, bar.low, bar.high)
+    return bounded
 
 
 def reach(drawn: Integers, bar: DailyBar) -> Integers:
