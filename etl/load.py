@@ -20,6 +20,7 @@ from typing import Any
 import duckdb
 
 from etl.base import command, parquet_sql, run_records, stage_files
+from etl.base.instances import borrow
 from etl.contracts import runs
 from etl.contracts.files import CLEAN_TYPES
 from etl.reporting.textfile import write_textfile
@@ -130,7 +131,7 @@ def is_out_of_step(settings: Settings) -> bool:
 def write_no_bars(path: Path) -> None:
     """A clean file without a bar."""
     columns = ", ".join(f"NULL::{types[0]} AS {name}" for name, types in CLEAN_TYPES.items())
-    with duckdb.connect(":memory:") as connection:
+    with borrow() as connection:
         connection.execute(
             f"COPY (SELECT {columns} LIMIT 0) TO {parquet_sql.quote(path)} (FORMAT parquet)"
         )

@@ -7,31 +7,32 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.base.errors import EtlError, InputError
+from etl.base.instances import borrow
 from etl.base.whole_files import SPILL, check_is_file
 from etl.settings import Settings, SettingsError
 
 
-def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that spills into the data folder and keeps to ETL_MEMORY_MB.
+@contextmanager
+def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory that spills into the data folder and keeps to ETL_MEMORY_MB.
 
     It reads instants in UTC, whatever the time zone of the machine.
     """
     spill = settings.data_dir / "tmp" / f"{SPILL}{os.getpid()}"
     with suppress(OSError):  # a folder that may only be read: then nothing spills
         spill.parent.mkdir(exist_ok=True)
-    config: dict[str, Any] = {"temp_directory": str(spill)}
+    config = {"temp_directory": str(spill)}
     if settings.etl_memory_mb:
         config["memory_limit"] = f"{settings.etl_memory_mb}MiB"
-    connection = duckdb.connect(":memory:", config=config)
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
+    with borrow(config) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
 
 
 def quote(path: Path | str) -> str:

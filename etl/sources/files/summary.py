@@ -7,10 +7,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.base.instances import borrow
 from etl.base.parquet_sql import quote
 from etl.base.run_records import read_run_id
 from etl.settings import Settings
@@ -137,7 +137,7 @@ class Summary:
         if read_run_id(path) != run_id:
             return
         by_file = {entry.file: entry for entry in self.entries}
-        with duckdb.connect(":memory:") as connection:
+        with borrow() as connection:
             rows = connection.execute(
                 f"""SELECT file, reason, count(*), min(line), arg_min(concat_ws(',', symbol,
                     timestamp, open, high, low, close, volume), line)

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from etl.base.instances import borrow
 from etl.contracts.tables import SCHEMA_VERSION
 from etl.store import KNOWN
 from etl.store.duckdb_file import attached, changes, digests, publish
@@ -66,7 +67,7 @@ def look_at(path: Path, queries: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
     duckdb.Error where it cannot be read.
     """
-    with duckdb.connect(":memory:") as connection:
+    with borrow() as connection:
         attached.attach(connection, path, "store")
         name_known(connection, (name for name in KNOWN if name in queries))
         yield connection

@@ -16,6 +16,7 @@ from typing import Protocol
 import duckdb
 
 from etl.base.errors import StoreError
+from etl.base.instances import borrow
 from etl.base.locks import hold_lock
 from etl.base.whole_files import compute_digest
 from etl.contracts.manifest import Manifest, count, find_place, hash_block, hash_blocks
@@ -161,7 +162,7 @@ def check_whole(next_path: Path, manifest: Manifest) -> None:
     try:
         if compute_digest(next_path) != manifest.digest:
             raise StoreError("the digest of the whole is another")
-        with duckdb.connect(":memory:") as connection:
+        with borrow() as connection:
             attached.attach_store(connection, next_path, "store")
             published.name_known(connection)
             found = attached.read_one(connection, NAMED)
