@@ -219,7 +219,7 @@ def test_an_answer_holds_the_newest_bars_that_it_may(sample_dir: Path) -> None:
     [
         ("/openbb/bars?symbol=APPL", 404, "Unknown symbol APPL: did you mean AAPL?"),
         ("/openbb/bars", 422, "symbol is missing: add symbol="),
-        (f"{BARS}&interval=5m", 422, "interval=5m: possible are 1d, 1wk, 1mo, 3mo or 1y"),
+        (f"{BARS}&interval=2h", 422, "interval=2h: possible are 1s, 1m, 5m, 15m, 30m, 1h, 1d, 1wk"),
         (f"{BARS}&start=yesterday", 422, "'yesterday' is no day: write it as 2012-01-31"),
         (f"{BARS}&start=2013-05-01&end=2012-01-01", 422, "swap them"),
         (f"{CHART}&theme=blue", 422, "theme=blue: possible are dark or light"),

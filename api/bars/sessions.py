@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from api.bars.series import Days
+from api.bars.series import Days, Timestamps
 from etl.contracts.zones import ZONES
 
 Instants = npt.NDArray[np.int64]  # seconds since 1970, UTC
 INSTANTS = ("open", "close", "break_start", "break_end")
 DAY = np.timedelta64(1, "D")
-DAY_SECONDS = 86_400
+DAY_SECONDS, QUARTER = 86_400, 900
 # So many days without a session are holidays; in more of them sessions are not known.
 LONGEST_HOLIDAYS = np.timedelta64(16, "D")
 # Beside sessions that are not known a session still owns so many days: a weekend's.
@@ -138,6 +138,22 @@ def find_local_days(seconds: Instants, zone: str) -> Days:
     starts = np.array([find_midnight(day, zone) for day in wanted], np.int64)
     found: Days = wanted[starts.searchsorted(seconds, "right") - 1]
     return found
+
+
+def find_clock_times(timestamps: Timestamps, zone: str) -> Timestamps:
+    """What a zone's clock shows at each instant (naive). Clocks are put on the quarter hour."""
+    if zone in ("", "UTC"):
+        return timestamps
+    quarters, places = np.unique(timestamps.view(np.int64) // QUARTER, return_inverse=True)
+    clock = ZoneInfo(zone)
+    offsets = [find_offset(int(each) * QUARTER, clock) for each in quarters]
+    shown: Timestamps = timestamps + np.array(offsets, "timedelta64[s]")[places]
+    return shown
+
+
+def find_offset(second: int, clock: ZoneInfo) -> int:
+    offset = datetime.fromtimestamp(second, clock).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
 
 
 def add_days(sessions: Sessions, days: Days) -> Sessions:

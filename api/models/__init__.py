@@ -47,7 +47,6 @@ from api.models.runs import Run, RunsPage, RunsQuery, RunSummary, RunSymbol
 from api.models.service import Health, ParameterError, ProblemBody
 from api.models.terms import (
     Adjustment,
-    DailyInterval,
     Day,
     Interval,
     LastDay,
@@ -71,7 +70,6 @@ __all__ = [
     "Coverage",
     "CoverageRow",
     "CoveragesPage",
-    "DailyInterval",
     "Day",
     "Drawdown",
     "DrawdownsAnswer",

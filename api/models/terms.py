@@ -61,7 +61,6 @@ def read_interval(value: Any) -> Any:
 AnyCase = BeforeValidator(lower)
 Adjustment = Annotated[Literal["raw", "split", "all"], AnyCase]
 Basis = Literal["raw", "split"]
-DailyInterval = Annotated[Literal["1d", "1wk", "1mo", "3mo", "1y"], BeforeValidator(read_interval)]
 Interval = Annotated[
     Literal["1s", "1m", "5m", "15m", "30m", "1h", "1d", "1wk", "1mo", "3mo", "1y"],
     BeforeValidator(read_interval),

@@ -4,20 +4,22 @@ The workspace adds parameters of its own (theme, raw, and what its user sets for
 sends one that is left empty as an empty text: the first are passed over, the second are none.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Response
 from fastapi import Query as InQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.bars.series import FIELDS, Series, cut_page, reverse_bars
 from api.bars.view import View, check_range, derive_range
-from api.edge.depends import depends_on_symbols
+from api.edge.depends import depends_on_minutes, depends_on_symbols
 from api.edge.route_table import weighs
 from api.encode.formats import JSON, Page, build_columns
 from api.encode.text import encode_json, encode_rows
 from api.figures.answers import build_statistics
-from api.models import Adjustment, DailyInterval, Day, LastDay
+from api.models import Adjustment, Day, Interval, LastDay
 from api.models.terms import UpperCase
 from api.protocols.openbb import shapes as openbb_shapes
 from api.protocols.openbb import widgets
@@ -38,7 +40,7 @@ class WidgetQuery(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     symbol: Annotated[str, Field(max_length=32), UpperCase]
-    interval: DailyInterval = "1d"
+    interval: Interval = "1d"
     adjustment: Adjustment = "split"
     start: Start = None
     end: End = None
@@ -50,9 +52,11 @@ class ChartQuery(WidgetQuery):
 
 
 @router.get("/widgets.json")
+@depends_on_minutes()
 async def list_widgets(context: ContextOf) -> Response:
     """What the workspace can show of this store."""
-    return answer(widgets.build_widgets(await find_first(context)))
+    intervals = await list_intervals(context)
+    return answer(widgets.build_widgets(await find_first(context), intervals))
 
 
 @router.get("/apps.json")
@@ -70,6 +74,7 @@ async def list_symbols(context: ContextOf) -> Response:
 
 
 @router.get("/openbb/price_chart")
+@depends_on_minutes()
 @depends_on_symbols("symbol")
 @weighs(2)
 async def draw_prices(query: Annotated[ChartQuery, InQuery()], context: ContextOf) -> Response:
@@ -83,6 +88,7 @@ async def draw_prices(query: Annotated[ChartQuery, InQuery()], context: ContextO
 
 
 @router.get("/openbb/bars")
+@depends_on_minutes()
 @depends_on_symbols("symbol")
 async def list_bars(query: Annotated[WidgetQuery, InQuery()], context: ContextOf) -> Response:
     """The newest bars of a range, newest first."""
@@ -90,6 +96,7 @@ async def list_bars(query: Annotated[WidgetQuery, InQuery()], context: ContextOf
 
 
 @router.get("/openbb/statistics")
+@depends_on_minutes()
 @depends_on_symbols("symbol")
 @weighs(2)
 async def tell_statistics(query: Annotated[WidgetQuery, InQuery()], context: ContextOf) -> Response:
@@ -112,16 +119,25 @@ async def find_first(context: Context) -> str | None:
     return rows[0]["symbol"] if rows else None
 
 
-async def take_bars(context: Context, query: WidgetQuery) -> Series:
+async def list_intervals(context: Context) -> Sequence[str]:
+    """The intervals shorter than a day that any symbol has."""
+    view = await context.take_minute_view()
+    return view.stored if view else ()
+
+
+async def take_bars(context: Context, query: WidgetQuery, most: int | None = None) -> Series:
+    """The bars of the range; of those shorter than a day the newest, where `most` are wanted."""
     check_range(query.start, query.end)
     asked = query.start, query.end, query.interval, query.adjustment
-    view = View((query.symbol,), *asked)
+    view = View((query.symbol,), *asked, order="asc" if most is None else "desc")
+    if view.is_intraday:
+        return (await context.take_minutes(view, most=most)).series
     return derive_range(view, await context.take_view(view))
 
 
 async def take_newest(context: Context, query: WidgetQuery) -> Series:
     """The last bars of the range, as many as an answer may have, oldest first."""
-    series = await take_bars(context, query)
+    series = await take_bars(context, query, context.max_rows)
     return reverse_bars(cut_page(series, context.max_rows, "desc")[0])
 
 
@@ -130,5 +146,8 @@ def answer(value: Any) -> Response:
 
 
 def answer_rows(series: Series) -> Response:
-    rows = encode_rows(build_columns(Page((series,), FIELDS)), "json")
+    columns = build_columns(Page((series,), FIELDS))
+    if series.axis.kind == "instant":
+        columns["timestamp"] = np.array(openbb_shapes.show_times(series), object)
+    rows = encode_rows(columns, "json")
     return Response(b"[" + rows + b"]", media_type=JSON)

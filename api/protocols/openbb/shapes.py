@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from api.bars.series import PRICES, Series
+from api.bars.sessions import find_clock_times
 
 Row = dict[str, Any]
 
@@ -28,8 +29,12 @@ NONE = "–"
 
 
 def build_figure(series: Series, theme: str) -> Row:
-    """A Plotly figure: candlesticks, and below them volume."""
-    days = np.datetime_as_string(series.days, unit="D").tolist()
+    """A Plotly figure: candlesticks, and below them volume.
+
+    Bars shorter than a day stand side by side: nights are no gaps.
+    """
+    days = show_times(series)
+    kind = {"type": "category", "nticks": 8} if series.axis.kind == "instant" else {"type": "date"}
     axis = {"gridcolor": GRIDS[theme], "zeroline": False}
     return {
         "data": [
@@ -58,11 +63,21 @@ def build_figure(series: Series, theme: str) -> Row:
             "margin": {"l": 50, "r": 20, "t": 20, "b": 30},
             "showlegend": False,
             "hovermode": "x unified",
-            "xaxis": {**axis, "type": "date", "rangeslider": {"visible": False}},
+            "xaxis": {**axis, **kind, "rangeslider": {"visible": False}},
             "yaxis": {**axis, "domain": [0.25, 1], "fixedrange": False},
             "yaxis2": {**axis, "domain": [0, 0.2]},
         },
     }
+
+
+def show_times(series: Series) -> list[str]:
+    """The session of each bar; of bars shorter than a day their start on the exchange's clock."""
+    if series.axis.kind == "session":
+        return list(np.datetime_as_string(series.days, unit="D").tolist())
+    times = find_clock_times(series.timestamps, series.axis.zone)
+    is_whole = not (times.view(np.int64) % 60).any()
+    texts = np.datetime_as_string(times, unit="m" if is_whole else "s").tolist()
+    return [text.replace("T", " ") for text in texts]
 
 
 def build_metrics(figures: Row, series: Series) -> list[Row]:

@@ -4,6 +4,7 @@ https://docs.openbb.co/workspace/developers: widgets.json is an object of widget
 a list of dashboards. What the widgets show is in `openbb`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from api.bars.series import PRICES
@@ -13,6 +14,10 @@ Row = dict[str, Any]
 SOURCE = ["Market Data Service"]
 CATEGORY = "Market Data"
 GROUP = "Group 1"  # the form of name that the workspace knows
+SHORT_INTERVALS = {
+    **{"1s": "Second", "1m": "Minute", "5m": "5 minutes", "15m": "15 minutes"},
+    **{"30m": "30 minutes", "1h": "Hour"},
+}
 INTERVALS = {"1d": "Day", "1wk": "Week", "1mo": "Month", "3mo": "Quarter", "1y": "Year"}
 ADJUSTMENTS = {"split": "Splits", "all": "Splits and dividends", "raw": "None: as traded"}
 
@@ -36,8 +41,9 @@ def build_options(names: dict[str, str]) -> list[Row]:
     return [{"label": label, "value": value} for value, label in names.items()]
 
 
-def build_params(symbol: str | None) -> list[Row]:
+def build_params(symbol: str | None, intervals: Sequence[str] = ()) -> list[Row]:
     """The parameters that the widgets of one symbol have in common."""
+    spans = {name: label for name, label in SHORT_INTERVALS.items() if name in intervals}
     return [
         {
             "paramName": "symbol",
@@ -48,7 +54,7 @@ def build_params(symbol: str | None) -> list[Row]:
             "value": symbol,
             "show": True,
         },
-        build_choice("interval", "Interval", "What a bar spans", "1d", INTERVALS),
+        build_choice("interval", "Interval", "What a bar spans", "1d", spans | INTERVALS),
         build_choice(
             "adjustment", "Adjusted for", "What prices are adjusted for", "split", ADJUSTMENTS
         ),
@@ -96,27 +102,29 @@ def build_widget(
     }
 
 
-def build_widgets(symbol: str | None) -> dict[str, Row]:
-    """widgets.json; `symbol` is the one to begin with."""
+def build_widgets(symbol: str | None, intervals: Sequence[str] = ()) -> dict[str, Row]:
+    """widgets.json; `symbol` is the one to begin with; intervals: shorter than a day, that are
+    stored. Their bars have a time, on the clock of the exchange."""
+    time = ("Time", "text") if intervals else ("Session", "dateString")
     return {
         "price_chart": {
             **build_widget(
                 "Price chart", "Candlesticks and volume", "chart", "openbb/price_chart", 26, 15
             ),
             "raw": True,
-            "params": build_params(symbol),
+            "params": build_params(symbol, intervals),
         },
         "statistics": {
             **build_widget(
                 "Statistics", "Return, risk and drawdown", "metric", "openbb/statistics", 14, 15
             ),
-            "params": build_params(symbol),
+            "params": build_params(symbol, intervals),
         },
         "bars": {
             **build_widget("Bars", BARS, "table", "openbb/bars", 40, 14),
-            "params": build_params(symbol),
+            "params": build_params(symbol, intervals),
             "data": build_table(
-                build_column("timestamp", "Session", "dateString", pinned="left"),
+                build_column("timestamp", *time, pinned="left"),
                 *(build_column(name, name.title(), formatterFn="none") for name in PRICES),
                 build_column("volume", "Volume", formatterFn="none"),
             ),
@@ -159,8 +167,7 @@ def build_apps(symbol: str | None) -> list[Row]:
     return [
         {
             "name": "Market Data Service",
-            "description": "Daily bars of your own store: charts, statistics, and how far to trust"
-            " them.",
+            "description": "Bars of your own store: charts, statistics, and how far to trust them.",
             "img": "",
             "img_dark": "",
             "img_light": "",

@@ -23,15 +23,10 @@ def read_bound(second: int) -> DayOfInstant:
     return DayOfInstant.of(datetime.fromtimestamp(min(max(second, EARLIEST), LATEST), UTC))
 
 
-async def list_stored(context: Context) -> set[str]:
+async def list_stored(context: Context) -> Sequence[str]:
     """The intervals shorter than a day that any symbol has."""
     view = await context.take_minute_view()
-    bases = {base for each in view.instruments.values() for base in each} if view else set()
-    return {
-        name
-        for name, seconds in INTERVAL_SECONDS.items()
-        if any(not seconds % INTERVAL_SECONDS[base] for base in bases)
-    }
+    return view.stored if view else ()
 
 
 async def describe_minutes(context: Context, symbol: str) -> tuple[Sequence[str], bool]:

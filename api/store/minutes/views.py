@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,16 @@ class MinuteView:
     def list_intervals(self, symbol: str) -> list[str]:
         """What can be made of the stored bars of a symbol."""
         return [name for name in INTERVAL_SECONDS if self.find_base(symbol, name)]
+
+    @cached_property
+    def stored(self) -> list[str]:
+        """The intervals that can be made of the stored bars of some symbol."""
+        bases = {INTERVAL_SECONDS[base] for each in self.instruments.values() for base in each}
+        return [
+            name
+            for name, seconds in INTERVAL_SECONDS.items()
+            if any(not seconds % base for base in bases)
+        ]
 
     def read_calendar(self, exchange: str) -> "Calendar":
         """The sessions of an exchange, all of them; read once."""
