@@ -215,18 +215,18 @@ def test_notes_of_months_between_are_replaced_too(store: MinuteStore) -> None:
     assert store.snapshot().notes("A", "1m", None, None).num_rows == 0
 
 
-def test_spans_within_newer_ones_of_their_source_are_left_out(store: MinuteStore) -> None:
+def test_the_span_of_each_answer_is_kept(store: MinuteStore) -> None:
     first = [("A", at(0), at(9), "alpaca", told(0)), ("A", at(0), at(9), "massive", told(0))]
-    load(store, batch(bar("A", at(0)), spans=[*first, ("A", at(5), at(20), "alpaca", told(0))]))
+    load(store, batch(bar("A", at(0)), spans=[*first, ("B", at(5), at(20), "alpaca", told(0))]))
     version = store.snapshot().instruments["A", "1m"].version
-    load(store, batch(bar("A", at(1)), spans=[("A", at(0), at(10), "alpaca", told(1))]))
+    load(store, batch(bar("A", at(1)), spans=[*first, ("A", at(0), at(10), "alpaca", told(1))]))
     found = store.snapshot().spans("A", "1m")
     assert found.schema.equals(SPANS)
     columns = ("start", "end", "source", "fetched_at")
     assert list(zip(*(found[name].to_pylist() for name in columns), strict=True)) == [
+        (at(0), at(9), "alpaca", told(0)),
         (at(0), at(9), "massive", told(0)),
         (at(0), at(10), "alpaca", told(1)),
-        (at(5), at(20), "alpaca", told(0)),
     ]
     assert store.snapshot().spans("A", "1s").num_rows == 0
     assert store.snapshot().instruments["A", "1m"].version != version

@@ -259,6 +259,11 @@ class MinuteStore(Protocol):
         nothing changed. A kill at any moment before it leaves what was there."""
         ...
 
+    def remove(self, symbols: Collection[str]) -> None:
+        """Take all that is known of these symbols, of every interval, out of the next generation:
+        bars, revisions, notes, spans. Bars of them that are upserted after it come as new ones."""
+        ...
+
     def fold(self, before: datetime) -> None:
         """Put what live batches brought of sessions before this instant where history is kept; it
         is seen from the next publication on, and changes no answer. Nothing to do in an engine that

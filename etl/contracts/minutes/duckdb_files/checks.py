@@ -10,6 +10,7 @@ from etl.base.whole_files import compute_digest
 from etl.contracts.minutes import BASE_INTERVALS, PRICES
 from etl.contracts.minutes.changes import KEY
 from etl.contracts.minutes.digests import (
+    ACCOUNT,
     SUMS,
     add_accounts,
     sum_bars,
@@ -88,6 +89,7 @@ FROM ({
         f" UNION ALL FROM ({sum_revisions('FROM {file}.revisions')})"
     )
 }) a LEFT JOIN ({sum_notes("FROM {file}.notes")}) n USING (symbol)"""
+MONTHS = pa.schema([("interval", pa.string()), *ACCOUNT, ("noted", pa.uint64())])
 ADDED = ("bars", "first", "last", *SUMS, "noted")
 COMPARE = f"""
 WITH found AS (
@@ -120,7 +122,7 @@ def ask(
 def read_accounts(files: AttachedFiles, file: PublishedFile, interval: str) -> pa.Table:
     query = f"SELECT '{interval}' AS interval, * FROM ({ACCOUNTS_OF_MONTH})"
     (found,) = reading.ask(files, [file], query, {})
-    return found
+    return found.cast(MONTHS)
 
 
 def check_index(
@@ -128,7 +130,7 @@ def check_index(
 ) -> Iterator[Line]:
     (instruments,) = reading.ask(files, [index], "FROM {file}.instruments", {})
     with duckdb.connect(":memory:") as connection:
-        connection.register("found_months", pa.concat_tables(months))
+        connection.register("found_months", pa.concat_tables([MONTHS.empty_table(), *months]))
         connection.register("instruments", instruments)
         differing = [row[0] for row in connection.execute(COMPARE).fetchall()]
     yield "minutes: instruments are as their bars, revisions and notes say", "; ".join(differing)

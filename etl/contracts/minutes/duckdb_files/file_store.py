@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,7 @@ from etl.contracts.minutes import (
     Counts,
     MinuteStoreError,
     MixedSources,
+    StoreDown,
     find_mixed,
 )
 from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
@@ -39,6 +40,7 @@ class FileStore:
         self.newest_snapshot: FileSnapshot | None = None
         self.next: NextGeneration | None = None
         self.coming: dict[str, set[str]] = {}  # symbol → sources of what is not published yet
+        self.removed: set[str] = set()
         self.lock: IO[str] | None = None
         self.is_held = False  # by writing(), over several publications
 
@@ -91,9 +93,21 @@ class FileStore:
         sources = {pair["symbol"]: set(self.coming.get(pair["symbol"], ())) for pair in pairs}
         for pair in pairs:
             sources[pair["symbol"]].add(pair["source"])
-        if mixed := find_mixed(self.snapshot().instruments, sources):
+        there = {
+            key: each
+            for key, each in self.snapshot().instruments.items()
+            if key[0] in sources and key[0] not in self.removed
+        }
+        if mixed := find_mixed(there, sources):
             raise MixedSources(tell_mixed(mixed, str(self.folder)))
         return sources
+
+    def remove(self, symbols: Collection[str]) -> None:
+        with self.discarding_on_failure():
+            self.begin().remove(symbols)
+        self.removed |= set(symbols)
+        for symbol in symbols:
+            self.coming.pop(symbol, None)
 
     def begin(self) -> NextGeneration:
         if self.next is None:
@@ -120,11 +134,11 @@ class FileStore:
             self.end()
 
     def end(self) -> None:
-        self.next, self.coming = None, {}
+        self.next, self.coming, self.removed = None, {}, set()
         self.release()
 
     def take_lock(self) -> None:
-        """MinuteStoreError where another process writes."""
+        """StoreDown where another process writes."""
         if self.lock is not None:
             return
         path = self.folder / "lock"
@@ -135,9 +149,7 @@ class FileStore:
             file.seek(0)
             who = file.read().strip() or "another process"
             file.close()
-            raise MinuteStoreError(
-                f"{who} writes to {self.folder} now: wait till it ends"
-            ) from None
+            raise StoreDown(f"{who} writes to {self.folder} now: wait till it ends") from None
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()

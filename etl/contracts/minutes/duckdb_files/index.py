@@ -84,45 +84,30 @@ def write_sessions(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def write_spans(connection: duckdb.DuckDBPyConnection, interval: str) -> bool:
-    """A span within one of a newer answer of its source says nothing more: it is left out."""
+    """Each is kept: it tells too which answers the store has taken."""
     columns = list_columns(SPANS)
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE spans_there AS
-        SELECT {columns} FROM {INDEX}.spans WHERE interval = $interval
-        AND symbol IN (SELECT symbol FROM given)""",
-        {"interval": interval},
-    )
-    connection.execute(
-        """CREATE OR REPLACE TEMP TABLE spans_then AS
-        WITH every AS (FROM given UNION FROM spans_there)
-        FROM every e WHERE NOT EXISTS (
-            FROM every o WHERE o.symbol = e.symbol AND o.source = e.source
-            AND o.start <= e.start AND o."end" >= e."end" AND o.fetched_at >= e.fetched_at
-            AND (o.start, o."end", o.fetched_at) <> (e.start, e."end", e.fetched_at))"""
-    )
-    differ = "(FROM {0} EXCEPT FROM {1})".format
+    told = {"interval": interval}
     found = connection.execute(
-        f"""SELECT count(*) FROM ({differ("spans_then", "spans_there")}
-        UNION ALL {differ("spans_there", "spans_then")})"""
+        f"""INSERT INTO {INDEX}.spans (interval, {columns})
+        SELECT $interval, {columns} FROM (FROM given EXCEPT
+            SELECT {columns} FROM {INDEX}.spans WHERE interval = $interval) ORDER BY ALL""",
+        told,
     ).fetchall()
     if not found[0][0]:
         return False
-    replace_spans(connection, interval, columns)
-    return True
-
-
-def replace_spans(connection: duckdb.DuckDBPyConnection, interval: str, columns: str) -> None:
-    of_given = "interval = $interval AND symbol IN (SELECT symbol FROM given)"
-    told = {"interval": interval}
-    connection.execute(f"DELETE FROM {INDEX}.spans WHERE {of_given}", told)
+    there = f"FROM {INDEX}.spans SEMI JOIN given USING (symbol) WHERE interval = $interval"
     connection.execute(
-        f"""INSERT INTO {INDEX}.spans (interval, {columns})
-        SELECT $interval, {columns} FROM spans_then ORDER BY ALL""",
-        told,
-    )
-    connection.execute(
-        f"""UPDATE {INDEX}.instruments i SET asked = s.sum
-        FROM ({sum_spans("FROM spans_then")}) s
+        f"""UPDATE {INDEX}.instruments i SET asked = s.sum FROM ({sum_spans(there)}) s
         WHERE s.symbol = i.symbol AND i.interval = $interval""",
         told,
     )
+    return True
+
+
+def remove(connection: duckdb.DuckDBPyConnection) -> bool:
+    """given: symbol."""
+    found = [
+        connection.execute(f"DELETE FROM {INDEX}.{table} WHERE symbol IN (FROM given)").fetchall()
+        for table in ("instruments", "spans")
+    ]
+    return any(rows[0][0] for rows in found)

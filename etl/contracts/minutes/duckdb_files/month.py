@@ -108,6 +108,13 @@ def write_notes(connection: duckdb.DuckDBPyConnection, month: NextMonth) -> None
     )
 
 
+def remove(connection: duckdb.DuckDBPyConnection, month: NextMonth) -> None:
+    """All of the symbols in `given`."""
+    for table in OF_MONTH:
+        connection.execute(f"DELETE FROM {month.name}.{table} WHERE symbol IN (FROM given)")
+    month.appended = max(month.appended, 1)  # what is left may be little: it is written out anew
+
+
 def close_month(connection: duckdb.DuckDBPyConnection, month: NextMonth) -> None:
     """Bring it in order, if need be, and to disk."""
     total = connection.execute(f"SELECT count(*) FROM {month.name}.bars").fetchall()[0][0]

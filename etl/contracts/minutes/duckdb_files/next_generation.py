@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,6 +184,22 @@ class NextGeneration:
             self.is_changed |= index.write_sessions(connection)
         with self.given(given=batch.spans.cast(SPANS)) as connection:
             self.is_changed |= index.write_spans(connection, batch.interval)
+
+    def remove(self, symbols: Collection[str]) -> None:
+        given = pa.table({"symbol": pa.array(sorted(symbols), pa.string())})
+        with self.given(given=given) as connection:
+            self.is_changed |= index.remove(connection)
+            for interval, month in self.list_months():
+                attached = self.find_attached(interval, month)
+                there = f"FROM {attached}.bars SEMI JOIN given USING (symbol) LIMIT 1"
+                if connection.execute(there).fetchall():
+                    months.remove(connection, self.open_month(interval, month))
+
+    def list_months(self) -> list[Where]:
+        """All months, published ones and new ones."""
+        published = self.before.months or {}
+        found = [(interval, month) for interval, files in published.items() for month in files]
+        return sorted({*found, *self.months})
 
     def publish(self) -> Manifest:
         """The manifest that names the files, which is then what readers find."""

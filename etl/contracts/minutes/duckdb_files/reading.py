@@ -43,9 +43,9 @@ def explain(
     said = str(error).splitlines()[0]
     if isinstance(error, duckdb.OutOfMemoryException):
         return MinuteStoreError(f"{files.folder} cannot be read within its memory ({said})")
-    for name, file in group.items():
+    for attached, file in group.items():
         try:
-            files.read(f"SELECT max(hash(t)) FROM {name}.{find_table(file)} t", {})
+            files.read(f"SELECT max(hash(t)) FROM {attached}.{find_table(file)} t", {})
         except duckdb.Error as damage:
             return tell_damaged(files.folder / file.name, damage)
     return MinuteStoreError(f"{files.folder} cannot be read ({said})")
