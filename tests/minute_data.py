@@ -39,10 +39,15 @@ class Minutes:
     shift: float = 0.0
 
 
-def fill(data_dir: Path, *given: Minutes, notes: Sequence[tuple[Any, ...]] = ()) -> str:
+def fill(
+    data_dir: Path,
+    *given: Minutes,
+    notes: Sequence[tuple[Any, ...]] = (),
+    spans: Sequence[tuple[Any, ...]] = (),
+) -> str:
     """Load minutes into the files of a data folder; the generation."""
     store = open_store(data_dir)
-    generation = load(store, *(build_batch(each, notes) for each in given))
+    generation = load(store, *(build_batch(each, notes, spans) for each in given))
     store.close()
     return generation
 
@@ -51,7 +56,11 @@ def open_store(data_dir: Path) -> MinuteStore:
     return open_place(Place(data_dir))
 
 
-def build_batch(given: Minutes, notes: Sequence[tuple[Any, ...]] = ()) -> Batch:
+def build_batch(
+    given: Minutes,
+    notes: Sequence[tuple[Any, ...]] = (),
+    spans: Sequence[tuple[Any, ...]] = (),
+) -> Batch:
     sessions = list_known(given)
     return Batch(
         given.interval,
@@ -59,7 +68,7 @@ def build_batch(given: Minutes, notes: Sequence[tuple[Any, ...]] = ()) -> Batch:
         {given.symbol: given.exchange},
         make_table([note for note in notes if note[0] == given.symbol], NOTES),
         sessions,
-        SPANS.empty_table(),
+        make_table([span for span in spans if span[0] == given.symbol], SPANS),
     )
 
 

@@ -104,6 +104,7 @@ def test_instruments_lists_all_in_order(client: httpx.Client, stored: dict[str, 
             "actions_known_at": None,  # the sample knows no dividends
             "splits_known_at": item["splits_known_at"],
             "dividends_known_at": None,
+            "intervals": [],
         }
 
 

@@ -182,7 +182,10 @@ def test_no_import_goes_up_a_floor() -> None:
 # Of api.routes what serves all resources; every other module there is one.
 SHARED = {
     f"api.routes.{name}"
-    for name in ("context", "lists", "pages", "symbols", "many_minutes", "taken", "matrices")
+    for name in (
+        *("context", "lists", "pages", "symbols", "many_minutes", "minute_quality"),
+        *("taken", "matrices"),
+    )
 }
 
 

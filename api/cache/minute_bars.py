@@ -124,11 +124,19 @@ async def take_minutes(
     return MinuteBars(series, asked.instrument.is_synthetic, left_out, told)
 
 
-async def build_asked(context: Context, view: View, symbol: str, after: date | None) -> Asked:
+async def build_asked(
+    context: Context, view: View, symbol: str, after: date | None, is_stored: bool = False
+) -> Asked:
+    """is_stored: the interval has to be that of the stored bars."""
     minutes = await context.take_minute_view()
     if minutes is None:
         raise NoMinutes(NONE_YET)
     instrument = await find_instrument(context, minutes, symbol, view.interval)
+    if is_stored and instrument.interval != view.interval:
+        raise Refused(
+            f"interval={view.interval} is made of stored bars: of {symbol} ask for"
+            f" interval={instrument.interval}"
+        )
     if view.is_strict and instrument.interval != view.interval:
         raise Refused(
             f"quality=strict leaves out stored bars: of {symbol} ask for"
@@ -303,6 +311,11 @@ def tell_minutes(view: View, parts: Sequence[MinuteBars]) -> dict[str, Any]:
         "timezone": alike.pop() if len(alike) == 1 else zones,
         "synthetic": any(part.is_synthetic for part in parts),
     }
+
+
+def tell_clock(calendar: Calendar) -> str:
+    """The zone by which instants without an offset are read."""
+    return calendar.sessions.zone or "UTC"
 
 
 def name_after(series: Series, row: int) -> str:

@@ -99,7 +99,7 @@ FEW_ROWS = 10
 router = APIRouter(include_in_schema=False)
 
 
-def answers(model: type[BaseModel], example: str, *errors: int) -> dict[int | str, dict[str, Any]]:
+def answers(model: Any, example: str, *errors: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: its answer and each error it can give, with names of examples.
 
     `complete_schema` puts the examples in: FastAPI would take every null out of them.

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import anyio.to_thread
@@ -191,11 +192,24 @@ class AnswerCache:
             await asyncio.wait((flight.task, gone), return_when=asyncio.FIRST_COMPLETED)
             if flight.task.done():
                 answer, is_made = flight.task.result()
+                if answer.status == 503 and await self.has_moved(scope, target):
+                    return await self.answer(scope, receive, send, wanted[0])
                 scope["state"]["way"] = "miss" if is_made else "hit"
                 await self.finish(scope, send, target, answer, X_MISS if is_made else X_HIT)
         finally:
             gone.cancel()
             flight.leave()
+
+    async def has_moved(self, scope: Scope, target: Target) -> bool:
+        """Whether another generation of minutes was published while an answer was made of one that
+        its engine no longer keeps: then it is made anew, once."""
+        state = scope["state"]
+        if not target.has_minutes or state.get("has_moved"):
+            return False
+        state["has_moved"] = True
+        with suppress(Fault):
+            return await self.minutes.newest() is not state["minutes"]
+        return False
 
     async def cut_short(self, snapshot: Snapshot, target: Target) -> Answer | None:
         made = await self.ask_shortcut(snapshot, target)

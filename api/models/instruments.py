@@ -1,6 +1,6 @@
 """/instruments and /instruments/{symbol}."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -19,12 +19,22 @@ class InstrumentsQuery(Query):
     )
 
 
+class StoredInterval(BaseModel):
+    """Of these, longer intervals are made (5m to 1h)."""
+
+    interval: Literal["1s", "1m"]
+    first: str = Field(description="Start of the first bar, UTC.")
+    last: str = Field(description="Start of the last bar, UTC.")
+    bars: int
+    synthetic: bool = Field(description="Made out of daily bars: nobody traded them.")
+
+
 class Instrument(BaseModel):
     symbol: str
-    first: str = Field(description="Day of the first bar.")
-    last: str = Field(description="Day of the last bar.")
-    bars: int
-    last_close: float = Field(description="Close of the last bar, on `basis`.")
+    first: str | None = Field(description="Day of the first daily bar; null: there are none.")
+    last: str | None = Field(description="Day of the last daily bar.")
+    bars: int = Field(description="Daily ones.")
+    last_close: float | None = Field(description="Close of the last daily bar, on `basis`.")
     source: str = Field(description="Where the latest bars came from.")
     basis: Basis = Field(description="Prices as stored: raw (as traded) or split-adjusted.")
     exchange: str | None = Field(
@@ -38,6 +48,7 @@ class Instrument(BaseModel):
     dividends_known_at: str | None = Field(
         description="The last answer about dividends; null: never."
     )
+    intervals: list[StoredInterval] = Field(description="Bars shorter than a day that are stored.")
 
 
 class InstrumentsPage(BaseModel):

@@ -1,11 +1,78 @@
 """Coverage, notes, revisions and corporate actions."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.models.bars import Bar
-from api.models.terms import Instant, ListQuery, Page
+from api.models.instruments import StoredInterval
+from api.models.terms import (
+    Instant,
+    ListQuery,
+    Page,
+    RangeListQuery,
+    ToldSynthetic,
+    ToldZone,
+    read_interval,
+)
+
+Base = Annotated[Literal["1s", "1m", "1d"], BeforeValidator(read_interval)]
+
+
+class CoverageQuery(ListQuery):
+    interval: Base = Field(
+        "1d",
+        description="Of which stored bars: 1d, or shorter ones (1m; 1s where it is stored).",
+        examples=["1d"],
+    )
+
+
+class OfInterval(RangeListQuery, CoverageQuery):
+    pass
+
+
+class OfMinutes(Page):
+    interval: str | None = Field(None, description="Only of bars shorter than a day.")
+    timezone: ToldZone = None
+    synthetic: ToldSynthetic = None
+
+
+class MinuteGap(BaseModel):
+    session: str
+    bars: int
+    expected: int
+    no_trade: int
+    not_delivered: int
+
+
+class MinuteCoverage(BaseModel):
+    """Of bars shorter than a day; all counts but `bars` and
+    bars_outside_hours are of regular hours, null where no calendar is known."""
+
+    symbol: str
+    interval: str
+    calendar: str | None
+    timezone: str = Field(description="The clock of the exchange.")
+    synthetic: bool = Field(description="Made out of daily bars: nobody traded them.")
+    sources: list[str]
+    first: str
+    last: str
+    bars: int
+    sessions_expected: int | None
+    sessions_present: int | None = Field(description="Sessions that have a bar.")
+    bars_expected: int | None = Field(description="Minutes (or seconds) of the sessions.")
+    bars_present: int | None
+    no_trade: int | None = Field(
+        description="Minutes without a bar that were asked for whole: nobody traded in them, as far"
+        " as the source can tell."
+    )
+    not_delivered: int | None = Field(description="Minutes without a bar that nobody asked for.")
+    bars_outside_hours: int | None = Field(description="Beside the regular hours.")
+    gaps: list[MinuteGap] = Field(
+        description="Sessions with minutes that were not delivered, or without any bar."
+    )
+    notes: dict[str, int] = Field(description="Reason → notes.")
+    next: str | None
 
 
 class Gap(BaseModel):
@@ -52,6 +119,7 @@ class CoverageRow(Sessions):
     notes: int
     provisional: int = Field(description="Bars fetched before their session had closed.")
     revisions: int = Field(description="Times that a vendor changed a bar.")
+    intervals: list[StoredInterval] = Field(description="Bars shorter than a day that are stored.")
 
 
 class CoveragesPage(BaseModel):
@@ -64,11 +132,11 @@ class Note(BaseModel):
     timestamp: str
     reason: str
     detail: str
-    run_id: str = Field(description="The run that said so first.")
-    known_from: str
+    run_id: str | None = Field(None, description="The run that said so first; only of days.")
+    known_from: str | None = Field(None, description="Only of days.")
 
 
-class NotesPage(Page):
+class NotesPage(OfMinutes):
     data: list[Note]
 
 
@@ -79,10 +147,11 @@ class Revision(Bar):
 
     known_from: str
     known_to: str
-    run_id: str = Field(description="The run that changed the bar.")
+    run_id: str | None = Field(None, description="The run that changed the bar; only of days.")
+    source: str | None = Field(None, description="Whose value it was; only of minutes.")
 
 
-class RevisionsPage(Page):
+class RevisionsPage(OfMinutes):
     data: list[Revision]
 
 

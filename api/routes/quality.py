@@ -9,7 +9,7 @@ from fastapi import Query as InQuery
 
 from api.bars.view import check_range
 from api.docs import openapi as docs
-from api.edge.depends import depends_on_symbols
+from api.edge.depends import depends_on_minutes, depends_on_symbols
 from api.models import (
     ActionsPage,
     ActionsQuery,
@@ -22,9 +22,16 @@ from api.models import (
     RevisionsPage,
     Symbol,
 )
-from api.models.terms import find_session_day
+from api.models.quality import CoverageQuery, MinuteCoverage, OfInterval
+from api.models.terms import INTRADAY, find_session_day
 from api.routes.context import Context, ContextOf
 from api.routes.lists import answer_json, answer_list, count_on, cut_rows, move_on, name_last
+from api.routes.minute_quality import (
+    answer_coverage,
+    answer_notes,
+    answer_revisions,
+    list_intervals,
+)
 from api.store import Reader, Rows
 
 router = APIRouter(tags=["quality"])
@@ -35,33 +42,37 @@ router = APIRouter(tags=["quality"])
     summary="Coverage of all instruments",
     responses=docs.answers(CoveragesPage, "coverages", 422, 503),
 )
+@depends_on_minutes()
 async def list_coverages(
     request: Request, query: Annotated[InstrumentsQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Sessions, gaps, notes and revisions in counts, one row an instrument, in their order."""
-    return await answer_list(
-        request,
-        context,
-        query.limit,
-        lambda c, limit: c.read_coverages(query.q, query.after, limit),
-        name_last("symbol"),
-        is_wide=True,
-    )
+    minutes = context.minute_view.instruments if context.minute_view else {}
+
+    def read(reader: Reader, limit: int) -> Rows:
+        rows = reader.read_coverages(query.q, query.after, limit)
+        return [{**row, "intervals": list_intervals(minutes.get(row["symbol"]))} for row in rows]
+
+    return await answer_list(request, context, query.limit, read, name_last("symbol"), is_wide=True)
 
 
 @router.get(
     "/instruments/{symbol}/coverage",
     summary="Sessions, gaps and notes",
-    responses=docs.answers(Coverage, "coverage", 404, 422, 503),
+    responses=docs.answers(Coverage | MinuteCoverage, "coverage", 404, 422, 503),
 )
 @depends_on_symbols()
 async def read_coverage(
-    symbol: Symbol, request: Request, query: Annotated[ListQuery, InQuery()], context: ContextOf
+    symbol: Symbol, request: Request, query: Annotated[CoverageQuery, InQuery()], context: ContextOf
 ) -> Response:
     """Each session of the exchange from first to last bar is present, or a gap with its cause.
 
-    Counts are of all; `limit` and `after` cut the lists of gaps and of provisional bars.
+    Counts are of all; `limit` and `after` cut the lists of gaps and of provisional bars. With
+    interval=1m minutes are counted: those without a bar in which nobody traded apart from those
+    that were not delivered.
     """
+    if query.interval in INTRADAY:
+        return await answer_coverage(request, context, symbol, query)
     limit = context.check_limit(query.limit)
     whole = await context.ask(lambda c: c.read_coverage(symbol))
     end = query.after + limit
@@ -80,10 +91,12 @@ async def read_coverage(
 async def read_notes(
     symbol: Symbol,
     request: Request,
-    query: Annotated[RangeListQuery, InQuery()],
+    query: Annotated[OfInterval, InQuery()],
     context: ContextOf,
 ) -> Response:
     """What is suspicious, or not final yet, about kept bars. A note never changes a value."""
+    if query.interval in INTRADAY:
+        return await answer_notes(request, context, symbol, query)
     return await answer_range(
         request, context, symbol, query, lambda reader, *asked: reader.read_notes(*asked)
     )
@@ -98,10 +111,12 @@ async def read_notes(
 async def read_revisions(
     symbol: Symbol,
     request: Request,
-    query: Annotated[RangeListQuery, InQuery()],
+    query: Annotated[OfInterval, InQuery()],
     context: ContextOf,
 ) -> Response:
     """The old values of every bar that changed, and from when to when they were what was known."""
+    if query.interval in INTRADAY:
+        return await answer_revisions(request, context, symbol, query)
     return await answer_range(
         request, context, symbol, query, lambda reader, *asked: reader.read_revisions(*asked)
     )

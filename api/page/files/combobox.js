@@ -62,13 +62,13 @@ export function makeCombobox(box, pick) {
   }
 
   function makeOption({ symbol, first, last, last_close: close }, place) {
-    const span = `${first.slice(0, 4)}–${last.slice(0, 4)}`;
+    const span = first ? `${first.slice(0, 4)}–${last.slice(0, 4)}` : "minutes";
     return make(
       "li",
       { role: "option", id: `${list.id}-${place}`, "aria-selected": "false", onmousedown: (event) => event.preventDefault(), onclick: () => choose(symbol) },
       make("b", {}, symbol),
       make("span", {}, span),
-      make("span", { class: "number" }, writePrice(close)),
+      make("span", { class: "number" }, first ? writePrice(close) : ""),
     );
   }
 

@@ -135,7 +135,7 @@ class Minutes:
         log.error("the minute store: %s", error, exc_info=None if is_known else error)
         if not isinstance(error, StoreDown):
             return MinutesDown(UNREADABLE)
-        self.fault, self.fresh_until = DOWN, time.monotonic() + FRESH
+        self.fault, self.fresh_until = DOWN, 0.0  # the next who asks looks whether it is back
         return MinutesDown(DOWN)
 
 

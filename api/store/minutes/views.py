@@ -2,13 +2,13 @@
 
 import weakref
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from api.bars.intraday import INTERVAL_SECONDS
+from api.bars.intraday import INTERVAL_SECONDS, find_places
 from api.bars.series import PRICES, Axis, Series, Timestamps
 from api.bars.sessions import Sessions, find_begin, read_sessions
 from api.bars.volumes import divide_units
@@ -102,6 +102,11 @@ class Calendar:
         if found is None:
             day = np.datetime64(month, "M").astype("datetime64[D]").item()
             found = self.begins[month] = find_begin(self.sessions, day)
+        return found
+
+    def find_days(self, instants: Timestamps) -> list[date]:
+        """The session of each instant."""
+        found: list[date] = find_places(instants, self.sessions).days.tolist()
         return found
 
     def find_month(self, instant: Instant) -> int:
