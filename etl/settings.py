@@ -302,6 +302,10 @@ def to_zone(text: str) -> ZoneInfo:
         raise ValueError("a time zone like America/New_York") from None
 
 
+def to_optional_zone(text: str) -> ZoneInfo | None:
+    return to_zone(text) if text else None
+
+
 @dataclass(frozen=True)
 class Shared:
     """What the ETL and the API both need to know: where the database and the run records are."""
@@ -422,6 +426,20 @@ class Settings(Shared, OnFailure):
         "",
         "of dates like 1/3/2023 that nothing else settles: DMY, MDY or YMD; empty = refuse them",
         to_choice("", "DMY", "MDY", "YMD", is_upper=True),
+    )
+    minutes_stamp: str = declare(
+        "MINUTES_STAMP",
+        "start",
+        "what stamps of minutes in files are where nothing in them says it: the start or the end"
+        " of their bar (end: TradeStation, NinjaTrader)",
+        to_choice("start", "end"),
+    )
+    minutes_zone: ZoneInfo | None = declare(
+        "MINUTES_ZONE",
+        "",
+        "clock of the stamps of minutes in files that name none, as Europe/London; empty = that of"
+        " the symbol's exchange",
+        to_optional_zone,
     )
     av_api_key: Secret = declare_secret("AV_API_KEY", "your Alpha Vantage key")
     av_base_url: str = declare(

@@ -90,7 +90,10 @@ def test_intraday_rows_are_refused_all_of_them(
 ) -> None:
     (inbox / "KO.csv").write_text(H + "".join(day + ROW for day in days))
     assert take() == []
-    assert "these are intraday bars" in capsys.readouterr().err
+    told = [line for line in capsys.readouterr().err.splitlines() if "make minutes" in line]
+    assert ["these are intraday bars, which `make minutes` loads" in line for line in told] == [
+        True
+    ]
 
 
 def test_a_close_in_utc_that_may_be_tokyos_midnight_is_not_guessed(inbox: Path, take: Take) -> None:

@@ -6,7 +6,7 @@ Deliveries are those of daily bars, with other columns: bars as RAW_MINUTES, spa
 import logging
 from collections.abc import Callable
 
-from etl.settings import Settings, SettingsError
+from etl.settings import Settings
 from etl.sources import Order, Source
 from etl.sources.registry import VENDORS
 
@@ -20,7 +20,9 @@ def open_sample(settings: Settings, order: Order) -> Source:
 
 
 def open_files(settings: Settings, order: Order) -> Source:
-    raise SettingsError("SOURCE=files has no minute bars yet")
+    from etl.sources.files.minutes import open_minutes
+
+    return open_minutes(settings, order.symbol)
 
 
 def open_vendor(settings: Settings, order: Order) -> Source:

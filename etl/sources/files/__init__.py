@@ -5,6 +5,7 @@
     tables    every kind of file as columns of text (answers: JSON; headers: what a column is)
     symbols   whose bars they are
     reading   the whole columns first (dates, times, numbers), then each row by what they say
+    minutes   the same of bars of a minute (intervals: how long they are; zones: by which clock)
     summary   what was read, for people and for programs
 
 A value that cannot be read stays as it is written: transform refuses it with a reason.
@@ -26,7 +27,7 @@ from etl.sources.files.find import WANTED, Found, find_files
 from etl.sources.files.reading import Reading, read_table, select_actions, select_lists
 from etl.sources.files.summary import Summary
 from etl.sources.files.symbols import read_names_files
-from etl.sources.files.tables import open_tables
+from etl.sources.files.tables import Table, open_tables
 
 BATCH_ROWS = 50_000
 
@@ -73,13 +74,19 @@ class Files:
                 if isinstance(table, SourceError):
                     yield Delivery(str(table).partition(":")[0], error=table)
                     continue
-                override = self.symbol or self.names.get(path)
-                reading = read_table(connection, table, self.settings, path, override)
-                yield from self.deliver(connection, reading)
+                yield from self.read(connection, table, path)
         except SourceError as error:
             yield Delivery(label, error=error)
         except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
             yield Delivery(label, error=Malformed(describe_error(label, error)))
+
+    def read(
+        self, connection: duckdb.DuckDBPyConnection, table: Table, path: Path
+    ) -> Iterator[Delivery]:
+        override = self.symbol or self.names.get(path)
+        yield from self.deliver(
+            connection, read_table(connection, table, self.settings, path, override)
+        )
 
     def deliver(
         self, connection: duckdb.DuckDBPyConnection, reading: Reading
@@ -127,9 +134,14 @@ def describe_error(label: str, error: Exception) -> str:
 
 
 def open_files(settings: Settings, symbol: str | None = None) -> Files:
+    return Files(settings, open_found(settings), symbol)
+
+
+def open_found(settings: Settings) -> Found:
+    """The files that SOURCE_PATH means. SettingsError where there are none."""
     if settings.source_path is None:
         raise SettingsError("SOURCE=files wants SOURCE_PATH: a file, folder or glob")
     found = find_files(settings.source_path)
     if not found.paths:
         raise SettingsError(f"SOURCE_PATH={settings.source_path}: no file there ({WANTED})")
-    return Files(settings, found, symbol)
+    return found

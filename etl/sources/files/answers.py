@@ -6,14 +6,16 @@ series; else any list of bars that lies in the answer is found by its shape.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from etl.base.errors import Malformed
 from etl.contracts.files import PRICES
+from etl.sources.alpha_vantage.answers import read_field
+from etl.sources.alpha_vantage.minutes import tell_stamp
 from etl.sources.files.headers import IS_DATE, Row, find_single, match_names, normalize
 
 DEEPEST = 6
@@ -22,11 +24,18 @@ SYMBOL_KEYS = ("symbol", "ticker", "2. symbol", "2. digital currency code", "cod
 
 @dataclass(frozen=True)
 class Part:
-    """Rows with their header, and whose they are where the answer says it."""
+    """Rows with their header, and whose they are where the answer says it.
+
+    not_daily: why they are no bars of days. zone, stamp_is: of minutes, what the answer says of
+    their stamps.
+    """
 
     rows: list[Row]
     symbol: str | None = None
     notes: tuple[str, ...] = ()
+    not_daily: str = ""
+    zone: str = ""
+    stamp_is: str = ""
 
 
 def read_answer(body: bytes, label: str) -> Iterator[Part]:
@@ -34,10 +43,22 @@ def read_answer(body: bytes, label: str) -> Iterator[Part]:
     if isinstance(answer, dict) and "chart" in answer:
         yield from read_chart(answer["chart"], label)
         return
+    intraday = ""
     for key in answer if isinstance(answer, dict) else ():
         if re.search(r"weekly|monthly|\d+min", key, re.IGNORECASE):
-            raise Malformed(f"{label}: {key}: not daily bars: save the daily series")
-    yield from find_parts(answer, find_symbol(answer), 0)
+            intraday = f"{label}: {key}: not daily bars: save the daily series"
+            if "min" not in key.lower():
+                raise Malformed(intraday)
+    for part in find_parts(answer, find_symbol(answer), 0):
+        yield read_intraday(answer, part, intraday) if intraday else part
+
+
+def read_intraday(answer: dict[str, Any], part: Part, not_daily: str) -> Part:
+    """A series of Alpha Vantage, with what tells its stamps."""
+    stamps = [row[0] or "" for row in part.rows[1:]]
+    zone = read_field(answer.get("Meta Data"), "time zone") or ""
+    stamp_is = tell_stamp(answer, stamps)
+    return replace(part, not_daily=not_daily, zone=zone, stamp_is=stamp_is)
 
 
 def parse_json(body: bytes, label: str) -> Any:
@@ -175,23 +196,29 @@ def read_chart(chart: Any, label: str) -> Iterator[Part]:
 
 def read_result(result: dict[str, Any], label: str) -> Iterator[Part]:
     meta = result["meta"]
-    if meta.get("dataGranularity", "1d") != "1d":
-        raise Malformed(f"{label}: bars of {meta['dataGranularity']}: save it with interval=1d")
+    granularity = meta.get("dataGranularity", "1d")
+    is_daily = granularity == "1d"
+    not_daily = "" if is_daily else f"{label}: bars of {granularity}: save it with interval=1d"
     zone = ZoneInfo(meta.get("exchangeTimezoneName") or "UTC")
 
     def to_day(epoch: str) -> str:
         return datetime.fromtimestamp(int(float(epoch)), zone).date().isoformat()
 
+    stamps = [to_day(epoch) if is_daily else epoch for epoch in result["timestamp"]]
     quotes = result["indicators"]["quote"][0]
     adjusted = (result["indicators"].get("adjclose") or [{}])[0].get("adjclose")
-    days = [to_day(epoch) for epoch in result["timestamp"]]
     columns = [quotes[name] for name in (*PRICES, "volume")]
-    columns.append(adjusted or [None] * len(days))
+    columns.append(adjusted or [None] * len(stamps))
     notes = ("prices of Yahoo are adjusted for splits",)
     header = ["date", *PRICES, "volume", "adjclose"]
-    rows: list[Row] = [header, *map(list, zip(days, *columns, strict=True))]
-    yield Part(rows, meta["symbol"], notes)
-    events = result.get("events") or {}
+    rows: list[Row] = [header, *map(list, zip(stamps, *columns, strict=True))]
+    yield Part(rows, meta["symbol"], notes, not_daily)
+    yield from read_events(result.get("events") or {}, meta["symbol"], to_day)
+
+
+def read_events(
+    events: dict[str, Any], symbol: str, to_day: Callable[[str], str]
+) -> Iterator[Part]:
     splits = [
         [to_day(e["date"]), f"{e['numerator']}:{e['denominator']}", None]
         for e in (events.get("splits") or {}).values()
@@ -200,4 +227,4 @@ def read_result(result: dict[str, Any], label: str) -> Iterator[Part]:
         [to_day(e["date"]), None, e["amount"]] for e in (events.get("dividends") or {}).values()
     ]
     if splits or dividends:
-        yield Part([["date", "split", "dividend"], *splits, *dividends], meta["symbol"])
+        yield Part([["date", "split", "dividend"], *splits, *dividends], symbol)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from etl.contracts.files import PRICES
+from etl.sources.files.zones import strip_zone
 
 Row = Sequence[str | None]
 
@@ -20,6 +21,7 @@ ENGLISH = {
         "date tradedate tradingdate tradingday sessiondate pricedate quotedate businessdate traddt"
         " bizdt datetime timestamp gmttime localtime utctime opentime timeopen windowstart starttime"
         " candlebegintime dtyyyymmdd time day dt ts t snappedat unix unixtime unixtimestamp epoch"
+        " closetime timeclose endtime windowend candleendtime barend"
     ),
     "time": "time tradetime",
     "symbol": (
@@ -57,6 +59,7 @@ ENGLISH = {
 EUROPEAN = {
     "timestamp": (
         "datum fecha data tarih dato paivays handelstag datumzeit handelsdatum dia jour дата"
+        " datumuhrzeit dateheure dateetheure fechahora fechayhora dataora datahora"
     ),
     "time": "zeit uhrzeit heure hora godzina czas ora tijd saat",
     "symbol": "symbole simbolo symbool wertpapier titel nazwa walor kurzel kuerzel valeur hisse",
@@ -165,7 +168,8 @@ IS_DATE = re.compile(
     r"|\d{9,19}|\d{1,2}[-. ]?[A-Za-z]{3,9}\.?[-, ]+\d{2,4}.*|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}.*)\s*"
 )
 IS_NUMBER = re.compile(r"\s*[-+]?[$€£₹¥]?[\d.,' ]*\d[KMBT]?\s*", re.IGNORECASE)
-IS_TIME = re.compile(r"\s*(\d{1,2}:\d{2}(:\d{2})?|0{1,6})\s*")
+IS_TIME = re.compile(r"\s*(\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?|0{1,6})\s*")
+PACKED_TIME = re.compile(r"\s*([01]?\d|2[0-3])[0-5]\d([0-5]\d)?\s*")  # 93000 and 1600
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,8 @@ def find_single(row: Row, below: Sequence[Row]) -> Heads | None:
     drop_amounts(first, columns)
     if "timestamp" not in columns and (place := find_unnamed(names, first)) is not None:
         columns["timestamp"] = place
+    if "timestamp" not in columns and (place := find_zoned(row, "timestamp")) is not None:
+        columns["timestamp"] = place
     has_bars = all(price in columns for price in PRICES)
     if not has_bars:
         match_events(names, columns)
@@ -269,6 +275,12 @@ def find_unnamed(names: Sequence[str], first: Row) -> int | None:
         if is_index and place < len(first) and IS_DATE.fullmatch(first[place] or ""):
             return place
     return None
+
+
+def find_zoned(row: Row, field: str) -> int | None:
+    """The place of a field whose header names a zone too: Time (UTC), datetime_et."""
+    words = [normalize(strip_zone(cell or "")) for cell in row]
+    return next((words.index(s) for s in SPELLINGS[field] if s in words), None)
 
 
 def find_index(names: Sequence[str], first: Row, columns: dict[str, int]) -> None:
@@ -435,13 +447,23 @@ def has_bar_order(row: Row, rows: Sequence[Row]) -> Heads | None:
     place = next((i for i, cell in enumerate(row[:3]) if IS_DATE.fullmatch(cell or "")), None)
     if place is None:
         return None
+    after = place + 1
+    if after < len(row) and IS_TIME.fullmatch(row[after] or ""):
+        return place_bars(row, rows, place, has_time=True)
+    found = place_bars(row, rows, place, has_time=False)
+    if not found and after < len(row) and PACKED_TIME.fullmatch(row[after] or ""):
+        found = place_bars(row, rows, place, has_time=True)
+    return found
+
+
+def place_bars(row: Row, rows: Sequence[Row], place: int, has_time: bool) -> Heads | None:
+    """The columns behind a date, where the numbers in them are those of bars."""
     columns = {"timestamp": place}
     if place:
         columns["symbol"] = 0
-    after = place + 1
-    if after < len(row) and IS_TIME.fullmatch(row[after] or ""):
-        columns["time"] = after
-        after += 1
+    if has_time:
+        columns["time"] = place + 1
+    after = place + 1 + has_time
     columns.update(zip(PRICES, range(after, after + 4), strict=True))
     if len(row) > after + 4 and IS_NUMBER.fullmatch(row[after + 4] or ""):
         columns["volume"] = after + 4

@@ -59,12 +59,9 @@ def read_table(
     path: Path,
     override: str | None,
 ) -> Reading:
-    reading = Reading(table.label, told=list(table.notes), has_bars=table.heads.has_bars)
-    if table.heads.doubled:
-        raise Malformed(
-            f"{table.label}: two columns for {', '.join(table.heads.doubled)}: rename those of"
-            " the other instrument, as Close_NVDA"
-        )
+    reading = open_reading(table)
+    if table.not_daily:
+        raise Malformed(table.not_daily)
     fields = name_fields(connection, table, override, reading)
     reading.table = take_plain(table, settings, path, reading)
     if reading.table is not None:
@@ -80,6 +77,16 @@ def read_table(
     has_split = "split" in fields or "split" in list_wide(table)
     reading.rows = select_rows(cells, settings, path, reading, shapes, has_split)
     return reading
+
+
+def open_reading(table: Table) -> Reading:
+    """Malformed where nobody can say which of two columns holds the prices."""
+    if table.heads.doubled:
+        raise Malformed(
+            f"{table.label}: two columns for {', '.join(table.heads.doubled)}: rename those of"
+            " the other instrument, as Close_NVDA"
+        )
+    return Reading(table.label, told=list(table.notes), has_bars=table.heads.has_bars)
 
 
 def take_plain(table: Table, settings: Settings, path: Path, reading: Reading) -> pa.Table | None:
@@ -316,6 +323,26 @@ def decide_dates(
     reading: Reading,
     shapes: dates.Order,
 ) -> None:
+    decide_date_order(table, settings, reading, shapes)
+    if not shapes.has_times:
+        return
+    reading.days, clock = times.decide_times(
+        connection, cells, reading.order, times.find_zone(reading.symbol, settings.exchange)
+    )
+    if reading.days == "intraday":
+        reading.warnings.append(
+            "several rows a day, or times of day that differ: these are intraday bars, which"
+            " `make minutes` loads; wanted are daily ones, one row a day (EXCHANGE names the clock"
+            " of times in UTC)"
+        )
+    elif clock:
+        reading.told.append(f"time of day {clock.usual} {clock.zone or ''} names the day".strip())
+    reading.days = f"{reading.days} {clock.zone or ''}".strip() if clock else reading.days
+
+
+def decide_date_order(
+    table: Table, settings: Settings, reading: Reading, shapes: dates.Order
+) -> None:
     declared = settings.date_order
     reading.order = dates.decide_order(shapes, declared, table.heads.is_day_first)
     if shapes.open and reading.order in ("", dates.UNSURE):
@@ -327,19 +354,6 @@ def decide_dates(
         reading.warnings.append("years of two digits may come first: set DATE_ORDER=YMD")
     if shapes.open and reading.order in dates.ORDERS:
         reading.told.append(f"dates read as {reading.order}")
-    if not shapes.has_times:
-        return
-    reading.days, clock = times.decide_times(
-        connection, cells, reading.order, times.find_zone(reading.symbol, settings.exchange)
-    )
-    if reading.days == "intraday":
-        reading.warnings.append(
-            "several rows a day, or times of day that differ: these are intraday bars, wanted are"
-            " daily ones: convert them to one row a day (EXCHANGE names the clock of times in UTC)"
-        )
-    elif clock:
-        reading.told.append(f"time of day {clock.usual} {clock.zone or ''} names the day".strip())
-    reading.days = f"{reading.days} {clock.zone or ''}".strip() if clock else reading.days
 
 
 def may_be_thousands(connection: duckdb.DuckDBPyConnection, cells: str, table: Table) -> bool:
@@ -410,10 +424,14 @@ def select_rows(
         f" 'files' AS source, NULL::VARCHAR AS run_id, {known} AS fetched_at,"
         f" {quote(reading.label)} AS file, line, '{DAILY}' AS interval FROM ({cells})"
     )
-    if settings.symbols is not None:
-        wanted = ", ".join(quote(symbol) for symbol in settings.symbols)
-        rows = f"SELECT * FROM ({rows}) WHERE upper(trim(symbol)) IN ({wanted})"
-    return rows
+    return pick_symbols(rows, settings)
+
+
+def pick_symbols(rows: str, settings: Settings) -> str:
+    if settings.symbols is None:
+        return rows
+    wanted = ", ".join(quote(symbol) for symbol in settings.symbols)
+    return f"SELECT * FROM ({rows}) WHERE upper(trim(symbol)) IN ({wanted})"
 
 
 def find_known(path: Path, reading: Reading) -> datetime:

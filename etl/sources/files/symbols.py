@@ -37,6 +37,11 @@ AROUND = (
     r"[A-Z0-9]{2,12}_(?P<symbol>[^,_ ]+), ?[0-9]*[DWMHS]?(_[0-9a-f]+)?",  # TradingView
     r"(?P<symbol>[^_ ]+)_Candlestick_1_[A-Z]+_(BID|ASK)_.*",  # Dukascopy
     r"(TIME_SERIES_)?daily(_adjusted)?_(?P<symbol>.+)",  # Alpha Vantage
+    r"(TIME_SERIES_)?intraday_(\d+min_)?(?P<symbol>.+)",
+    r"DAT_[A-Z]+_(?P<symbol>[A-Z0-9]+)_(M1|T|T_[A-Z]+)(_\d{4,8})?",  # HistData
+    r"(?P<symbol>.+)\.Last",  # NinjaTrader
+    r"(?P<symbol>.+?)[-_ ]+(m1|1[-_ ]?(m|min|minute|s|sec|second)|minutes?|seconds?|intraday"
+    r"|firstratedata|(un)?adj|adjsplit(div)?)",
     r"(table|macrotrends_data_download|macrotrends|WIKI|EOD|CHRIS|HistoricalData|yahoo|tiingo|polygon|alpaca|finnhub|stooq|eodhd|LSE|FSE|XETR|Binance|Bitstamp|Coinbase|Kraken|Gemini|Bitfinex|wkn|stock"
     r"|stocks|prices|ohlcv|bars|eod|hist|history|historical|data)_(?P<symbol>.+)",
     r"(WIKI|EOD)-(?P<symbol>.+)",

@@ -41,6 +41,8 @@ class Table:
     """label: how messages name it. scan: the SQL. line: of the row above its first.
 
     symbol: whose bars they are, where the file itself says it. notes: what is to be told of it.
+    not_daily: why its bars are none of days, where it says so itself; zone, stamp_is: of its stamps.
+    exact: as scan, with instants in UTC where scan has the wall clock that names a session.
     """
 
     label: str
@@ -52,6 +54,10 @@ class Table:
     notes: tuple[str, ...] = field(default=())
     rows: Rows | None = None  # all of it, where it is small
     width: int = 0  # of a text: its columns, with one more than the header names
+    not_daily: str = ""
+    zone: str = ""
+    stamp_is: str = ""
+    exact: str = ""
 
 
 def open_tables(
@@ -140,8 +146,7 @@ def scan_parquet(connection: duckdb.DuckDBPyConnection, path: Path, label: str) 
     source = f"read_parquet({quote(path)}, hive_partitioning = false)"
     described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     zones = read_zones(pq.read_schema(path))
-    picked = [to_text(name, zones.get(name)) for name, *_ in described]
-    return scan_columns(connection, source, [row[0] for row in described], picked, label)
+    return scan_columns(connection, source, [row[0] for row in described], zones, label)
 
 
 def scan_feather(connection: duckdb.DuckDBPyConnection, path: Path, label: str) -> Table:
@@ -156,24 +161,28 @@ def scan_feather(connection: duckdb.DuckDBPyConnection, path: Path, label: str) 
         table = feather.read_table(path)  # of the first version, or a stream
         schema = table.schema
     connection.register("feather", table)
-    zones = read_zones(schema)
-    picked = [to_text(name, zones.get(name)) for name in schema.names]
-    return scan_columns(connection, "feather", schema.names, picked, label)
+    return scan_columns(connection, "feather", schema.names, read_zones(schema), label)
 
 
 def scan_columns(
     connection: duckdb.DuckDBPyConnection,
     source: str,
     names: Sequence[str],
-    picked: Sequence[str],
+    zones: Mapping[str, str],
     label: str,
 ) -> Table:
-    columns = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(picked))
+    columns = pick_columns(names, zones)
     first = connection.execute(f"SELECT {columns} FROM {source} LIMIT 3").fetchall()
     heads = find_heads(names, first)
     if not heads:
         raise Malformed(refuse_heads(label, names))
-    return Table(label, f"SELECT {columns}, row_number() OVER () AS row FROM {source}", heads)
+    rest = f"row_number() OVER () AS row FROM {source}"
+    exact = pick_columns(names, dict.fromkeys(zones, "UTC"))
+    return Table(label, f"SELECT {columns}, {rest}", heads, exact=f"SELECT {exact}, {rest}")
+
+
+def pick_columns(names: Sequence[str], zones: Mapping[str, str]) -> str:
+    return ", ".join(f"{to_text(name, zones.get(name))} AS c{i}" for i, name in enumerate(names))
 
 
 def refuse_heads(label: str, names: Sequence[str | None]) -> str:
@@ -282,7 +291,8 @@ def read_json_file(
     for index, part in enumerate(answers.read_answer(path.read_bytes(), label)):
         if table := tabulate(connection, part.rows, label, f"json_{index}"):
             is_known = True
-            yield Table(**{**vars(table), "symbol": part.symbol, "notes": part.notes})
+            said = {name: value for name, value in vars(part).items() if name != "rows"}
+            yield replace(table, **said)
     if not is_known:
         raise Malformed(
             f"{label}: no list of bars with date, open, high, low, close in it:"
