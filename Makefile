@@ -1,6 +1,6 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help install serve follow etl extract transform load minutes plan verify report rollback worker schedule \
+.PHONY: help install serve follow etl extract transform load minutes minutes-copy plan verify report rollback worker schedule \
 	user key users revoke engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
@@ -46,6 +46,9 @@ load: $(VENV)/.run  ## Publish into data/market_data.duckdb
 
 minutes: $(VENV)/.run  ## Extract, transform and load bars of minutes, under the same lock
 	@$(PY) -m etl.minutes $(ARGS)
+
+minutes-copy: $(VENV)/.run  ## Copy the store of minutes into another, and prove them equal: FROM=files TO=clickhouse://…
+	@$(PY) -m etl.minutes_copy --from='$(FROM)' --to='$(TO)' $(ARGS)
 
 plan: $(VENV)/.run  ## Show what the next run will ask the vendor, and why
 	@$(PY) -m etl.extract --plan $(ARGS)

@@ -43,6 +43,7 @@ FLOORS = {
             "schedule",
             "follow",
             "minutes",
+            "minutes_copy",
             "minute_stages",
         ),
         ("sources", "store", "reporting"),

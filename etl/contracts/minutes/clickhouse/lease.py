@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from etl.contracts.minutes import MinuteStoreError
+from etl.contracts.minutes import MinuteStoreError, StoreDown
 from etl.contracts.minutes.clickhouse.link import Link, MissingTable
 from etl.contracts.minutes.clickhouse.tables import WRITERS, write_ddl
 
@@ -70,7 +70,7 @@ class Lease:
         self.thread = threading.Thread(target=self.renew_on, name="minutes lease", daemon=True)
 
     def take(self) -> None:
-        """MinuteStoreError, with who holds it, where another writes."""
+        """StoreDown, with who holds it, where another writes."""
         try:
             self.say(is_over=False)
         except MissingTable:
@@ -79,10 +79,9 @@ class Lease:
         others = self.find_others()
         if others:
             self.say(is_over=True)
-            raise MinuteStoreError(
-                f"another load writes into the minute store {self.link.address.shown} now"
-                f" ({others[0]}): wait till it ends; one that died keeps its place for"
-                f" {LOST_AFTER} seconds"
+            raise StoreDown(
+                f"{others[0]} writes into the minute store {self.link.address.shown} now: wait till"
+                f" it ends; one that died keeps its place for {LOST_AFTER} seconds"
             )
         self.thread.start()
 

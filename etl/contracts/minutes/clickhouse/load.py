@@ -1,6 +1,6 @@
 """A load in the making: its own tables, what it reads beside the main ones, and its publication."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from etl.contracts.minutes.clickhouse.accounts import (
 from etl.contracts.minutes.clickhouse.lease import HOLDERS, Lease
 from etl.contracts.minutes.clickhouse.link import Link, MissingTable
 from etl.contracts.minutes.clickhouse.published import Published, name_load, read_published
+from etl.contracts.minutes.clickhouse.rows import split_names
 from etl.contracts.minutes.clickhouse.tables import (
     GENERATION,
     INSTRUMENTS,
@@ -79,10 +80,39 @@ class Load:
         if table.is_withdrawing:
             rows = append(rows, WITHDRAWN, is_withdrawn)
         name = name_table(table, interval)
+        self.open_table(name)
+        self.link.insert(name_load(self.id, name), append(rows, VERSION, self.counter))
+
+    def open_table(self, name: str) -> None:
+        """Make the load's own table beside a main one, once."""
         if name not in self.tables:
             self.link.command(f"CREATE TABLE {name_load(self.id, name)} AS {name}")
             self.tables.append(name)
-        self.link.insert(name_load(self.id, name), append(rows, VERSION, self.counter))
+
+    def remove(self, symbols: Collection[str]) -> None:
+        """Say that no row of these symbols holds any more, and that nothing is known of them."""
+        self.counter += 1
+        gone = [key for key in self.accounts if key[0] in symbols]
+        for interval in sorted({interval for _, interval in gone}):
+            names = sorted(symbol for symbol, each in gone if each == interval)
+            for table in OF_INTERVAL:
+                self.withdraw(table, interval, names)
+        for key in gone:
+            self.keep(Account(*key))
+
+    def withdraw(self, table: Table, interval: str, symbols: Sequence[str]) -> None:
+        name = name_table(table, interval)
+        layers = self.view.list_layers(name)
+        columns = join(table.schema.names[:-2])
+        self.open_table(name)
+        for layer in layers:
+            for some in split_names(symbols):
+                self.link.command(
+                    f"INSERT INTO {name_load(self.id, name)} ({join(table.schema.names)}) SELECT"
+                    f" {columns}, true, {{counter:UInt64}} FROM {layer} FINAL WHERE NOT"
+                    f" {WITHDRAWN.name} AND symbol IN {{symbols:Array(String)}}",
+                    {"counter": self.counter, "symbols": some},
+                )
 
     def publish(self, lease: Lease) -> Published:
         """Make it visible. MinuteStoreError where another has the place of the writer by now."""

@@ -1,7 +1,7 @@
 """The minute store in ClickHouse: any number of readers, one writer."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, cast
@@ -107,6 +107,11 @@ class ClickHouseStore:
                 upsert.write()
         return counts
 
+    def remove(self, symbols: Collection[str]) -> None:
+        load = self.begin()
+        with self.breaking(load):
+            load.remove(symbols)
+
     def prepare(self, interval: str) -> None:
         """Make its tables, if they are not there."""
         if interval not in self.prepared:
@@ -157,7 +162,8 @@ class ClickHouseStore:
     def discard(self) -> None:
         load, self.load = self.load, None
         if load is not None:
-            load.drop()
+            with suppress(MinuteStoreError):  # what nothing names is dropped by the next load
+                load.drop()
         self.end_place()
 
     def end_place(self) -> None:
@@ -183,8 +189,7 @@ class ClickHouseStore:
             return [*checks.list_checks(snapshot), *verify_rows(snapshot, self.connect())]
 
     def close(self) -> None:
-        with suppress(StoreDown):
-            self.discard()
+        self.discard()
         self.link.close()
         with self.lock:
             connection, self.connection = self.connection, None

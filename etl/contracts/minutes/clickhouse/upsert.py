@@ -19,7 +19,7 @@ from etl.contracts.minutes import (
     Batch,
     Counts,
 )
-from etl.contracts.minutes.changes import Changes, compare
+from etl.contracts.minutes.changes import Changes, check_bars, compare
 from etl.contracts.minutes.clickhouse.accounts import Account
 from etl.contracts.minutes.clickhouse.load import Load
 from etl.contracts.minutes.clickhouse.published import Question, ask
@@ -43,9 +43,11 @@ class Upsert:
         self.spans, self.sessions = SPANS.empty_table(), SESSIONS.empty_table()
 
     def compute(self) -> Counts:
+        check_bars(self.connection, self.batch)
         for part in list_slices(self.batch):
             self.changes.append(self.compare_slice(part))
-        self.find_notes(find_ranges(self.batch))
+        if not self.batch.is_live:
+            self.find_notes(find_ranges(self.batch))
         self.spans = self.find_new(self.batch.spans, self.read(ASKED, SPANS, self.batch.spans))
         self.sessions = self.find_new(self.batch.sessions, self.read_sessions())
         columns = zip(*(each.counts for each in self.changes), strict=True)
@@ -136,27 +138,32 @@ class Upsert:
 
     def account(self) -> None:
         """Bring what is said of the symbols in step."""
-        for symbol in self.list_symbols() & self.batch.exchanges.keys():
-            exchange = self.batch.exchanges[symbol]
-            self.load.keep(replace(self.find(symbol), exchange=exchange))
         for changes in self.changes:
             for row in changes.accounts.to_pylist():
                 self.load.keep(self.find(row["symbol"]).take(row))
+        self.write_exchanges()
         notes = pa.concat_tables([self.added_notes, self.gone_notes])
         for row in self.query(sum_notes("FROM lines"), lines=notes).to_pylist():
             self.load.keep(self.find(row["symbol"]).mix(noted=row["sum"]))
         for row in self.query(sum_spans("FROM lines"), lines=self.spans).to_pylist():
             self.load.keep(self.find(row["symbol"]).mix(asked=row["sum"]))
 
-    def list_symbols(self) -> set[str]:
-        """Those that are stored, and those of which something comes."""
-        keys = self.load.accounts
-        coming = (each["symbol"].unique() for each in (self.batch.bars, self.batch.spans))
-        stored = {symbol for symbol, interval in keys if interval == self.batch.interval}
-        return stored.union(*(each.to_pylist() for each in coming))
+    def write_exchanges(self) -> None:
+        """A symbol has one calendar, whatever the interval."""
+        given = self.batch.exchanges
+        coming = ((symbol, self.batch.interval) for symbol in self.list_symbols())
+        for symbol, interval in {*coming, *self.load.accounts}:
+            if symbol in given:
+                account = self.find(symbol, interval)
+                self.load.keep(replace(account, exchange=given[symbol]))
 
-    def find(self, symbol: str) -> Account:
-        key = symbol, self.batch.interval
+    def list_symbols(self) -> set[str]:
+        """Those of which something comes."""
+        coming = (each["symbol"].unique() for each in (self.batch.bars, self.batch.spans))
+        return set().union(*(each.to_pylist() for each in coming))
+
+    def find(self, symbol: str, interval: str = "") -> Account:
+        key = symbol, interval or self.batch.interval
         return self.load.accounts.get(key) or Account(*key)
 
 
