@@ -28,6 +28,7 @@ from etl.contracts.minutes.duckdb_files.reading import (
 )
 from etl.contracts.minutes.volumes import to_unit
 
+ORDER = ("symbol", "timestamp", "known_at", "kind", "detail")
 LAST = pa.schema([STORED_BARS.field("symbol"), *BARS])
 
 
@@ -135,12 +136,12 @@ class FileSnapshot:
         start: datetime | None,
         end: datetime | None,
     ) -> pa.Table:
-        """Rows of a table of the months, as they are stored, sorted by all columns."""
+        """Rows of a table of the months, as they are stored, in ORDER."""
         where, values = bound(symbols, start, end)
         rows = f"SELECT {list_columns(schema)} FROM {{file}}.{table} WHERE {where}"
         tables = ask(self.files, self.list_months(interval, start, end), rows, values)
         whole = pa.concat_tables([schema.empty_table(), *(each.cast(schema) for each in tables)])
-        return whole.sort_by([(name, "ascending") for name in schema.names])
+        return whole.sort_by([(name, "ascending") for name in ORDER if name in schema.names])
 
     def list_months(
         self, interval: str, start: datetime | None, end: datetime | None
