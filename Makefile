@@ -1,6 +1,7 @@
 # Every target works from a fresh clone with Python 3.11+ and make; nothing needs to be activated.
 .DEFAULT_GOAL := help
-.PHONY: help install serve follow etl extract transform load minutes minutes-copy plan verify report rollback worker schedule \
+.PHONY: help install serve follow etl extract transform load minutes minutes-copy plan verify report \
+	rollback worker schedule live stream consume dead \
 	user key users revoke engines \
 	test check test-crash fuzz lint format explain bench clean .runnable
 
@@ -64,6 +65,18 @@ worker: $(VENV)/.celery  ## Make the calls of the ETL, through the Redis that QU
 
 schedule: $(VENV)/.run  ## Run the ETL now and after each close of the exchanges of its symbols
 	@$(PY) -m etl.schedule $(ARGS)
+
+live: $(VENV)/.run  ## Stream live bars (without a key: a replay) and store them, in one process
+	@$(PY) -m etl.live
+
+stream: $(VENV)/.run  ## Take live bars into the bus that BUS_URL names
+	@$(PY) -m etl.stream
+
+consume: $(VENV)/.run  ## Store the live bars of the bus; any number may run
+	@$(PY) -m etl.consume
+
+dead: $(VENV)/.run  ## List live bars that could not be stored; ARGS=--resend hands them on anew
+	@$(PY) -m etl.dead $(ARGS)
 
 rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the first
 	@$(PY) -m etl.rollback

@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -295,6 +295,32 @@ def to_minute_store(text: str) -> str:
     return text
 
 
+def to_bus_url(text: str) -> str:
+    if urlsplit(text).scheme in ("kafka", "kafkas"):
+        return text
+    try:
+        return to_redis_url(text)
+    except ValueError:
+        raise ValueError("an address like redis://127.0.0.1:6379/0 or kafka://host:9092") from None
+
+
+def to_stream_url(text: str) -> str:
+    """Keys are not sent in the clear, but to this machine."""
+    parts = urlsplit(text)
+    is_safe = parts.scheme == "wss" or (parts.scheme == "ws" and is_loopback(parts.hostname))
+    if not (is_safe and parts.netloc):
+        raise ValueError("an address like wss://stream.example.com/v2; ws on loopback alone")
+    return text.rstrip("/")
+
+
+def to_instant_text(text: str) -> str:
+    try:
+        datetime.fromisoformat(text or "2000-01-01")
+    except ValueError:
+        raise ValueError("a day or an instant, as 2013-02-28 or 2013-02-28T14:30Z") from None
+    return text
+
+
 def to_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
@@ -561,6 +587,62 @@ class Settings(Shared, OnFailure):
         "day from which on make minutes makes or asks bars of minutes; empty = the current and the"
         " last month (of the sample: its own last two)",
         to_date,
+    )
+    bus_url: str = declare(
+        "BUS_URL",
+        "",
+        "what carries live bars from stream to consumers: redis://127.0.0.1:6379/0, or"
+        " kafka://127.0.0.1:9092; empty = make live alone, in its own memory",
+        to_bus_url,
+    )
+    bus_max_mb: int = declare(
+        "BUS_MAX_MB",
+        "64",
+        "live bars that may wait to be stored; beyond it the oldest are dropped, and counted",
+        to_integer(1, 1 << 20),
+    )
+    stream_source: str = declare(
+        "STREAM_SOURCE",
+        "",
+        "whose stream: alpaca, massive, or replay (stored minutes, as a stream); empty = whose key"
+        " there is, else replay",
+        to_choice("", "alpaca", "massive", "replay"),
+    )
+    alpaca_stream_url: str = declare(
+        "ALPACA_STREAM_URL",
+        "wss://stream.data.alpaca.markets/v2",
+        "address of Alpaca's stream; ALPACA_FEED is put behind it, unless a feed stands there",
+        to_stream_url,
+    )
+    massive_stream_url: str = declare(
+        "MASSIVE_STREAM_URL",
+        "wss://socket.massive.com/stocks",
+        "address of Massive's stream",
+        to_stream_url,
+    )
+    stream_symbols: tuple[str, ...] | None = declare(
+        "STREAM_SYMBOLS", "", "symbols to stream, as SYMBOLS; empty = those of SYMBOLS", to_symbols
+    )
+    stream_silence: float = declare(
+        "STREAM_SILENCE",
+        "120",
+        "seconds of an open market without a bar until the stream is connected anew",
+        to_number(0.1, " seconds"),
+    )
+    stream_speed: float = declare(
+        "STREAM_SPEED",
+        "60",
+        "speed of a replay: 1 = as it was, 60 = a minute a second, 0 = as fast as it goes",
+        to_number(0),
+    )
+    stream_start: str = declare(
+        "STREAM_START",
+        "",
+        "day or instant (UTC) from which a replay goes on; empty = the last day that is stored",
+        to_instant_text,
+    )
+    consume_bars: int = declare(
+        "CONSUME_BARS", "20000", "most live bars of one publication", to_integer(1, 1_000_000)
     )
     metrics_textfile: Path | None = declare(
         "METRICS_TEXTFILE",

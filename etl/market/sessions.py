@@ -63,6 +63,14 @@ def last_closed_session(exchange: str, now: datetime) -> date:
     return calendar.sessions[count - 1]
 
 
+def is_open(exchange: str, now: datetime) -> bool:
+    """Whether an instant (aware) lies in a session, its break included."""
+    calendar = read_calendar(check_exchange(exchange))
+    at = now.astimezone(UTC).replace(tzinfo=None)
+    place = bisect_right(calendar.opens, at) - 1
+    return place >= 0 and at < calendar.closes[place]
+
+
 def create_sessions(
     connection: duckdb.DuckDBPyConnection, exchanges: list[str], first: date, last: date
 ) -> None:

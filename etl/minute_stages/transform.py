@@ -101,7 +101,13 @@ def validate(
     connection: duckdb.DuckDBPyConnection, settings: Settings, interval: str, scratch: Path
 ) -> None:
     """`typed`: each row as typed columns and `reason`, NULL where clean; kept in `scratch`."""
-    seconds = BASE_INTERVALS[interval]
+    select = select_typed(connection, settings, BASE_INTERVALS[interval])
+    connection.execute(f"COPY ({select}) TO {parquet_sql.quote(scratch)} (FORMAT parquet)")
+    connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {parquet_sql.scan(scratch)}")
+
+
+def select_typed(connection: duckdb.DuckDBPyConnection, settings: Settings, seconds: int) -> str:
+    """SQL: each row of `raw` as typed columns and `reason`, NULL where clean."""
     list_symbols(connection, settings)
     renamed = ", ".join(f"{name} AS raw_{name}" for name in TEXTS)
     connection.execute(
@@ -117,14 +123,12 @@ def validate(
         f"coalesce(CASE WHEN {is_outside} THEN '{daily.OUT_OF_RANGE}' END,"
         f" {bind_reason(settings, seconds)})"
     )
-    select = f"""
+    return f"""
         SELECT place, timestamp, symbol, {", ".join(PRICES)},
                CASE WHEN reason IS NULL THEN volume END AS volume, {", ".join(VOLUME_TYPES)},
                {", ".join(daily.PROVENANCE)}, reason
         FROM (SELECT *, {volumes} FROM (SELECT *, {reason} AS reason FROM (
             SELECT *, {typed} FROM instants)))"""
-    connection.execute(f"COPY ({select}) TO {parquet_sql.quote(scratch)} (FORMAT parquet)")
-    connection.execute(f"CREATE TEMP VIEW typed AS SELECT * FROM {parquet_sql.scan(scratch)}")
 
 
 def list_symbols(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
