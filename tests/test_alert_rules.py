@@ -138,7 +138,8 @@ def told(data_dir: Path, sample_dir: Path, monkeypatch: pytest.MonkeyPatch) -> d
         prices.write_text(text)
         assert call_stage(whole.main, "--source", "files", "--path", prices) == code
         texts.append(textfile.read_text())
-    with serve(sample_dir, METRICS="on") as client:
+    minutes = "postgresql://nobody@127.0.0.1:1/none"  # of which alone is told that it is down
+    with serve(sample_dir, METRICS="on", MINUTE_STORE=minutes) as client:
         ask_all_ways(client)
         texts.append(client.get("/metrics").text)
     found: dict[str, set[str]] = {}

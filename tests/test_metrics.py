@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.counts import BOUNDS, CELLS, COUNT, MOST_ROWS, OVERFLOW, Counts
 from api.edge.shared_counts import SharedCounts, read_keys
+from tests.minute_data import Minutes, fill
 from tests.server import connect, serve, serve_process, wait_until
 
 BARS = "/instruments/AAPL/ohlcv?start=2012-01-03&end=2012-01-31"
@@ -122,6 +123,19 @@ def test_memory_store_and_runs_are_told(client: httpx.Client, sample_dir: Path) 
     assert ended == find(found, "mds_etl_last_success_timestamp_seconds") > 1.6e9
     assert find(found, "mds_fallback_in_use", what="vault") == 0
     assert ("mds_fallbacks_total", frozenset({("what", "redis_cache")})) in found
+
+
+def test_minutes_are_told_where_there_are_some(client: httpx.Client, tmp_path: Path) -> None:
+    assert not [name for name, _ in scrape(client) if name.startswith("mds_minute")]
+    generation = fill(tmp_path, Minutes())
+    with serve(tmp_path, METRICS="on") as with_minutes:
+        found = scrape(with_minutes)
+    assert find(found, "mds_minute_store_up") == 1
+    assert find(found, "mds_minute_store_bars") == 15 * 450
+    assert find(found, "mds_minute_store_generation") == int(generation.partition("-")[0])
+    broken = {"MINUTE_STORE": "postgresql://nobody@127.0.0.1:1/none"}
+    with serve(tmp_path, METRICS="on", **broken) as without:
+        assert find(scrape(without), "mds_minute_store_up") == 0
 
 
 def test_without_a_store_the_rest_is_told(tmp_path: Path) -> None:

@@ -131,3 +131,26 @@ def test_what_is_not_stored_is_refused_with_what_is(client: httpx.Client, resour
 def test_coverage_of_all_tells_what_is_stored_beside_days(client: httpx.Client) -> None:
     rows = {row["symbol"]: row for row in read_json(client, "/coverage")["data"]}
     assert [bool(rows[name]["intervals"]) for name in ("AAPL", "IBM")] == [False, True]
+
+
+def test_health_tells_of_the_minutes_and_of_what_keeps_them_from_being_read(
+    client: httpx.Client, sample_dir: Path
+) -> None:
+    minutes = read_json(client, "/health")["minutes"]
+    assert (minutes["fault"], minutes["symbols"]) == (None, 2)
+    assert minutes["last"] == "2013-04-04T15:59:00Z"
+    with serve(sample_dir) as without:
+        assert read_json(without, "/health")["minutes"] is None
+    engine = "postgresql://nobody:secret@127.0.0.1:1/none"
+    with serve(sample_dir, MINUTE_STORE=engine) as down:
+        health = down.get("/health")
+        assert (health.json()["status"], "MINUTE_STORE" in health.json()["fault"]) == (
+            *("degraded", True),
+        )
+        answer = down.get("/instruments/AAPL/ohlcv?interval=5m")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "MINUTE_STORE" in answer.json()["detail"]
+        assert down.get("/instruments/AAPL").json()["intervals"] == []
+        daily = down.get("/instruments/AAPL/ohlcv?limit=1")
+        assert daily.status_code == 200
+        assert "secret" not in health.text + answer.text + daily.text

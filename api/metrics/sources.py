@@ -16,6 +16,7 @@ from api.counts import Counts
 from api.faults import Fault
 from api.problems import Problem
 from api.store.following import LastGeneration
+from api.store.minutes import Minutes
 from api.store.run_records import list_run_ids
 from etl.contracts.run_metrics import Record, Sample, list_run_samples, list_store_samples
 from etl.settings import VERSION
@@ -34,7 +35,8 @@ async def list_sources(app: FastAPI, now: datetime) -> AsyncIterator[Any]:
     for family in families.build_service(state.counts.read()):
         yield family
     samples = [*await list_store(app), *list_runs(state.settings.runs_dir, now)]
-    for name, help, value in (*describe_store(state.database), *describe_source(state.fallbacks)):
+    told = [*describe_store(state.database), *describe_source(state.fallbacks)]
+    for name, help, value in (*told, *await describe_minutes(state.minutes)):
         yield families.build_gauge(name, help, value)
     for family in families.build_samples(samples):
         yield family
@@ -70,6 +72,26 @@ def describe_store(database: Any) -> Iterator[tuple[str, str, float]]:
         yield "mds_store_generation", "The counter of its generation", float(counter)
         published = snapshot.published_at.timestamp()
         yield "mds_store_published_timestamp_seconds", "When it was published", published
+
+
+async def describe_minutes(minutes: Minutes) -> list[tuple[str, str, float]]:
+    """Where there are bars shorter than a day, or should be."""
+    with suppress(Fault):
+        await minutes.newest()
+    view = minutes.view
+    if view is None and minutes.fault is None:
+        return []
+    told = [("mds_minute_store_up", "Whether minutes can be read", float(not minutes.fault))]
+    if view is None:
+        return told
+    bars = sum(each.bars for bases in view.instruments.values() for each in bases.values())
+    published, generation = view.published_at.timestamp(), view.generation.partition("-")[0]
+    return [
+        *told,
+        ("mds_minute_store_generation", "The counter of its generation", float(generation)),
+        ("mds_minute_store_published_timestamp_seconds", "When it was published", published),
+        ("mds_minute_store_bars", "Bars shorter than a day", bars),
+    ]
 
 
 def describe_source(fallbacks: dict[str, Any]) -> Iterator[tuple[str, str, float]]:

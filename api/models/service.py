@@ -5,6 +5,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 
+class MinuteHealth(BaseModel):
+    """The minute store; no key but `fault` where it could not be read yet."""
+
+    fault: str | None = Field(description="Why it, or its newest generation, cannot be read.")
+    generation: str | None = None
+    published_at: str | None = None
+    symbols: int | None = None
+    bars: int | None = None
+    last: str | None = Field(None, description="Start of the newest bar.")
+
+
 class Health(BaseModel):
     status: Literal["ok", "degraded"]
     fault: str | None = Field(description="Why degraded, and the remedy.")
@@ -16,6 +27,9 @@ class Health(BaseModel):
     first: str | None
     last: str | None
     newest_bar_age_days: int | None = Field(description="Days from the newest bar to today, UTC.")
+    minutes: MinuteHealth | None = Field(
+        description="Bars shorter than a day; null where there are none."
+    )
     last_run: dict[str, Any] | None = Field(description="The newest run record, in short.")
     versions: dict[str, str]
 

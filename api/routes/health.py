@@ -18,10 +18,11 @@ from api.edge.route_table import READ_SCOPE, open_to_all, weighs
 from api.encode.formats import JSON
 from api.encode.text import encode_json
 from api.fallbacks import list_fallbacks
-from api.faults import Damaged
+from api.faults import Damaged, Fault
 from api.models import Health, NoQuery
-from api.routes.context import ContextOf
+from api.routes.context import Context, ContextOf
 from api.routes.lists import answer_json
+from api.store import Snapshot
 from api.store.run_records import read_record
 from etl.settings import VERSION
 
@@ -51,12 +52,10 @@ async def read_health(
     Where callers say who they are, who may not read gets the status alone.
     """
     snapshot = context.require_snapshot()
-    try:
-        totals = await context.database.ask(snapshot, lambda reader: reader.read_totals())
-    except Damaged:  # another version may stand in by now
-        snapshot = context.database.newest()
-        totals = await context.database.ask(snapshot, lambda reader: reader.read_totals())
+    snapshot, totals = await read_totals(context, snapshot)
+    minutes = await describe_minutes(context)
     fault = context.database.fault or find_identity_fault(request)
+    fault = fault or (minutes["fault"] if minutes else None)
     status = "degraded" if fault else "ok"
     if not may_read(request):
         return Response(encode_json({"status": status}), headers=NO_STORE, media_type=JSON)
@@ -69,12 +68,41 @@ async def read_health(
             "published_at": snapshot.published_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             **totals,
             "newest_bar_age_days": count_days_since(totals["last"]),
+            "minutes": minutes,
             "last_run": read_last_run(context.settings.runs_dir),
             "versions": VERSIONS,
         }
     )
     answer.headers.update(NO_STORE)
     return answer
+
+
+async def read_totals(context: Context, snapshot: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
+    """What is stored in all, and the snapshot of which it was read."""
+    try:
+        return snapshot, await context.database.ask(snapshot, lambda r: r.read_totals())
+    except Damaged:  # another version may stand in by now
+        snapshot = context.database.newest()
+        return snapshot, await context.database.ask(snapshot, lambda r: r.read_totals())
+
+
+async def describe_minutes(context: Context) -> dict[str, Any] | None:
+    """What there is of bars shorter than a day; None where there are none, and no fault either."""
+    try:
+        view = await context.minutes.newest()
+    except Fault as error:
+        return {"fault": str(error)}
+    if view is None:
+        return None
+    found = [each for bases in view.instruments.values() for each in bases.values()]
+    return {
+        "fault": context.minutes.fault,
+        "generation": view.generation,
+        "published_at": view.published_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "symbols": len(view.instruments),
+        "bars": sum(each.bars for each in found),
+        "last": f"{max(each.last for each in found).isoformat()}Z" if found else None,
+    }
 
 
 def find_identity_fault(request: Request) -> str | None:
