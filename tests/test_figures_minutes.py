@@ -145,6 +145,7 @@ def test_matrices_are_of_the_bars_that_begin_together(client: httpx.Client) -> N
     np.testing.assert_allclose(told["correlation"], returns.corr())
     assert told["synthetic"] is True
     assert told["timezone"]["COIN"] == "UTC"
+    assert (told["first"], told["count"]) == ("2013-02-28T14:30:00Z", len(returns))
     told = read_json(client, url.format("covariance") + "&periods=6552")
     np.testing.assert_allclose(told["covariance"], returns.cov() * 6552)
 

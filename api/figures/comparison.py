@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from api.bars.series import COLUMNS, Floats, Series, Timestamps, show_day
+from api.bars.series import COLUMNS, Floats, Series, Timestamps
+from api.figures.drawdowns import show_stamp
 from api.figures.returns import (
     compute_close_returns,
     compute_returns,
@@ -138,15 +139,16 @@ def compute_matrices(
     returns, or × `periods_per_year` where that is given: then annual.
     """
     common = take_common_days(*series)
+    stamps = common[0].stamps
     returns = np.array([compute_returns(one, kind) for one in common])
     with np.errstate(all="ignore"):
         covariance, correlation = build_matrices(returns)
     return {
         "symbols": [one.symbol for one in series],
         "count": returns.shape[1],
-        "first": show_day(common[0], 0) if len(common[0]) else None,
-        "last": show_day(common[0], -1) if len(common[0]) else None,
-        "left_out": [len(one) - len(common[0]) for one in series],
+        "first": show_stamp(stamps, 0) if len(stamps) else None,
+        "last": show_stamp(stamps, -1) if len(stamps) else None,
+        "left_out": [len(one) - len(stamps) for one in series],
         "correlation": blank_gaps(correlation),
         "covariance": blank_gaps(covariance * (periods_per_year or 1)),
     }
