@@ -1,6 +1,5 @@
 """Figures over HTTP: each answer is the pure function of the same series."""
 
-import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +16,6 @@ import pytest
 from api.bars.adjust import adjust
 from api.bars.resample import resample
 from api.bars.series import Series, slice_days
-from api.bars.view import View
 from api.figures.comparison import compute_matrices
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
@@ -25,15 +23,10 @@ from api.figures.indicators import compute_indicators, parse_indicators
 from api.figures.performance import measure_performance
 from api.figures.returns import PERIODS_PER_YEAR, compute_returns
 from api.figures.rolling import roll
-from api.main import create_app
-from api.problems import Problem
-from api.routes.context import Context
-from api.routes.figures import answer_columns
-from api.routes.taken import Taken
 from api.store.duckdb_file.reader import FileReader
 from etl import load
 from tests.conftest import call_stage, clean_environ, make_bars, query_store
-from tests.server import make_settings, read_json, serve, walk_pages
+from tests.server import read_json, serve, walk_pages
 from tests.stores import copy_folder, store_of, write_store
 
 AAPL = "/instruments/AAPL"
@@ -497,16 +490,19 @@ def test_more_rows_than_max_rows_are_refused(sample_dir: Path, path: str) -> Non
         assert client.get(f"{AAPL}/{path}?start=2013-01-01").status_code == 200
 
 
-def test_too_many_rows_are_refused_before_any_is_reckoned(stored: Stored, tmp_path: Path) -> None:
-    state = create_app(make_settings(tmp_path, MAX_ROWS=100)).state
-    minutes = state.minutes, state.minute_cache
-    context = Context(state.settings, state.database, state.series_cache, None, *minutes)
-
-    def fail() -> dict[str, Any]:
+def test_too_many_rows_are_refused_before_any_is_reckoned(
+    sample_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> dict[str, Any]:
         raise AssertionError("it was reckoned")
 
-    with pytest.raises(Problem, match="3270 rows are more than 100"):
-        asyncio.run(answer_columns(context, Taken(stored["AAPL"]), View(("AAPL",)), 1, fail))
+    for name in ("compute_indicators", "roll"):
+        monkeypatch.setattr(f"api.routes.figures.{name}", fail)
+    with serve(sample_dir, MAX_ROWS=100) as client:
+        for figure in ("indicators", "rolling"):
+            answer = client.get(f"/instruments/AAPL/{figure}")
+            assert answer.status_code == 422
+            assert "3270 rows are more than 100" in answer.json()["detail"]
 
 
 # The screen.

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from api.figures.indicators import count_past, parse_indicators
 from api.models import DrawdownsAnswer, FiguresPage, MatrixAnswer, Statistics
 from tests.minute_data import Minutes, fill
 from tests.server import check_answer, forbid_more, read_json, serve
@@ -81,7 +82,13 @@ def test_a_range_of_instants_is_that_of_the_bars(client: httpx.Client) -> None:
 @pytest.mark.parametrize("hours", ["regular", "extended"])
 @pytest.mark.parametrize(
     ("figure", "query"),
-    [("indicators", {"names": NAMES}), ("rolling", {"window": 7, "what": "sharpe"})],
+    [
+        ("indicators", {"names": NAMES}),
+        ("indicators", {"names": "sma:20,vwap:5,bbands:30:2,stoch:14:3:5"}),
+        ("indicators", {"names": "sma:400"}),
+        *(("rolling", {"window": 7, "what": what}) for what in ("return", "volatility", "sharpe")),
+        ("rolling", {"window": 7, "what": "beta", "benchmark": "IBM"}),
+    ],
 )
 def test_a_range_does_not_change_the_values_of_its_bars(
     client: httpx.Client, figure: str, query: dict[str, Any], hours: str
@@ -99,6 +106,15 @@ def test_a_range_does_not_change_the_values_of_its_bars(
     assert part["data"] == rows
     assert (part["count"], part["hours"]) == (len(rows), hours)
     assert len(rows) > 78
+
+
+def test_of_a_window_no_more_is_read_than_it_holds(client: httpx.Client) -> None:
+    whole = ask(client, "indicators", names="sma:20", interval="1m")["data"]
+    asked = {"names": "sma:20", "interval": "1m", "start": "2013-03-01T15:59"}
+    (last,) = ask(client, "indicators", **asked)["data"]
+    assert last == whole[-1]
+    assert count_past(parse_indicators("sma:20,bbands:30:2.5,stoch:14:3:5")) == 33
+    assert count_past(parse_indicators("sma:20,ema:3")) is None
 
 
 def test_windows_are_of_bars_and_run_over_the_night(client: httpx.Client) -> None:

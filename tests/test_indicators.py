@@ -21,6 +21,7 @@ from api.figures.indicators import (
     list_forms,
     parse_indicators,
 )
+from api.figures.rolling import roll
 from tests.prices import make_series, read_sample, walk_series
 
 ALL = "sma:20,ema:50,rsi:14,macd,bbands:20:2,atr:14,vwap:20,obv,stoch:14"
@@ -292,3 +293,17 @@ def test_any_text_is_specs_or_a_value_error(text: str) -> None:
 def test_every_form_names_every_parameter() -> None:
     for form, (name, kind) in zip(list_forms(), KINDS.items(), strict=True):
         assert re.findall(r"\w+", form) == [name, *(one.name for one in kind.parameters)]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 60])
+@pytest.mark.parametrize("window", [2, 20, 500])
+def test_a_value_is_that_of_its_window_to_the_last_digit(cut: int, window: int) -> None:
+    series = read_sample("IBM")
+    part = take_slice(series, slice(len(series) - cut - window, None))
+    specs = parse_indicators(f"sma:{window},bbands:{window}:2,vwap:{window}")
+    whole = compute_indicators(series, specs)
+    for name, column in compute_indicators(part, specs).items():
+        assert column[-cut:].tolist() == whole[name][-cut:].tolist(), name
+    for what in ("return", "volatility", "sharpe"):
+        rolled = roll(part, window, what)[-cut:].tolist()
+        assert rolled == roll(series, window, what)[-cut:].tolist(), what

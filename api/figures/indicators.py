@@ -7,6 +7,7 @@ range asked for does not change a value: compute over the whole history, then sl
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class Kind:
     parameters: tuple[Parameter, ...]
     columns: tuple[str, ...]
     compute: Callable[..., Columns]  # of the series and the parameters
+    has_memory: bool = False  # a value depends on all bars before it, not on a window of them
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,13 @@ def compute_indicators(series: Series, specs: Sequence[Indicator]) -> dict[str, 
     return result
 
 
+def count_past(specs: Sequence[Indicator]) -> int | None:
+    """So many bars before one bear on its values, or fewer; None: all of them do."""
+    if any(KINDS[spec.name].has_memory for spec in specs):
+        return None
+    return max(ceil(sum(spec.values)) for spec in specs)
+
+
 def window_of(default: int, least: int = 1, name: str = "window") -> Parameter:
     return Parameter(name, default, least, MOST_WINDOW)
 
@@ -149,18 +158,21 @@ KINDS = {
         parameters=(window_of(20),),
         columns=("ema",),
         compute=compute_ema,
+        has_memory=True,
     ),
     "rsi": Kind(
         meaning="relative strength index",
         parameters=(window_of(14, 2),),
         columns=("rsi",),
         compute=compute_rsi,
+        has_memory=True,
     ),
     "macd": Kind(
         meaning="moving average convergence divergence",
         parameters=(window_of(12, 2, "fast"), window_of(26, 3, "slow"), window_of(9, 1, "signal")),
         columns=("macd", "macd_signal", "macd_histogram"),
         compute=compute_macd,
+        has_memory=True,
     ),
     "bbands": Kind(
         meaning="Bollinger bands",
@@ -173,6 +185,7 @@ KINDS = {
         parameters=(window_of(ATR_WINDOW),),
         columns=("atr",),
         compute=compute_atr,
+        has_memory=True,
     ),
     "vwap": Kind(
         meaning="volume-weighted average price",
@@ -185,6 +198,7 @@ KINDS = {
         parameters=(),
         columns=("obv",),
         compute=compute_obv,
+        has_memory=True,
     ),
     "stoch": Kind(
         meaning="stochastic oscillator",

@@ -1,5 +1,6 @@
 """Figures over a moving window, by whole columns. A result is as long as its column, NaN where
-the window is not yet full; each value is reckoned from its window alone.
+the window is not yet full; each value is reckoned from its window alone, to the last digit, however
+many bars there are around it.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,15 @@ def reduce_windows(reduce: Callable[..., Floats], window: int, *columns: Floats)
             sliding_window_view(column[first - window + 1 : last], last - first)
             for column in columns
         )
-        result[first:last] = reduce(*views)
+        result[first:last] = reduce_block(reduce, list(views))
     return result
+
+
+def reduce_block(reduce: Callable[..., Floats], views: list[Floats]) -> Floats:
+    """numpy adds up a single column in another order than one of several: it is not left alone."""
+    if views[0].shape[1] > 1:
+        return reduce(*views)
+    return reduce(*(np.repeat(view, 2, axis=1) for view in views))[:1]
 
 
 def roll_mean(column: Floats, window: int) -> Floats:

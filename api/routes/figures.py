@@ -1,6 +1,7 @@
 """Figures of one symbol: statistics, rolling, indicators, returns, drawdowns."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Response
@@ -17,7 +18,7 @@ from api.encode.text import write_rows
 from api.figures.answers import NOTHING, build_statistics, describe
 from api.figures.drawdowns import list_drawdowns
 from api.figures.formulas import explain_performance
-from api.figures.indicators import compute_indicators, parse_indicators
+from api.figures.indicators import compute_indicators, count_past, parse_indicators
 from api.figures.returns import compute_returns, get_periods
 from api.figures.rolling import roll
 from api.models import (
@@ -35,7 +36,7 @@ from api.models.terms import find_session_day
 from api.problems import Problem
 from api.routes.context import Context, ContextOf, check_size
 from api.routes.lists import answer_json
-from api.routes.taken import Taken, find_rows, take_benchmark, take_range, take_whole
+from api.routes.taken import Taken, take_benchmark, take_range, take_with_past
 
 router = APIRouter(tags=["figures"])
 
@@ -62,7 +63,7 @@ async def read_statistics(
     Null where there are too few bars. `explain` adds what each figure is made of.
     """
     view = build_figures_view([symbol], query)
-    series, told = await take_range(context, view)
+    series, told, *_ = await take_range(context, view)
     other = view._replace(symbols=(query.benchmark or symbol,))
     benchmark = (await take_range(context, other)).series if query.benchmark else None
     asked = (series, benchmark, query.interval, query.risk_free, query.periods)
@@ -91,14 +92,14 @@ async def read_rolling(
     if query.what == "beta" and not query.benchmark:
         raise Problem(422, "what=beta wants a benchmark: add benchmark=SYMBOL")
     view = build_figures_view([symbol], query)
-    taken = await take_whole(context, view)
     benchmark = await take_benchmark(context, query.benchmark, view)
+    taken = await take_with_past(context, view, None if benchmark else query.window)
     series = taken.series
     periods = query.periods or get_periods(query.interval, series)
     asked = (query.window, query.what, benchmark, query.risk_free, query.interval, periods)
     told = {"periods": periods}
     return await answer_columns(
-        context, taken, view, 1, lambda: {query.what: roll(series, *asked)}, told
+        context, taken, view.as_of, 1, lambda: {query.what: roll(series, *asked)}, told
     )
 
 
@@ -121,9 +122,9 @@ async def read_indicators(
     except ValueError as error:
         raise Problem(422, str(error)) from None
     view = build_figures_view([symbol], query)
-    taken = await take_whole(context, view)
+    taken = await take_with_past(context, view, count_past(specs))
     return await answer_columns(
-        context, taken, view, len(specs), lambda: compute_indicators(taken.series, specs)
+        context, taken, view.as_of, len(specs), lambda: compute_indicators(taken.series, specs)
     )
 
 
@@ -139,7 +140,7 @@ async def read_returns(
 ) -> Response:
     """The return of each bar of the range against the one before it; the first bar has none."""
     view = build_figures_view([symbol], query)
-    part, told = await take_range(context, view)
+    part, told, *_ = await take_range(context, view)
     check_size(len(part), context.max_rows)
     columns = {"timestamp": part.stamps[1:], "return": compute_returns(part, query.kind)}
     count = {"count": max(0, len(part) - 1)}
@@ -160,7 +161,7 @@ async def read_drawdowns(
     """Falls from a peak till its close is reached again, the deepest first."""
     most = check_most(query.most, context.max_rows)
     view = build_figures_view([symbol], query)
-    part, told = await take_range(context, view)
+    part, told, *_ = await take_range(context, view)
     asked = part.close, part.stamps, most
     found = await compute(context, len(part), lambda: list_drawdowns(*asked))
     description = {**describe(part, told), **tell_instant(query.as_of), "count": len(found)}
@@ -200,18 +201,16 @@ def check_cells(rows: int, columns: int, most_rows: int) -> None:
 async def answer_columns(
     context: Context,
     taken: Taken,
-    view: View,
+    as_of: datetime | None,
     count: int,
     compute: Callable[[], dict[str, Floats]],
     told: Mapping[str, Any] = NOTHING,
 ) -> Response:
-    """`count` figures over a whole series, cut to the range that was asked for; `told` goes along.
+    """`count` figures over all bars that were taken, cut to those asked for; `told` goes along.
 
     In a thread: wide windows take many times as long as an answer may hold up others.
     """
-    series = taken.series
-    first, last = await find_rows(context, series, view)
-    check_size(last - first, context.max_rows)
+    series, _, first, last = taken
     check_cells(last - first, count, context.max_rows)
     await context.reserve(len(series) * count * CELL_BYTES)
     columns = await context.series_cache.compute(compute)
@@ -220,7 +219,7 @@ async def answer_columns(
     check_cells(last - first, len(cut), context.max_rows)
     description = {
         **describe(series, taken.told),
-        **tell_instant(view.as_of),
+        **tell_instant(as_of),
         **told,
         "count": last - first,
     }

@@ -1,53 +1,71 @@
 """Bars that figures are reckoned of, whatever their interval: of the days, or of the minutes."""
 
 from collections.abc import Mapping
+from datetime import UTC
 from functools import partial
 from typing import Any, NamedTuple
 
-from api.bars.series import Series, find_range
+from api.bars.series import Series, find_range, join_series, take_slice
 from api.bars.view import View, derive_range, derive_ranges, derive_whole
 from api.cache.minute_bars import tell_minutes
-from api.routes.context import Context
+from api.models.terms import DayOfInstant
+from api.routes.context import Context, check_size
 from api.routes.many_minutes import part_minutes
 from api.routes.symbols import part_view
 
 
 class Taken(NamedTuple):
-    """Bars, and what an answer says of them beside what it says of all."""
+    """Bars, and what an answer says of them beside what it says of all.
+
+    first, last: the bars of the range are series[first:last].
+    """
 
     series: Series
-    told: Mapping[str, Any] = {}
-
-
-async def take_whole(context: Context, view: View) -> Taken:
-    """The whole series of the view's symbol, adjusted and of its interval."""
-    if view.is_intraday:
-        return await take_range(context, view._replace(start=None, end=None))
-    return Taken(derive_whole(view, await context.take_view(view)))
+    told: Mapping[str, Any]
+    first: int
+    last: int
 
 
 async def take_range(context: Context, view: View) -> Taken:
-    """The bars of the view's range."""
+    """The bars of the view's range alone."""
     if view.is_intraday:
         found = await context.take_minutes(view)
-        return Taken(found.series, tell_minutes(view, [found]))
-    return Taken(derive_range(view, await context.take_view(view)))
+        series, told = found.series, tell_minutes(view, [found])
+    else:
+        series, told = derive_range(view, await context.take_view(view)), {}
+    return Taken(series, told, 0, len(series))
+
+
+async def take_with_past(context: Context, view: View, bars: int | None = None) -> Taken:
+    """The bars of the view's range, and those before them that bear on its figures: as many as
+    are given, else all. Of days, which cost little, the whole series."""
+    if view.is_intraday:
+        part = await take_range(context, view)
+        check_size(part.last, context.max_rows)
+        past = await take_past(context, view, part.series, bars)
+        return Taken(join_series([past, part.series]), part.told, len(past), len(past) + part.last)
+    series = derive_whole(view, await context.take_view(view))
+    first, last = find_range(series, view.start, view.end)
+    check_size(last - first, context.max_rows)
+    return Taken(series, {}, first, last)
+
+
+async def take_past(context: Context, view: View, part: Series, bars: int | None) -> Series:
+    """The last bars before those of a range, or all of them."""
+    if bars == 0 or not len(part):
+        return take_slice(part, slice(0))
+    begin = DayOfInstant.of(part.timestamps[0].item().replace(tzinfo=UTC))
+    before = view._replace(start=None, end=None, order="desc")
+    found = (await context.take_minutes(before, most=bars, after=begin)).series
+    return found if bars is None else take_slice(found, slice(max(0, len(found) - bars), None))
 
 
 async def take_benchmark(context: Context, symbol: str | None, view: View) -> Series | None:
     """The whole series to compare with; None if none is asked for."""
     if not symbol:
         return None
-    return (await take_whole(context, view._replace(symbols=(symbol,)))).series
-
-
-async def find_rows(context: Context, series: Series, view: View) -> tuple[int, int]:
-    """The bars of the view's range in its whole series, as series[first:last]."""
-    if not view.is_intraday:
-        return find_range(series, view.start, view.end)
-    part = (await take_range(context, view)).series
-    first = int(series.timestamps.searchsorted(part.timestamps[0])) if len(part) else 0
-    return first, first + len(part)
+    whole = view._replace(symbols=(symbol,), start=None, end=None)
+    return (await take_range(context, whole)).series
 
 
 async def part_known(context: Context, view: View, must_know: bool) -> tuple[View, list[str]]:
