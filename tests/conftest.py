@@ -4,6 +4,7 @@ No test sees the settings of who runs it: every setting is empty, and DATA_DIR i
 """
 
 import functools
+import gc
 import json
 import logging
 import os
@@ -136,6 +137,17 @@ def read_record(data_dir: Path) -> dict[str, Any]:
     newest = max((data_dir / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     record: dict[str, Any] = json.loads(newest.read_text())
     return record
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: no search for what nobody uses looks there
+    again and again, which takes a fifteenth of all processor time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

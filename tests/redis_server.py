@@ -106,3 +106,7 @@ BREAKS: dict[str, tuple[Callable[[RedisServer], None], Callable[[RedisServer], N
     "started anew unnoticed": (restart, lambda server: None),
     "without its scripts": (lambda server: server.client.script_flush(), lambda server: None),
 }
+BREAK_CASES = [
+    pytest.param(*pair, id=name, marks=() if name in ("killed", "filled") else pytest.mark.long)
+    for name, pair in BREAKS.items()
+]

@@ -330,7 +330,9 @@ def put_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("spoil", [cut, flip, put_pipe])
+@pytest.mark.parametrize(
+    "spoil", [flip, *(pytest.param(harm, marks=pytest.mark.long) for harm in (cut, put_pipe))]
+)
 def test_an_answer_that_is_damaged_before_the_store_takes_it_is_asked_for_again(
     tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:

@@ -573,7 +573,8 @@ def list_ranges() -> list[str]:
 @pytest.mark.parametrize(
     ("symbol", "resource"),
     [
-        *(("AAPL", "ohlcv"), ("fb", "statistics")),
+        ("fb", "statistics"),
+        pytest.param("AAPL", "ohlcv", marks=pytest.mark.long),
         pytest.param("AAPL", "statistics", marks=pytest.mark.long),
         pytest.param("fb", "ohlcv", marks=pytest.mark.long),
     ],

@@ -80,10 +80,9 @@ def test_what_is_no_file_is_named_at_once(own_store: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "main"),
     [
-        ("raw_data.parquet", transform.main),
-        ("clean_data.parquet", load.main),
-        ("etl.lock", load.main),
-        ("etl.log", load.main),
+        *(("raw_data.parquet", transform.main), ("etl.lock", load.main)),
+        pytest.param("clean_data.parquet", load.main, marks=pytest.mark.long),
+        pytest.param("etl.log", load.main, marks=pytest.mark.long),
     ],
 )
 def test_a_pipe_under_any_name_of_the_data_folder_is_named_at_once(
@@ -167,7 +166,16 @@ def test_a_database_with_other_tables_or_columns_is_refused_with_what_it_lacks(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("text", [b"9" * 5000, b"\xff\xfe", b"-3", b"12 bars", b"", b"1e3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"\xff\xfe", b"-3"),
+        *(
+            pytest.param(text, marks=pytest.mark.long)
+            for text in (b"9" * 5000, b"12 bars", b"", b"1e3")
+        ),
+    ],
+)
 def test_a_damaged_counter_is_set_aside_and_goes_on(
     own_store: Path, capsys: pytest.CaptureFixture[str], text: bytes
 ) -> None:

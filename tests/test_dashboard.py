@@ -119,6 +119,7 @@ def test_ranges_end_with_the_last_bar_and_stand_in_the_address(seen: Visit) -> N
     assert seen.page.get_by_label("All", exact=True).is_checked()
 
 
+@pytest.mark.long
 @in_browser
 def test_adjustment_interval_and_scale_change_what_is_drawn(seen: Visit) -> None:
     seen.open("/?symbol=AAPL&range=All")
@@ -138,6 +139,7 @@ def test_adjustment_interval_and_scale_change_what_is_drawn(seen: Visit) -> None
     assert seen.page.input_value("#start") == "2000-03-01"
 
 
+@pytest.mark.long
 @in_browser
 def test_indicators_are_drawn_over_the_prices_and_told_in_the_legend(seen: Visit) -> None:
     seen.open("/?symbol=AAPL")
@@ -214,6 +216,7 @@ def test_instruments_are_found_and_picked_by_the_keyboard_alone(seen: Visit) -> 
     seen.page.locator("#quote", has_text="806.19").wait_for()
 
 
+@pytest.mark.long
 @in_browser
 def test_a_drag_zooms_to_its_days_and_a_double_click_shows_all(seen: Visit) -> None:
     seen.open("/?symbol=AAPL&range=All")
@@ -359,6 +362,7 @@ def test_the_files_hold_what_is_shown(seen: Visit, sample: httpx.Client) -> None
     assert sample.get(parquet).content[:4] == b"PAR1"
 
 
+@pytest.mark.long
 @in_browser
 def test_the_view_is_copied_as_curl_and_as_pandas(browser, sample: httpx.Client) -> None:
     rights = ["clipboard-read", "clipboard-write"]
@@ -426,6 +430,7 @@ def test_without_a_database_the_remedy_shows_and_retry_finds_it(
         }
 
 
+@pytest.mark.long
 @in_browser
 def test_an_unknown_symbol_shows_the_nearest_and_days_without_bars_what_there_is(
     browser, sample: httpx.Client
@@ -510,6 +515,7 @@ def test_the_theme_is_the_systems_until_it_is_chosen(browser, sample: httpx.Clie
         check_clean(seen)
 
 
+@pytest.mark.long
 @in_browser
 @pytest.mark.parametrize(
     "address",
@@ -558,6 +564,7 @@ def strip_prefix(app: ASGIApp, prefix: str) -> ASGIApp:
     return stripped
 
 
+@pytest.mark.long
 @in_browser
 def test_the_page_weighs_less_than_it_may(browser, sample: httpx.Client) -> None:
     with visit(browser, sample.base_url) as seen:

@@ -128,6 +128,7 @@ def test_symbols_that_did_not_come_stand_in_a_table_with_the_reason(
         check_clean(seen)
 
 
+@pytest.mark.long
 def test_only_a_store_that_is_whole_and_new_is_green(browser, client: httpx.Client) -> None:
     def describe(**changes: Any) -> dict[str, Any]:
         good = {"run_id": "r", "status": "ok", "failed": 0}
@@ -158,6 +159,7 @@ def test_only_a_store_that_is_whole_and_new_is_green(browser, client: httpx.Clie
     assert levels == [level for _, level in cases]
 
 
+@pytest.mark.long
 def test_the_page_says_since_when_splits_and_dividends_are_known(browser, sample_dir: Path) -> None:
     day, told = "2026-11-20T21:05:00Z", "as of 2026-11-20 21:05 UTC"
     ask = """async ([adjustment, basis, splits_known_at, dividends_known_at]) => {

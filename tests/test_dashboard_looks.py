@@ -85,6 +85,7 @@ def make_board(seen: Visit, **given: Any) -> Any:
 # The chart.
 
 
+@pytest.mark.long
 def test_volume_has_a_pane_of_its_own_and_lines_do_not_stretch_the_price_axis(seen: Visit) -> None:
     seen.open("/?symbol=AAPL")
     plain = make_board(seen)
@@ -94,6 +95,7 @@ def test_volume_has_a_pane_of_its_own_and_lines_do_not_stretch_the_price_axis(se
         assert make_board(seen, line=far)["range"] == plain["range"]
 
 
+@pytest.mark.long
 def test_no_label_of_a_price_is_negative_and_each_has_the_decimals_it_needs(seen: Visit) -> None:
     seen.open("/?symbol=AAPL&range=All")
     found = make_board(seen)
@@ -105,6 +107,7 @@ def test_no_label_of_a_price_is_negative_and_each_has_the_decimals_it_needs(seen
 FURTHER = [pytest.param(*given, marks=pytest.mark.long) for given in ((60, 10, 40), (400, 7, -1))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "first", "last"), [(3, 0, -1), *FURTHER])
 def test_the_first_and_the_last_candle_are_whole(
     seen: Visit, count: int, first: int, last: int
@@ -118,6 +121,7 @@ def test_the_first_and_the_last_candle_are_whole(
         assert right <= found["width"] - 10  # room behind the newest
 
 
+@pytest.mark.long
 def test_days_on_the_axis_bear_their_month(seen: Visit) -> None:
     seen.open("/?symbol=AAPL&range=3M")
     found = seen.page.evaluate("""async () => {
@@ -127,6 +131,7 @@ def test_days_on_the_axis_bear_their_month(seen: Visit) -> None:
     assert found == ["2024", "Feb", "9 Feb"]
 
 
+@pytest.mark.long
 def test_a_mark_stands_at_the_bar_whose_period_has_its_day(seen: Visit) -> None:
     """A longer bar bears its first stored session: weeks begin on Tuesdays where Monday is off."""
     seen.open("/?symbol=AAPL")
@@ -162,6 +167,7 @@ def test_a_mark_stands_at_the_bar_whose_period_has_its_day(seen: Visit) -> None:
         assert dict(zip(wanted, found, strict=True)) == wanted
 
 
+@pytest.mark.long
 def test_the_price_has_the_change_of_the_day_and_of_the_range_and_says_which(seen: Visit) -> None:
     seen.open("/?symbol=AAPL")
     quote = re.sub(r"\s+", " ", seen.read("#quote"))
@@ -180,6 +186,7 @@ def test_the_price_has_the_change_of_the_day_and_of_the_range_and_says_which(see
 # Comparison.
 
 
+@pytest.mark.long
 def test_an_unknown_symbol_in_a_comparison_takes_nothing_from_the_rest(
     browser, sample: httpx.Client
 ) -> None:
@@ -209,6 +216,7 @@ def test_an_unknown_symbol_in_a_comparison_takes_nothing_from_the_rest(
         assert "Unknown" not in seen.read("#legend")
 
 
+@pytest.mark.long
 def test_a_symbol_without_bars_in_the_days_shown_leaves_the_others_their_figures(
     browser, sample: httpx.Client
 ) -> None:
@@ -226,6 +234,7 @@ def test_a_symbol_without_bars_in_the_days_shown_leaves_the_others_their_figures
 BETWEEN = [pytest.param(n, marks=pytest.mark.long) for n in (700, 1001, 1280, 1920)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [*WIDTHS, *BETWEEN])
 def test_the_list_of_compare_is_on_the_screen_and_the_head_in_its_lines(
     browser, sample: httpx.Client, width: int
@@ -250,6 +259,7 @@ def test_the_list_of_compare_is_on_the_screen_and_the_head_in_its_lines(
 # For everybody.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "address",
     [
@@ -274,6 +284,7 @@ def test_axe_finds_nothing_in_both_themes_at_each_width(
         check_clean(seen)
 
 
+@pytest.mark.long
 def test_headings_say_something_while_and_after_the_page_loads(
     browser, sample: httpx.Client
 ) -> None:

@@ -444,11 +444,12 @@ EMPTIED = ["UPDATE ohlcv_data SET volume = NULL"]
 @pytest.mark.parametrize(
     ("queries", "has_news"),
     [
-        *((REPRICED, True), (REPLACED, False), (RENAMED, False)),
+        (REPLACED, False),
         *(
             pytest.param(queries, has_news, marks=pytest.mark.long)
             for queries, has_news in (
-                *((REPRICED, False), (REPLACED, True), (RENAMED, True)),
+                *((REPRICED, True), (REPRICED, False), (REPLACED, True)),
+                *((RENAMED, False), (RENAMED, True)),
                 *((EMPTIED, False), (EMPTIED, True)),
             )
         ),
@@ -487,6 +488,7 @@ def read_all(data_dir: Path) -> list[list[tuple[Any, ...]]]:
     return [query_store(store_of(data_dir), query) for query in (notes, named, gaps)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [

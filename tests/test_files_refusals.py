@@ -218,7 +218,9 @@ def test_a_volume_in_another_unit_is_no_number_of_shares(
     ],
     ids=["prices", "volume", "date"],
 )
-@pytest.mark.parametrize("count", [1, 600], ids=["small", "long"])
+@pytest.mark.parametrize(
+    "count", [pytest.param(1, marks=pytest.mark.long), 600], ids=["small", "long"]
+)
 def test_rows_that_a_comma_without_quotes_has_shifted_are_refused(
     inbox: Path, take: Take, capsys: pytest.CaptureFixture[str], row: str, count: int
 ) -> None:

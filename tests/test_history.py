@@ -117,7 +117,7 @@ def test_a_revision_names_the_run_that_wrote_it_and_keeps_every_old_value(data_d
 # Stale answers
 
 
-@pytest.mark.parametrize("late", [FIRST, SECOND])
+@pytest.mark.parametrize("late", [pytest.param(FIRST, marks=pytest.mark.long), SECOND])
 def test_an_older_answer_never_replaces_a_newer_one_and_counts_as_stale(
     data_dir: Path, late: str
 ) -> None:
@@ -305,7 +305,7 @@ def test_what_an_older_store_kept_beside_it_is_taken_into_it(data_dir: Path) -> 
     assert query_store(store_of(data_dir), seen) == [("09",)]
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_store_of_an_older_schema_is_served_with_its_history(
     data_dir: Path, version: int
 ) -> None:

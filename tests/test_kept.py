@@ -105,6 +105,7 @@ CHANGES = {
     "a gap": ["INSERT INTO gaps VALUES ('MSFT', '2013-02-26', 'not delivered')"],
     "another source": [f"UPDATE instruments SET source = 'files' WHERE {MSFT}"],
 }
+TELLING = ("a bar revised", "a split", "a gap")
 
 
 @pytest.fixture
@@ -193,7 +194,13 @@ def test_a_symbol_that_a_publication_brings_is_found(warm: httpx.Client, data: P
     assert warm.get("/ohlcv/latest?symbols=IBM,NEW1&unknown=skip").json()["unknown"] == []
 
 
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(changes, id=name, marks=() if name in TELLING else pytest.mark.long)
+        for name, changes in CHANGES.items()
+    ],
+)
 def test_what_is_about_other_symbols_is_kept_and_names_the_new_generation(
     warm: httpx.Client, data: Path, changes: list[str]
 ) -> None:

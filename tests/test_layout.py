@@ -47,7 +47,9 @@ FROM_ELSEWHERE = pytest.param("file from another folder", marks=pytest.mark.long
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("form", ["module", "file", FROM_ELSEWHERE])
+@pytest.mark.parametrize(
+    "form", ["module", pytest.param("file", marks=pytest.mark.long), FROM_ELSEWHERE]
+)
 def test_each_script_starts_as_module_and_as_file(script: str, form: str, tmp_path: Path) -> None:
     file = PROJECT_ROOT / "etl" / f"{script}.py"
     forms: dict[str, tuple[tuple[str | Path, ...], Path]] = {

@@ -515,7 +515,7 @@ def test_a_split_that_moves_in_a_newer_file_leaves_its_old_day_and_no_older_file
     assert query_store(store_of(data_dir), gone) == [(3, 1_600_000_000)]
 
 
-@pytest.mark.parametrize("is_newest_first", [False, True])
+@pytest.mark.parametrize("is_newest_first", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_file_says_nothing_of_actions_on_days_that_it_has_no_bar_of(
     data_dir: Path, is_newest_first: bool
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_reload_needs_no_password_and_signing_out_ends_it(seen: Visit, own: Gu
     assert seen.page.evaluate("sessionStorage.length") == 0
 
 
+@pytest.mark.long
 def test_a_token_that_is_over_is_renewed_without_a_word(seen: Visit, own: Guarded) -> None:
     open_signed_in(seen)
     token = seen.page.evaluate("sessionStorage.getItem('refresh-token')")
@@ -97,6 +98,7 @@ def test_a_token_that_is_over_is_renewed_without_a_word(seen: Visit, own: Guarde
     assert token != seen.page.evaluate("sessionStorage.getItem('refresh-token')")
 
 
+@pytest.mark.long
 def test_who_is_gone_is_asked_for_a_name_again(seen: Visit, own: Guarded) -> None:
     open_signed_in(seen)
     users.remove(own.path, READER)
@@ -108,12 +110,14 @@ def test_who_is_gone_is_asked_for_a_name_again(seen: Visit, own: Guarded) -> Non
     assert seen.page.locator("#runs-part table").is_visible()
 
 
+@pytest.mark.long
 def test_what_a_reader_may_not_see_says_so_and_the_rest_is_there(seen: Visit) -> None:
     open_signed_in(seen, "/?tab=health")
     assert "needs the scope admin" in seen.read("#runs-part")
     assert seen.page.locator("#coverage-part table").is_visible()
 
 
+@pytest.mark.long
 def test_files_are_saved_and_commands_work_with_a_key(
     seen: Visit, own: Guarded, tmp_path: Path
 ) -> None:
@@ -134,6 +138,7 @@ def test_files_are_saved_and_commands_work_with_a_key(
     assert min(map(int, told.stdout.split())) > 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [WIDE, pytest.param(NARROW, marks=pytest.mark.long)])
 def test_axe_finds_nothing_in_the_form_and_behind_it(
     browser, own: Guarded, size: tuple[int, int]

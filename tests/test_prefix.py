@@ -71,6 +71,7 @@ def test_every_address_in_an_answer_leads_on_below_the_prefix(proxied: str, pref
         assert httpx.URL(server) == httpx.URL(root)
 
 
+@pytest.mark.long
 @needs_nginx
 @pytest.mark.skipif(not find_browser(), reason="no Chromium is installed")
 def test_the_page_and_the_docs_ask_below_the_prefix(proxied: str) -> None:

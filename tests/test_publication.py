@@ -560,7 +560,14 @@ def test_a_reader_keeps_its_version_while_loads_publish(data_dir: Path, database
 
 
 @pytest.mark.parametrize(
-    "args", [("-m", "etl"), ("-m", "etl.extract"), ("-m", "etl.transform"), ("etl/load.py",)]
+    "args",
+    [
+        *(("-m", "etl"), ("etl/load.py",)),
+        *(
+            pytest.param(("-m", f"etl.{stage}"), marks=pytest.mark.long)
+            for stage in ("extract", "transform")
+        ),
+    ],
 )
 def test_whoever_comes_second_is_refused_at_once_and_told_who_holds_the_lock(
     data_dir: Path, args: tuple[str, ...]

@@ -307,7 +307,9 @@ def test_an_empty_data_folder_is_one_line_with_the_remedy(
     ("first", "last", "unit", "labels"),
     [
         ("2001-01-02", "2001-03-01", "month", ["1", "2", "3"]),
-        ("1989-12-29", "2021-01-04", "year", ["89", "90", "21"]),
+        pytest.param(
+            *("1989-12-29", "2021-01-04", "year", ["89", "90", "21"]), marks=pytest.mark.long
+        ),
         (
             "1919-12-31",
             "2019-01-02",

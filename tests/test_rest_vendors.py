@@ -69,7 +69,9 @@ def find_failures(settings: Settings) -> dict[str, str]:
 
 
 @every_vendor
-@pytest.mark.parametrize("page_size", [10_000, pytest.param(3, marks=pytest.mark.long), 1])
+@pytest.mark.parametrize(
+    "page_size", [*(pytest.param(n, marks=pytest.mark.long) for n in (10_000, 3)), 1]
+)
 def test_bars_splits_and_dividends_come_in_pages_into_the_store(
     tmp_path: Path, peer: RestVendors, name: str, page_size: int
 ) -> None:

@@ -17,7 +17,7 @@ from api.callers.rates.policies import build_policies
 from api.fallbacks import Standby
 from api.main import create_app
 from tests.conftest import clean_environ, run_stage
-from tests.redis_server import BREAKS, RedisServer, run_redis
+from tests.redis_server import BREAK_CASES, RedisServer, run_redis
 from tests.server import connect_async, make_settings, read_json, serve_app, wait_until
 
 URL = "/instruments/AAPL/ohlcv?limit=1"
@@ -184,7 +184,7 @@ def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis
         yield server
 
 
-@pytest.mark.parametrize(("harm", "mend"), BREAKS.values(), ids=BREAKS)
+@pytest.mark.parametrize(("harm", "mend"), BREAK_CASES)
 def test_whatever_becomes_of_redis_under_load_no_request_fails_and_health_says_it(
     sample_dir: Path,
     own_redis: RedisServer,

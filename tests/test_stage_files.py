@@ -26,6 +26,7 @@ FILES = {
     "clean_actions.parquet": (load.main, "run `make transform` again"),
     "rejected_data.parquet": (load.main, "run `make transform` again"),
 }
+TELLING = ("raw_actions.parquet", "clean_data.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,10 @@ def flip(path: Path, place: float) -> None:
     path.write_bytes(body)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in TELLING else pytest.mark.long) for name in FILES],
+)
 def test_a_flipped_bit_anywhere_in_a_file_is_refused_with_file_and_remedy(
     own_store: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -122,10 +126,15 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     ("main", "name", "reader"),
     [
         (transform.main, "clean_data.parquet", load.main),
-        (transform.main, "rejected_data.parquet", load.main),
-        (transform.main, "clean_actions.parquet", load.main),
         (extract.main, "raw_actions.parquet", transform.main),
-        (extract.main, "raw_data.parquet", transform.main),
+        *(
+            pytest.param(main, name, reader, marks=pytest.mark.long)
+            for main, name, reader in (
+                (transform.main, "rejected_data.parquet", load.main),
+                (transform.main, "clean_actions.parquet", load.main),
+                (extract.main, "raw_data.parquet", transform.main),
+            )
+        ),
     ],
 )
 def test_the_files_of_a_stage_that_was_stopped_between_two_are_not_read(
@@ -174,7 +183,13 @@ def test_a_file_whose_record_is_gone_is_read_and_said_to_be_unproven(
     assert "has no record: it cannot be proven" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("record", ["[]", '{"stages": []}', "[" * 100_000, '{"stages": {"x": 1}}'])
+@pytest.mark.parametrize(
+    "record",
+    [
+        *("[" * 100_000, '{"stages": {"x": 1}}'),
+        *(pytest.param(text, marks=pytest.mark.long) for text in ("[]", '{"stages": []}')),
+    ],
+)
 def test_a_record_that_is_none_stops_no_run(own_store: Path, record: str) -> None:
     for path in (own_store / "runs").iterdir():
         path.write_text(record)

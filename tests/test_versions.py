@@ -110,9 +110,9 @@ def test_what_a_load_does_not_touch_is_not_computed_again(data: Path) -> None:
     ("bars", "settings"),
     [
         ([("IBM", "2012-01-03", 190.0, 200)], {}),  # a revision
-        ([("IBM", "2012-01-03", 187.0, 200)], {}),  # a confirmation
+        pytest.param([("IBM", "2012-01-03", 187.0, 200)], {}, marks=pytest.mark.long),  # confirmed
         ([("IBM", "2012-02-01", 180.0, 0)], {}),  # gaps, and a note
-        ([("MSFT", "2012-01-03", 26.7, 300)], {}),  # a symbol that is new
+        pytest.param([("MSFT", "2012-01-03", 26.7, 300)], {}, marks=pytest.mark.long),  # a new one
         ([("AAPL", "2012-01-04", 59.0, 100)], {"EXCHANGE": "XLON"}),  # other sessions for all
     ],
 )

@@ -171,7 +171,9 @@ def test_a_run_that_fails_before_it_publishes_leaves_what_was(
     assert read(opener, data, *KNOWN) == before
 
 
-@pytest.mark.parametrize("moment", ["prepared", "applied", "published"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("prepared", marks=pytest.mark.long), "applied", "published"]
+)
 def test_a_killed_run_leaves_what_was_before_or_after(
     opener: Opener, data: Path, moment: str, request: pytest.FixtureRequest
 ) -> None:
