@@ -14,6 +14,8 @@ import signal
 import sys
 import tempfile
 import threading
+from email.parser import BytesParser
+from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,15 @@ class Engine:
         return b""
 
 
+def read_form(kind: str, body: bytes) -> dict[str, str]:
+    message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+    fields = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        fields[str(name)] = part.get_payload(decode=True).decode()
+    return fields
+
+
 class Fault(Exception):
     def __init__(self, code: int, name: str, text: str) -> None:
         super().__init__(f"Code: {code}. DB::Exception: {text}. ({name}) (version 26.5.1.1)")
@@ -94,6 +105,10 @@ def build_handler(engine: Engine, users: Users) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             options = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
             body = self.read_body()
+            kind = self.headers.get("Content-Type", "")
+            if kind.startswith("multipart/form-data"):  # as what is long is sent
+                options |= read_form(kind, body)
+                body = b""
             sql = options["query"].encode() + b"\n" if "query" in options else body
             data = body if "query" in options else b""
             try:

@@ -289,12 +289,12 @@ def find_mixed(
     instruments: Mapping[tuple[str, str], MinuteInstrument], sources: Mapping[str, Collection[str]]
 ) -> list[str]:
     """The symbols of which synthetic and real bars would be beside each other, of any interval."""
-    mixed = []
-    for symbol, coming in sources.items():
-        there = {
-            s for (name, _), each in instruments.items() if name == symbol for s in each.sources
-        }
-        kinds = {source == SYNTHETIC for source in there | set(coming)}
-        if len(kinds) > 1:
-            mixed.append(symbol)
-    return sorted(mixed)
+    every = {symbol: set(coming) for symbol, coming in sources.items()}
+    for (symbol, _), each in instruments.items():
+        if symbol in every:
+            every[symbol].update(each.sources)
+    return sorted(
+        symbol
+        for symbol, found in every.items()
+        if len({source == SYNTHETIC for source in found}) > 1
+    )

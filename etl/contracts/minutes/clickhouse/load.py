@@ -6,13 +6,12 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from etl.contracts.minutes import MinuteStoreError
+from etl.contracts import minutes
+from etl.contracts.minutes import CHANGES, MinuteStoreError
 from etl.contracts.minutes.clickhouse.accounts import (
     Account,
     Accounts,
     Key,
-    read_accounts,
-    to_accounts,
     to_rows,
 )
 from etl.contracts.minutes.clickhouse.lease import HOLDERS, Lease
@@ -20,6 +19,7 @@ from etl.contracts.minutes.clickhouse.link import Link, MissingTable
 from etl.contracts.minutes.clickhouse.published import Published, name_load, read_published
 from etl.contracts.minutes.clickhouse.rows import split_names
 from etl.contracts.minutes.clickhouse.tables import (
+    CHANGED,
     GENERATION,
     INSTRUMENTS,
     OF_INTERVAL,
@@ -31,11 +31,13 @@ from etl.contracts.minutes.clickhouse.tables import (
     name_table,
     write_ddl,
 )
+from etl.contracts.minutes.live import TOLD
 
 # Written only while this load's writer has its place and nobody published meanwhile.
 PUBLISH = (
     f"INSERT INTO {GENERATION.name} ({join(GENERATION.schema.names)}) SELECT 0, {{counter:UInt64}},"
-    " {generation:String}, now64(6), {load:String}, {tables:Array(String)}, {step:UInt64} WHERE"
+    " {generation:String}, now64(6), {load:String}, {tables:Array(String)}, {kept_from:UInt64},"
+    " {step:UInt64} WHERE"
     f" (SELECT max(step) FROM {GENERATION.name}) < {{step:UInt64}} AND"
     f" (SELECT max(counter) FROM {GENERATION.name}) = {{base:UInt64}} AND"
     f" {{id:String}} IN (SELECT id FROM ({HOLDERS}))"
@@ -43,7 +45,7 @@ PUBLISH = (
 # That all its rows are in the main tables now.
 ATTACHED = (
     f"INSERT INTO {GENERATION.name} ({join(GENERATION.schema.names)}) SELECT place, counter,"
-    f" generation, published_at, '', [], step + 1 FROM {GENERATION.name} WHERE step ="
+    f" generation, published_at, '', [], kept_from, step + 1 FROM {GENERATION.name} WHERE step ="
     " {step:UInt64} LIMIT 1"
 )
 
@@ -51,13 +53,13 @@ ATTACHED = (
 class Load:
     """accounts: of all symbols, as they will be. touched: those that it writes anew."""
 
-    def __init__(self, link: Link, base: Published) -> None:
-        self.link, self.base = link, base
+    def __init__(self, link: Link, base: Published, accounts: Accounts) -> None:
+        self.link, self.base, self.accounts = link, base, accounts
         self.id = uuid4().hex[:12]
         self.tables: list[str] = []
         self.counter = base.counter
-        self.accounts: Accounts = to_accounts(read_accounts(link, base).drop_columns(["is_newer"]))
         self.touched: set[Key] = set()
+        self.told: list[pa.Table] = []  # what live batches changed
         self.is_broken = False
 
     @property
@@ -119,10 +121,14 @@ class Load:
         self.counter += 1
         accounts = (self.accounts[key] for key in sorted(self.touched))
         self.insert(INSTRUMENTS, "", to_rows(accounts))
+        self.insert(CHANGED, "", number_changes(self.told, self.counter))
         wanted = replace(
-            self.view, generation=f"{self.counter}-{uuid4().hex[:8]}", step=self.base.step + 1
+            self.view,
+            generation=f"{self.counter}-{uuid4().hex[:8]}",
+            kept_from=self.find_kept() if self.told else self.base.kept_from,
+            step=self.base.step + 1,
         )
-        names = ("counter", "generation", "load", "step")
+        names = ("counter", "generation", "load", "kept_from", "step")
         values = {name: getattr(wanted, name) for name in names}
         given = {**values, "tables": [*wanted.tables], "base": self.base.counter, "id": lease.id}
         self.link.command(PUBLISH, given)
@@ -132,10 +138,37 @@ class Load:
                 "nothing was published: this load was not heard of for too long, and another one"
                 f" may write into {self.link.address.shown} now; load again"
             )
-        return attach(self.link, published)
+        attached = attach(self.link, published)
+        if attached.kept_from > self.base.kept_from:
+            values = {"kept_from": attached.kept_from}
+            self.link.command(
+                f"DELETE FROM {CHANGED.name} WHERE counter <= {{kept_from:UInt64}}", values
+            )
+        return attached
+
+    def find_kept(self) -> int:
+        """From where on changes stay: once there are twice as many as wanted, half of them go."""
+        most = minutes.KEPT_CHANGES
+        query = (
+            f"SELECT counter FROM {CHANGED.name} WHERE counter > {self.base.kept_from} ORDER BY"
+            f" counter DESC, number DESC LIMIT 1 OFFSET {{place:UInt64}}"
+        )
+        if not self.link.read(query, {"place": 2 * most}).num_rows:
+            return self.base.kept_from
+        counters = self.link.read(query, {"place": most})["counter"].to_pylist()
+        return int(counters[0]) - 1
 
     def drop(self) -> None:
         drop_loads(self.link, [name_load(self.id, name) for name in self.tables])
+
+
+def number_changes(told: Sequence[pa.Table], counter: int) -> pa.Table:
+    """CHANGES of a generation."""
+    rows = pa.concat_tables([TOLD.empty_table(), *told])
+    numbers = pa.array(range(rows.num_rows), pa.int32())
+    counters = pa.repeat(pa.scalar(counter, pa.int64()), rows.num_rows)
+    numbered = rows.append_column("counter", counters).append_column("number", numbers)
+    return numbered.select(CHANGES.names).cast(CHANGES)
 
 
 def append(rows: pa.Table, field: pa.Field, value: object) -> pa.Table:

@@ -30,6 +30,9 @@ NEWER = "toBool(version > {newest:UInt64})"
 NEVER = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 
 
+COLUMNS = tuple(name for name in GENERATION.schema.names if name != "place")
+
+
 @dataclass(frozen=True)
 class Published:
     """counter: the highest version of its rows. load, tables: see GENERATION."""
@@ -39,6 +42,7 @@ class Published:
     published_at: datetime = NEVER
     load: str = ""
     tables: tuple[str, ...] = ()
+    kept_from: int = 0
     step: int = 0
 
     def list_layers(self, name: str) -> tuple[str, ...]:
@@ -55,8 +59,7 @@ def name_load(load: str, name: str) -> str:
 
 
 def read_published(link: Link) -> Published:
-    columns = ("generation", "counter", "published_at", "load", "tables", "step")
-    query = f"SELECT {join(columns)} FROM {GENERATION.name} ORDER BY step DESC LIMIT 1"
+    query = f"SELECT {join(COLUMNS)} FROM {GENERATION.name} ORDER BY step DESC LIMIT 1"
     try:
         rows = link.read(query).to_pylist()
     except MissingTable:
@@ -74,7 +77,7 @@ class Question:
     columns: tuple[str, ...]
     interval: str = ""
     where: str = "1"
-    order: tuple[str, ...] = ()
+    most: int | None = None
 
     def write(self, layers: Sequence[str]) -> str:
         """SQL: of each key the row that holds; `is_newer`: it came after the generation {newest}.
@@ -85,7 +88,8 @@ class Question:
         chosen = f"{join(columns)}, {NEWER} AS is_newer"
         rows = self.write_rows(layers, (*columns, *self.table.key))
         holding = f" AND ({WITHDRAWN.name} = 0 OR is_newer)" if self.table.is_withdrawing else ""
-        order = f" ORDER BY {join(self.order or self.table.key)}"
+        order = f" ORDER BY {join(self.table.key)}"
+        order += "" if self.most is None else f" LIMIT {self.most}"
         return f"SELECT {chosen} FROM {rows}{holding}{order}"
 
     def write_rows(self, layers: Sequence[str], columns: Sequence[str]) -> str:

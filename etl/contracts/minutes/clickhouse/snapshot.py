@@ -15,7 +15,13 @@ import pyarrow.compute as pc
 from etl.contracts import minutes
 from etl.contracts.minutes import MinuteInstrument, StoreDown
 from etl.contracts.minutes.clickhouse.link import Link
-from etl.contracts.minutes.clickhouse.published import NEWER, Published, Question, ask
+from etl.contracts.minutes.clickhouse.published import (
+    NEWER,
+    Published,
+    Question,
+    ask,
+    read_published,
+)
 from etl.contracts.minutes.clickhouse.rows import (
     INSTANT_OF,
     TICK,
@@ -25,7 +31,15 @@ from etl.contracts.minutes.clickhouse.rows import (
     split_names,
     to_ticks,
 )
-from etl.contracts.minutes.clickhouse.tables import ASKED, BARS, NOTED, REVISED, TIMED, Table
+from etl.contracts.minutes.clickhouse.tables import (
+    ASKED,
+    BARS,
+    CHANGED,
+    NOTED,
+    REVISED,
+    TIMED,
+    Table,
+)
 from etl.contracts.minutes.volumes import to_unit
 
 READ = (*minutes.BARS.names, "volume_decimals")
@@ -157,11 +171,21 @@ class ClickHouseSnapshot:
         return self.take_several(ASKED, minutes.SPANS, [symbol], interval)
 
     def changes(self, after: tuple[int, int], most: int) -> pa.Table:
-        return minutes.CHANGES.empty_table()
+        """StoreDown where some of them were dropped since this generation."""
+        if not self.generation:
+            return minutes.CHANGES.empty_table()
+        where = (
+            "(counter, number) > ({counter:Int64}, {number:Int32}) AND counter <= {newest:UInt64}"
+        )
+        question = Question(CHANGED, tuple(minutes.CHANGES.names), where=where, most=most)
+        rows = self.take(question, {"counter": after[0], "number": after[1]})
+        if self.changes_kept_from <= after[0] < read_published(self.link).kept_from:
+            raise tell_newer(self.link)
+        return rows.cast(minutes.CHANGES)
 
     @property
     def changes_kept_from(self) -> int:
-        return 0
+        return self.published.kept_from
 
     def take(self, question: Question, values: Mapping[str, object]) -> pa.Table:
         """The rows as they are in this generation; StoreDown where they can be had no more."""
@@ -174,10 +198,14 @@ class ClickHouseSnapshot:
 def check_old(link: Link, rows: pa.Table) -> pa.Table:
     """The rows without `is_newer`; StoreDown where one is."""
     if pc.any(rows["is_newer"]).as_py():
-        raise StoreDown(
-            f"the minute store {link.address.shown} has another generation by now: ask once more"
-        )
+        raise tell_newer(link)
     return rows.drop_columns(["is_newer"])
+
+
+def tell_newer(link: Link) -> StoreDown:
+    return StoreDown(
+        f"the minute store {link.address.shown} has another generation by now: ask once more"
+    )
 
 
 def shape_bars(rows: pa.Table, decimals: int) -> pa.Table:

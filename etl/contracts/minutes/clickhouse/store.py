@@ -20,7 +20,7 @@ from etl.contracts.minutes import (
     find_mixed,
 )
 from etl.contracts.minutes.clickhouse import checks
-from etl.contracts.minutes.clickhouse.accounts import read_accounts
+from etl.contracts.minutes.clickhouse.accounts import Accounts, read_accounts, to_accounts
 from etl.contracts.minutes.clickhouse.address import Address
 from etl.contracts.minutes.clickhouse.lease import Lease
 from etl.contracts.minutes.clickhouse.link import Link
@@ -46,6 +46,7 @@ class ClickHouseStore:
         self.is_checked = False
         self.prepared: set[str] = set()  # intervals whose tables are there
         self.is_held = False  # by a block of `writing`
+        self.written: tuple[str, Accounts] = "", {}  # generation and accounts
 
     def newest(self) -> str:
         return read_published(self.link).generation
@@ -131,12 +132,19 @@ class ClickHouseStore:
             self.check_tables()
             if self.lease is None:
                 self.lease = self.take_place()
-            self.load = Load(self.link, begin(self.link))
+            self.load = self.open_load(begin(self.link))
         if self.load.is_broken:
             raise MinuteStoreError(
                 f"a batch was written to {self.link.address.shown} in part: discard, and load again"
             )
         return self.load
+
+    def open_load(self, base: Published) -> Load:
+        """Accounts are read where they are not those that this store wrote last."""
+        if base.generation and base.generation == self.written[0]:
+            return Load(self.link, base, dict(self.written[1]))
+        rows = check_old(self.link, read_accounts(self.link, base))
+        return Load(self.link, base, to_accounts(rows))
 
     def take_place(self) -> Lease:
         lease = Lease(self.link)
@@ -147,11 +155,12 @@ class ClickHouseStore:
         if self.load is None or self.lease is None:
             return self.newest()
         load = self.begin()
-        if not load.tables and not load.touched:
+        if not (load.tables or load.touched or load.told):
             self.discard()
             return load.base.generation
         with self.breaking(load):
             published = load.publish(self.lease)
+        self.written = published.generation, load.accounts
         self.load = None
         self.end_place()
         return published.generation

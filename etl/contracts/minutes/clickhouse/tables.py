@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from etl.contracts.minutes import INSTANT, NOTES, PRICES, REVISIONS, SESSIONS, SPANS, STORED_BARS
+from etl.contracts.minutes import (
+    CHANGES,
+    INSTANT,
+    NOTES,
+    PRICES,
+    REVISIONS,
+    SESSIONS,
+    SPANS,
+    STORED_BARS,
+)
 from etl.contracts.minutes.instruments import ACCOUNTS
 
 MOMENT = "DateTime64(6, 'UTC')"
@@ -19,6 +28,7 @@ TYPES = {
     pa.float64(): "Float64",
     pa.int64(): "Int64",
     pa.int8(): "Int8",
+    pa.int32(): "Int32",
     pa.uint64(): "UInt64",
     pa.bool_(): "Bool",
     pa.date32(): "Date32",
@@ -76,8 +86,9 @@ OF_INTERVAL = (BARS, REVISED, NOTED, ASKED)
 
 TIMED = Table("sessions", extend(SESSIONS, VERSION), ("exchange", "session"))
 INSTRUMENTS = Table("instruments", extend(ACCOUNTS, VERSION), ("symbol", "interval"))
+CHANGED = Table("changes", extend(CHANGES, VERSION), ("counter", "number"))
 # One row holds: what is published. load, tables: where the rows of the last load are, until they
-# are in the main tables too.
+# are in the main tables too. kept_from: as MinuteSnapshot.changes_kept_from.
 GENERATION = Table(
     "generation",
     pa.schema(
@@ -88,6 +99,7 @@ GENERATION = Table(
             ("published_at", INSTANT),
             ("load", pa.string()),
             ("tables", pa.list_(pa.string())),
+            ("kept_from", pa.uint64()),
             ("step", pa.uint64()),
         ]
     ),
@@ -108,7 +120,7 @@ WRITERS = Table(
     ("id",),
     version="seen_at",
 )
-OF_STORE = (TIMED, INSTRUMENTS, GENERATION, WRITERS)
+OF_STORE = (TIMED, INSTRUMENTS, CHANGED, GENERATION, WRITERS)
 
 
 def name_table(table: Table, interval: str = "") -> str:

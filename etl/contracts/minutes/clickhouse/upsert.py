@@ -26,6 +26,7 @@ from etl.contracts.minutes.clickhouse.published import Question, ask
 from etl.contracts.minutes.clickhouse.rows import EPOCH, TICK, read_several, split_names
 from etl.contracts.minutes.clickhouse.tables import ASKED, BARS, NOTED, REVISED, TIMED, Table
 from etl.contracts.minutes.digests import sum_notes, sum_spans
+from etl.contracts.minutes.live import TOLD, list_changes
 
 STORED_AT_ONCE = 2_000_000  # bars at most that one slice may find stored
 STEPS = {name: timedelta(seconds=seconds) for name, seconds in BASE_INTERVALS.items()}
@@ -39,6 +40,7 @@ class Upsert:
     def __init__(self, connection: duckdb.DuckDBPyConnection, load: Load, batch: Batch) -> None:
         self.connection, self.load, self.batch = connection, load, batch
         self.changes: list[Changes] = []
+        self.told: list[pa.Table] = []
         self.added_notes, self.gone_notes = NOTES.empty_table(), NOTES.empty_table()
         self.spans, self.sessions = SPANS.empty_table(), SESSIONS.empty_table()
 
@@ -54,15 +56,14 @@ class Upsert:
         return Counts(*map(sum, columns))
 
     def compare_slice(self, bars: pa.Table) -> Changes:
-        batch = Batch(self.batch.interval, bars)
+        batch = replace(self.batch, bars=bars)
         bounds = pc.min_max(bars["timestamp"]).as_py()
         span = bounds["min"], bounds["max"] + TICK
-        return compare(
-            self.connection,
-            batch,
-            self.read(BARS, STORED_BARS, bars, *span),
-            self.read(REVISED, REVISIONS, bars, *span),
-        )
+        stored = self.read(BARS, STORED_BARS, bars, *span)
+        revised = self.read(REVISED, REVISIONS, bars, *span)
+        changes = compare(self.connection, batch, stored, revised)
+        self.told.append(list_changes(self.connection, batch, changes, stored))
+        return changes
 
     def read(
         self,
@@ -134,6 +135,7 @@ class Upsert:
         load.insert(NOTED, interval, self.gone_notes, is_withdrawn=True)
         load.insert(ASKED, interval, self.spans)
         load.insert(TIMED, "", self.sessions)
+        load.told += [told for told in [sort_told(self.told)] if told.num_rows]
         self.account()
 
     def account(self) -> None:
@@ -187,6 +189,12 @@ def list_slices(batch: Batch) -> Iterator[pa.Table]:
         for some in split_names(names, most):
             chosen = pc.is_in(bars["symbol"], pa.array(some, pa.string()))
             yield bars if len(names) <= most else bars.filter(chosen)
+
+
+def sort_told(parts: list[pa.Table]) -> pa.Table:
+    """What slices told, in the order of one batch."""
+    keys = [("timestamp", "ascending"), ("symbol", "ascending")]
+    return pa.concat_tables([TOLD.empty_table(), *parts]).sort_by(keys)
 
 
 def fill(withdrawn: pa.Table, schema: pa.Schema) -> pa.Table:
