@@ -97,7 +97,8 @@ def build_batch(
     """The bars of a part, and the notes on all sessions that it touches.
 
     Notes are replaced from the first to the last bar of a symbol in the batch: so the stored bars
-    at both ends of those sessions come with it, which changes nothing of them.
+    at both ends of those sessions come with it, which changes nothing of them. `removed` has the
+    symbols whose stored bars are taken out.
     """
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE coming AS SELECT {COLUMNS} FROM clean WHERE {part.condition}"
@@ -161,8 +162,9 @@ def join_stored(
     ).fetchall()[0]
     connection.register("stored_here", snapshot.stored(symbols, interval, start, end))
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE known AS SELECT k.* FROM stored_here k JOIN reach USING
-        (symbol) WHERE {WITHIN}"""
+        f"""CREATE OR REPLACE TEMP TABLE known AS
+        SELECT k.* FROM stored_here k JOIN reach USING (symbol) ANTI JOIN removed USING (symbol)
+        WHERE {WITHIN}"""
     )
     connection.unregister("stored_here")
     connection.execute(
