@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from api.bars.adjust import adjust
-from api.bars.intraday import find_places, resample_minutes, sum_sessions
+from api.bars.intraday import find_places
 from api.bars.series import PRICES, Series
 from api.bars.sessions import Sessions, read_sessions
 from etl.market.sessions import list_sessions
@@ -83,32 +83,3 @@ def test_volumes_are_scaled_and_rounded_as_those_of_days_are():
         None if n == 5 else v for n, v in enumerate(expected.tolist())
     ]
     assert adjusted.volume.dtype == np.int64
-
-
-def test_without_daily_bars_the_last_regular_minute_before_stands_for_the_close():
-    known = read_week("XNYS")
-    minutes = build_week(known)
-    daily = sum_sessions(minutes, known)
-    regular = resample_minutes(minutes, known, "1m")
-    eve = regular.close[regular.days == np.datetime64("2024-03-12")][-1]
-    adjusted = adjust(minutes, [], "all", dividends=DIVIDENDS[:1], daily=daily)
-    before = minutes.sessions < np.datetime64("2024-03-13")
-    np.testing.assert_allclose(adjusted.close[before], minutes.close[before] * (1 - 2 / eve))
-    assert (adjusted.close[~before] == minutes.close[~before]).all()
-
-
-def test_a_session_is_summed_up_out_of_its_regular_hours():
-    known = read_week("XTKS")
-    minutes = build_minutes(list_minutes("2024-03-10T20:00", "2024-03-13T20:00"))
-    daily = sum_sessions(minutes, known)
-    assert [f"{day}" for day in daily.days] == ["2024-03-11", "2024-03-12", "2024-03-13"]
-    assert (daily.interval, daily.axis.kind, daily.complete) == ("1d", "session", None)
-    hours = resample_minutes(minutes, known, "1h")
-    for day, row in zip(daily.days, range(3), strict=True):
-        part = hours.days == day
-        assert daily.open[row] == hours.open[part][0]
-        assert daily.high[row] == hours.high[part].max()
-        assert daily.low[row] == hours.low[part].min()
-        assert daily.close[row] == hours.close[part][-1]
-        assert daily.volume[row] == hours.volume[part].sum()
-    assert len(sum_sessions(build_minutes([]), known)) == 0

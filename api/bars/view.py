@@ -133,9 +133,9 @@ def read_fields(fields: str | None, interval: str) -> tuple[str, ...]:
 class StoredSeries:
     """A symbol's bars as stored, its splits and dividends.
 
-    known_at: kind of action (splits, dividends) → the last answer about it; None: never asked. It
-    is empty where the bars are those of an earlier instant: what was asked since does not concern
-    them.
+    known_at: kind of action (splits, dividends) → the last answer about it; None: never asked;
+    without a kind of which that is not known. It is empty where the bars are those of an earlier
+    instant: what was asked since does not concern them.
     """
 
     series: Series
@@ -224,7 +224,7 @@ def list_needed(
         return {}
     needed = ["splits"] if (basis or stored.series.adjustment) != "split" else []
     needed += ["dividends"] if adjustment == "all" else []
-    return {name: stored.known_at[name] for name in needed}
+    return {name: stored.known_at[name] for name in needed if name in stored.known_at}
 
 
 # What an answer says of its view.

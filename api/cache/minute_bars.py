@@ -16,11 +16,12 @@ from api.bars.intraday import INTERVAL_SECONDS, find_places
 from api.bars.series import Series, Timestamps, join_series, keep_bars, take_slice
 from api.bars.sessions import find_span
 from api.bars.view import StoredSeries, View, derive_minutes, explain_nothing, show_bound
+from api.cache.minute_actions import build_stored
 from api.cache.minute_cache import MinuteCache
 from api.faults import NoDatabase, NoMinutes, OnlyMinutes, Refused, Unknown
 from api.models.terms import DayOfInstant
 from api.problems import Problem
-from api.store import Snapshot
+from api.store import Question, Snapshot
 from api.store.minutes import Minutes
 from api.store.minutes.views import Calendar, Instant, MinuteView
 
@@ -47,6 +48,7 @@ class Context(Protocol):
     def minute_cache(self) -> MinuteCache: ...
     async def take_minute_view(self) -> MinuteView | None: ...
     async def take_view(self, view: View) -> StoredSeries: ...
+    async def ask(self, question: Question[T]) -> T: ...
     async def reserve_bars(self, bars: int) -> None: ...
     async def compute(self, work: Callable[[], T]) -> T: ...
 
@@ -147,7 +149,8 @@ async def build_asked(
     noted = np.array([], "datetime64[s]")
     if view.is_strict and start < before:
         noted = await context.minutes.ask(lambda: read_noted(minutes, instrument, start, before))
-    daily = await take_daily(context, view, symbol) if view.adjustment != "raw" else None
+    one = view._replace(symbols=(symbol,))
+    daily = await take_daily(context, one, instrument) if view.adjustment != "raw" else None
     return Asked(view, minutes, instrument, calendar, start, before, noted, daily)
 
 
@@ -216,12 +219,22 @@ def read_noted(
     return np.unique(table.column("timestamp").to_numpy().astype("datetime64[s]"))
 
 
-async def take_daily(context: Context, view: View, symbol: str) -> StoredSeries | None:
+async def take_daily(
+    context: Context, view: View, instrument: "MinuteInstrument"
+) -> StoredSeries | None:
     """What is known of a symbol's days: prices of minutes are adjusted by them."""
     try:
-        return await context.take_view(view._replace(symbols=(symbol,)))
-    except (Unknown, OnlyMinutes, NoDatabase):
+        return await context.take_view(view)
+    except NoDatabase:
         return None
+    except (Unknown, OnlyMinutes):
+        symbol, as_of = view.symbols[0], view.as_of
+        (actions,) = await context.ask(lambda reader: reader.read_adjusting([symbol], as_of))
+
+    async def take_last(asked: View, most: int) -> Series:
+        return (await take_minutes(context, asked, most=most)).series
+
+    return await build_stored(view, instrument.interval, actions, take_last)
 
 
 def part_months(asked: Asked, most: int | None) -> Iterator[list[int]]:
