@@ -8,11 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 import pytest
 
+from etl.contracts.minutes.engines import Place, open_place
 from tests.daemons import find_port, find_program
 from tests.server import HOST, PATIENCE
+
+if TYPE_CHECKING:
+    from etl.contracts.minutes.postgresql.store import PostgresStore
 
 ADMIN = "postgres"  # who initdb makes the superuser
 GUARDED, READER = "guarded", "reader"  # who has to give a password; who owns nothing
@@ -125,3 +130,17 @@ def run_postgres(is_durable: bool = False) -> Iterator[PostgresServer]:
         if (server.folder / "data" / "postmaster.pid").exists():
             server.stop("immediate")
         shutil.rmtree(server.folder)
+
+
+def name_database(address: str) -> str:
+    return address.rpartition("/")[2]
+
+
+def open_store(address: str, password: str = "", timeout: float | None = None) -> "PostgresStore":
+    from etl.contracts.minutes.postgresql.store import PostgresStore
+
+    store = open_place(Place(Path("nowhere"), address, password))
+    assert isinstance(store, PostgresStore)
+    if timeout:
+        store.pool.settings["statement_timeout"] = str(int(timeout * 1000))
+    return store

@@ -3,28 +3,25 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: make engines")
 
 from etl.contracts.minutes import MinuteStore, MinuteStoreError, StoreDown
-from etl.contracts.minutes.engines import Place, open_place
 from etl.contracts.minutes.postgresql.store import PostgresStore
 from tests.daemons import find_port
 from tests.minute_stores import at, bar, batch, closes, load, told
-from tests.postgres_server import GUARDED, PostgresServer, run_postgres, shared_server
+from tests.postgres_server import (
+    GUARDED,
+    PostgresServer,
+    name_database,
+    open_store,
+    run_postgres,
+    shared_server,
+)
 
 SECRET = "Pa5s/w0rd+of@postgres"
-
-
-def open_store(address: str, password: str = "", timeout: float | None = None) -> PostgresStore:
-    store = open_place(Place(Path("nowhere"), address, password))
-    assert isinstance(store, PostgresStore)
-    if timeout:
-        store.pool.settings["statement_timeout"] = str(int(timeout * 1000))
-    return store
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +46,6 @@ def store(address: str) -> Iterator[PostgresStore]:
     opened = open_store(address)
     yield opened
     opened.close()
-
-
-def name_database(address: str) -> str:
-    return address.rpartition("/")[2]
 
 
 def tell(question: Callable[[], object], kind: type[Exception] = MinuteStoreError) -> str:

@@ -58,6 +58,7 @@ class Pool:
         self.settings = {**READING, **milliseconds}
         self.idle: list[Connection] = []
         self.lock = threading.Lock()
+        self.breaks = 0  # how often connections broke: the server was started anew
 
     def ask(self, question: Callable[[Connection], Answer]) -> Answer:
         """MinuteStoreError in the place of the client's own."""
@@ -68,6 +69,7 @@ class Pool:
             except psycopg.Error:
                 if not (is_kept and connection.closed):
                     raise
+            self.breaks += 1
             self.close()  # they are of the server that went away too
             return self.answer(connect(self.address, self.settings), question)
         except psycopg.Error as error:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.contracts.minutes import NOTES, Batch
 from etl.contracts.minutes.digests import ACCOUNT, DIGITS, SUMS, sum_notes, sum_spans
@@ -60,14 +61,13 @@ def move_notes(
     rows = [{"symbol": s, "first": first, "last": last} for s, (first, last) in ranges.items()]
     within = pa.Table.from_pylist(rows, RANGES)
     with given(engine, coming=batch.notes.cast(NOTES), there=there, ranges=within):
-        moved = engine.sql(NOTES_MOVED).to_arrow_table()
+        return split(engine.sql(NOTES_MOVED).to_arrow_table(), NOTES)
+
+
+def split(moved: pa.Table, schema: pa.Schema) -> tuple[pa.Table, pa.Table]:
     comes = moved["comes"]
-    come, gone = (moved.filter(which).select(NOTES.names) for which in (comes, invert(comes)))
-    return come.cast(NOTES), gone.cast(NOTES)
-
-
-def invert(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pa.chunked_array([[not value.as_py() for value in values]], pa.bool_())
+    come, gone = (moved.filter(which).select(schema.names) for which in (comes, pc.invert(comes)))
+    return come.cast(schema), gone.cast(schema)
 
 
 def join_accounts(

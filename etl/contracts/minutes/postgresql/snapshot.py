@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from etl.contracts.minutes import (
     BARS,
+    CHANGES,
     NOTES,
     REVISIONS,
     SESSIONS,
@@ -23,6 +24,7 @@ from etl.contracts.minutes import (
     StoreDown,
 )
 from etl.contracts.minutes.postgresql.connections import Connection, Pool
+from etl.contracts.minutes.postgresql.following import read_changes
 from etl.contracts.minutes.postgresql.generation import Generation, select
 from etl.contracts.minutes.postgresql.reading import (
     CHANGED,
@@ -121,6 +123,15 @@ class PostgresSnapshot:
         known = self.of.calendars.get(exchange)
         return self.ask_small(statement, SESSIONS, changed, values, known, exchange)
 
+    def changes(self, after: tuple[int, int], most: int) -> pa.Table:
+        if not self.generation:
+            return CHANGES.empty_table()
+        return self.pool.ask(lambda c: read_changes(c, self.of.head, after, most))
+
+    @property
+    def changes_kept_from(self) -> int:
+        return self.of.head.changes_kept_from
+
     def close(self) -> None:
         """Nothing is held: connections are the store's."""
 
@@ -174,7 +185,10 @@ class PostgresSnapshot:
 
 def refuse_changed(known: str | None, changed_in: str | None, what: str) -> None:
     if changed_in != known:
-        raise StoreDown(f"{what} was changed by generation {changed_in} just now: ask once more")
+        raise StoreDown(
+            f"{what} was changed by generation {changed_in} just now; what it was before is kept no"
+            " more: ask once more"
+        )
 
 
 def bound(found: MinuteInstrument, start: datetime | None, end: datetime | None) -> Span:

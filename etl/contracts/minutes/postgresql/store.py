@@ -1,8 +1,8 @@
 """The minute store in PostgreSQL: many readers, one writer, one transaction a generation."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,14 +11,16 @@ import psycopg
 
 from etl.contracts.minutes import Batch, Counts, MinuteStoreError, StoreDown
 from etl.contracts.minutes.postgresql.address import Address
-from etl.contracts.minutes.postgresql.connections import Connection, Pool, connect
+from etl.contracts.minutes.postgresql.checks import check_tables
+from etl.contracts.minutes.postgresql.connections import READING, Connection, Pool, connect
 from etl.contracts.minutes.postgresql.faults import translate
-from etl.contracts.minutes.postgresql.generation import read_generation, read_head
+from etl.contracts.minutes.postgresql.generation import Generation, read_generation, read_head
 from etl.contracts.minutes.postgresql.load import Load
-from etl.contracts.minutes.postgresql.lock import take_place
+from etl.contracts.minutes.postgresql.lock import let_go, take_place
 from etl.contracts.minutes.postgresql.snapshot import PostgresSnapshot
+from etl.contracts.minutes.verify import verify_rows
 
-# What staged rows are sorted and joined in; a load has few questions and large ones.
+# Room for what staged rows are sorted and joined in.
 WRITING = {"work_mem": "64MB", "jit": "off", "plan_cache_mode": "force_custom_plan"}
 
 
@@ -31,6 +33,7 @@ class PostgresStore:
         self.lock = threading.Lock()
         self.engine: duckdb.DuckDBPyConnection | None = None
         self.newest_snapshot: PostgresSnapshot | None = None
+        self.breaks = 0  # of connections, when it was read
         self.writer: Connection | None = None
         self.load: Load | None = None
         self.is_broken = False  # a transaction was lost: what was upserted in it is not there
@@ -44,10 +47,18 @@ class PostgresStore:
         with self.lock:
             kept = self.newest_snapshot
             if kept is None or kept.generation != name:
-                engine = self.connect_engine()
-                generation = self.pool.ask(lambda c: read_generation(c, engine))
-                kept = self.newest_snapshot = PostgresSnapshot(self.pool, generation)
+                kept = self.newest_snapshot = self.read_snapshot(kept)
             return kept
+
+    def read_snapshot(self, before: PostgresSnapshot | None) -> PostgresSnapshot:
+        """A server that went away may have come back with an older store: then all is read."""
+        engine, breaks = self.connect_engine(), self.pool.breaks
+        known = before.of if before and breaks == self.breaks else Generation()
+        generation = self.pool.ask(lambda c: read_generation(c, engine, known))
+        if breaks != self.pool.breaks:
+            return self.read_snapshot(None)
+        self.breaks = breaks
+        return PostgresSnapshot(self.pool, generation)
 
     def connect_engine(self) -> duckdb.DuckDBPyConnection:
         """The DuckDB that compares and adds up; nothing is stored in it."""
@@ -62,6 +73,12 @@ class PostgresStore:
             load = self.begin()
             with self.lock:
                 return load.upsert(batch, run_id)
+
+    def remove(self, symbols: Collection[str]) -> None:
+        with self.telling():
+            load = self.begin()
+            with self.lock:
+                load.remove(symbols)
 
     def begin(self) -> Load:
         """The transaction that is open; the first batch begins it."""
@@ -133,7 +150,8 @@ class PostgresStore:
     def end_place(self) -> None:
         """Let others write, unless `writing` holds the place on."""
         if self.writer is not None and not self.is_held:
-            self.writer.close()  # and with it the lock
+            let_go(self.writer)
+            self.writer.close()
             self.writer = None
 
     @contextmanager
@@ -152,7 +170,12 @@ class PostgresStore:
         """Nothing to do: what live batches bring is where all bars are."""
 
     def verify(self) -> Sequence[tuple[str, str]]:
-        return []
+        with closing(connect(self.address, READING)) as connection, self.telling():
+            lines = list(check_tables(connection))
+        snapshot = self.snapshot()
+        with self.lock:
+            lines += verify_rows(snapshot, self.connect_engine())
+        return [(f"minutes: {what}", contradiction) for what, contradiction in lines]
 
     def close(self) -> None:
         self.discard()

@@ -38,6 +38,7 @@ CREATE TABLE {SCHEMA}.generation (
     published_at timestamp NOT NULL,
     run_id text NOT NULL,
     changes_kept_from bigint NOT NULL,
+    changes bigint NOT NULL,
     format integer NOT NULL,
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
 );
