@@ -166,3 +166,30 @@ def test_a_symbol_needs_no_daily_bars_and_no_calendar(data_dir: Path) -> None:
     with look_at(settings) as snapshot:
         found = {symbol: each.exchange for (symbol, _), each in snapshot.instruments.items()}
     assert found == {"NEW": "XNYS", "OPAP.AT": ""}
+
+
+@pytest.mark.parametrize(
+    ("days", "kept"),
+    [
+        ({}, ("02-01 00:00", "03-01 00:00")),
+        ({"START_DATE": "2013-02-28"}, ("02-28 05:00", "03-01 00:00")),
+        ({"END_DATE": "2013-02-04"}, ("02-01 00:00", "02-05 05:00")),
+        ({"END_DATE": "2012-02-04"}, None),
+        ({"START_DATE": "2014-01-01"}, None),
+    ],
+)
+def test_what_was_asked_for_is_known_as_far_as_it_is_kept(
+    data_dir: Path, days: dict[str, str], kept: tuple[str, str] | None
+) -> None:
+    """An answer without a bar says that nothing was traded, and that it need not be read again."""
+    start, end = (datetime.fromisoformat(day) for day in ("2013-02-01", "2013-03-01"))
+    span = {"symbol": "AAPL", "start": start, "end": end, "source": "x", "fetched_at": LATER}
+    settings = use_folder(data_dir, **days)
+    assert load_rows(settings, [], [span])["inserted"] == 0
+    with look_at(settings) as snapshot:
+        (found,) = snapshot.spans("AAPL", "1m").to_pylist()
+    assert found["fetched_at"] == LATER
+    if kept is None:
+        assert found["start"] == found["end"]
+    else:
+        assert tuple(f"{found[name]:%m-%d %H:%M}" for name in ("start", "end")) == kept

@@ -198,10 +198,20 @@ def read_exchanges(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return dict(rows.fetchall())
 
 
+# As far as its bars were kept: outside START_DATE to END_DATE nothing is known. A span of which
+# nothing is left stays, without length: it says that the store has taken its answer.
+KEPT_SPANS = """
+SELECT DISTINCT symbol, least(start, until) AS start, least(greatest(start, "end"), until) AS "end",
+       source, fetched_at
+FROM (SELECT symbol, source, fetched_at, "end", greatest(start, kept_from) AS start,
+             least("end", kept_until) AS until
+      FROM raw_spans JOIN symbol_exchanges USING (symbol))
+ORDER BY ALL"""
+
+
 def build_spans(connection: duckdb.DuckDBPyConnection, interval: str) -> Batch:
     """What was asked for whole, as a batch without bars."""
-    names = ", ".join(f'"{name}"' for name in SPANS.names)  # "end" is a word of SQL
-    spans = read(connection, f"SELECT DISTINCT {names} FROM raw_spans ORDER BY ALL", SPANS)
+    spans = read(connection, KEPT_SPANS, SPANS)
     return Batch(interval, BATCH_BARS.empty_table(), spans=spans)
 
 

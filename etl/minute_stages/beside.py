@@ -9,12 +9,18 @@ import pyarrow as pa
 from etl.base.parquet_sql import describe
 from etl.contracts.tables import raise_ten
 from etl.market.exchanges import find_exchange
-from etl.market.session_spans import create_spans
+from etl.market.session_spans import create_spans, find_bounds
 from etl.settings import Settings
 from etl.store.duckdb_file import published
 
 log = logging.getLogger("etl")
 
+EXCHANGES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("symbol", "exchange")),
+        *((name, pa.timestamp("us")) for name in ("kept_from", "kept_until")),
+    ]
+)
 # Prices as traded, volumes as numbers. A bar of prices that are adjusted is not comparable.
 DAILY_BARS = f"""
 SELECT symbol, timestamp::DATE AS day, high, low, close,
@@ -26,8 +32,8 @@ JOIN known_since USING (symbol, timestamp)"""
 
 
 def read_beside(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """`symbol_exchanges` (symbol, exchange: NULL where none is known), `session_spans` and
-    `daily_bars` of what comes."""
+    """`symbol_exchanges` (symbol, exchange: NULL where none is known; kept_from, kept_until: the
+    days that are kept), `session_spans` and `daily_bars` of what comes."""
     symbols = [
         row[0]
         for row in connection.execute(
@@ -35,7 +41,18 @@ def read_beside(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
         ).fetchall()
     ]
     exchanges = [find_exchange(symbol, settings.exchange) for symbol in symbols]
-    register(connection, "symbol_exchanges", pa.table([symbols, exchanges], ["symbol", "exchange"]))
+    days = (settings.start_date, settings.end_date)
+    bounds = {name: find_bounds(name, *days) for name in {*exchanges}}
+    rows = [
+        {
+            "symbol": symbol,
+            "exchange": name,
+            "kept_from": bounds[name][0],
+            "kept_until": bounds[name][1],
+        }
+        for symbol, name in zip(symbols, exchanges, strict=True)
+    ]
+    register(connection, "symbol_exchanges", pa.Table.from_pylist(rows, schema=EXCHANGES))
     first, last = find_days(connection)
     create_spans(connection, sorted({name for name in exchanges if name}), first, last)
     register(connection, "daily_bars", read_daily_bars(settings, symbols, first, last))
