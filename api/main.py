@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.cache.memory import Memory, MemoryBackend
 from api.cache.minute_cache import MinuteCache
+from api.cache.minute_texts import MinuteTexts
 from api.cache.series_cache import SeriesCache
 from api.callers.rates.limiter import warn_of_workers
 from api.docs import openapi as docs
@@ -113,6 +114,8 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     app.state.series_cache = SeriesCache(memory, app.state.database)
     app.state.minutes = Minutes(settings)
     app.state.minute_cache = MinuteCache(memory, app.state.minutes)
+    turns = app.state.series_cache.turns
+    app.state.minute_texts = MinuteTexts(memory, app.state.minute_cache, turns)
     for module in MODULES:
         app.include_router(module.router)
     if settings.auth:

@@ -17,7 +17,15 @@ import numpy as np
 from api.bars.adjust import adjust
 from api.bars.intraday import find_places, resample_minutes
 from api.bars.resample import resample
-from api.bars.series import FIELDS, Dividend, Series, Split, select_fields, slice_days
+from api.bars.series import (
+    FIELDS,
+    Dividend,
+    Series,
+    Split,
+    list_fields,
+    select_fields,
+    slice_days,
+)
 from api.bars.sessions import Sessions
 from api.models import FigureQuery, HistoryQuery
 from api.models.terms import INTRADAY, WHOLE, DayOfInstant, find_session_day
@@ -59,6 +67,14 @@ class View(NamedTuple):
     @property
     def is_strict(self) -> bool:
         return self.quality == "strict"
+
+    @property
+    def is_plain_intraday(self) -> bool:
+        """Whether its bars are those of prepared texts of session months, of whole days."""
+        asked = self.adjustment, self.as_of, self.quality, self.fields, self.order
+        usual = "raw", None, "all", tuple(list_fields(self.interval)), "asc"
+        has_times = any(isinstance(bound, DayOfInstant) for bound in (self.start, self.end))
+        return self.is_intraday and asked == usual and not has_times
 
     @property
     def is_plain(self) -> bool:

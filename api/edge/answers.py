@@ -28,7 +28,7 @@ from api.edge.passing import Passing
 from api.edge.ready import Ready
 from api.edge.room import Hold, Room
 from api.edge.sharing import Sharing
-from api.edge.shortcut import Shortcut
+from api.edge.shortcut import MinuteShortcut, Shortcut
 from api.edge.targets import NOTHING_YET, Target, Targets
 from api.encode.formats import FORMATS
 from api.faults import Fault, NoDatabase
@@ -70,6 +70,7 @@ class AnswerCache:
         sharing: Sharing | None = None,
         *,
         minutes: Minutes,
+        minute_shortcut: MinuteShortcut,
     ) -> None:
         self.app = app
         self.backend = backend
@@ -80,6 +81,7 @@ class AnswerCache:
         self.room = room
         self.sharing = sharing
         self.minutes = minutes
+        self.minute_shortcut = minute_shortcut
         self.once: Once[Got] = Once()
         self.quiet_until = 0.0
         self.ready: Ready | None = None
@@ -136,7 +138,7 @@ class AnswerCache:
         answer = await self.look_up(target.key)
         x_cache, way = (X_MISS, "miss") if answer is None else (X_HIT, "hit")
         if answer is None and self.is_cut_first(target, (media, coding)):
-            answer = await self.cut_short(snapshot, target)
+            answer = await self.cut_short(scope, target)
             way = "miss" if answer is None else "shortcut"
         scope["state"]["way"] = way  # for who counts
         if self.ready is not None and answer is not None:
@@ -211,18 +213,19 @@ class AnswerCache:
             return await self.minutes.newest() is not state["minutes"]
         return False
 
-    async def cut_short(self, snapshot: Snapshot, target: Target) -> Answer | None:
-        made = await self.ask_shortcut(snapshot, target)
+    async def cut_short(self, scope: Scope, target: Target) -> Answer | None:
+        made = await self.ask_shortcut(scope, target)
         if made is None:
             return None
         body, headers = made
         return await self.keep(target, headers, body)
 
-    async def ask_shortcut(
-        self, snapshot: Snapshot, target: Target
-    ) -> tuple[bytes, RawHeaders] | None:
+    async def ask_shortcut(self, scope: Scope, target: Target) -> tuple[bytes, RawHeaders] | None:
         try:
-            return await self.shortcut(snapshot, target.route_path, target.query)
+            state, asked = scope["state"], (target.route_path, target.query)
+            if not target.has_minutes:
+                return await self.shortcut(state["snapshot"], *asked)
+            return self.minute_shortcut(state["minutes"], *asked) if state["minutes"] else None
         except Exception:  # here nothing would make a problem of it: the route meets it again
             log.warning("the shortcut failed: %s", target.path, exc_info=True)
             return None
@@ -263,11 +266,11 @@ class AnswerCache:
         self, scope: Scope, target: Target, wanted: tuple[str, str], flight: Flight[Got]
     ) -> Answer:
         """Let the app answer; a 200 is compressed if asked for, gets its ETag and is kept."""
-        (media, coding), snapshot, made = wanted, scope["state"]["snapshot"], None
+        (media, coding), made = wanted, None
         hold = Hold(self.room)
         flight.on_left = hold.release
         if media == "json" and not self.is_cut_first(target, wanted):  # else it was asked already
-            made = await self.ask_shortcut(snapshot, target)
+            made = await self.ask_shortcut(scope, target)
         if made is None:
             answer = await collect(self.app, build_scope(scope, target, media, hold))
             headers = [(n, v) for n, v in answer.headers if n != b"content-length"]

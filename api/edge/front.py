@@ -49,7 +49,7 @@ from api.edge.ready_ranges import ReadyRanges
 from api.edge.room import Room
 from api.edge.route_table import RouteTable
 from api.edge.sharing import Sharing
-from api.edge.shortcut import build_shortcut, is_short
+from api.edge.shortcut import build_minute_shortcut, build_shortcut, is_short
 from api.edge.targets import Targets, read_forms
 from api.edge.watch import RequestCounts, Watch
 from api.fallbacks import Standby
@@ -197,6 +197,7 @@ def build_answer_cache(app: FastAPI, answer: ASGIApp, settings: ApiSettings) -> 
         Room(settings.work_max_mb * 2**20),
         build_sharing(app, settings, targets),
         minutes=app.state.minutes,
+        minute_shortcut=build_minute_shortcut(app.state.minute_texts, settings.max_rows),
     )
 
 

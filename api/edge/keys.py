@@ -17,11 +17,17 @@ from urllib.parse import parse_qsl, quote, urlencode
 from pydantic import BaseModel, ValidationError
 
 from api.edge.gate import Head
-from api.models.terms import DayOfInstant
+from api.models.terms import INTRADAY, DayOfInstant
 
 # Written as `canonical` writes it already: most of what is asked for, and not looked into.
 DAY = rb"\d{4}-\d\d-\d\d"
 RANGE = re.compile(rb"(?:start=%b(?:&end=%b)?|end=%b)?" % (DAY, DAY, DAY))
+# The same of bars shorter than a day, in whatever order; canonical() puts it in the model's.
+MINUTES = re.compile(
+    rb"(?:(?:start|end)=%b|interval=(?:%b)|hours=(?:regular|extended))"
+    % (DAY, "|".join(INTRADAY).encode())
+)
+IN_ORDER = (b"start", b"end", b"interval", b"hours")
 SYMBOL = "symbol"
 LONGEST_SYMBOL = 32  # as models.Symbol
 MOST_PARAMETERS = 30  # more are refused, whatever they are
@@ -109,11 +115,24 @@ def canonical(forms: Forms, path: str, query: bytes, media: str) -> Asked:
     form, folded = found
     if RANGE.fullmatch(query):
         return Asked(folded, query)
+    if "hours" in form.model.model_fields and (quick := write_minutes(query)) is not None:
+        return Asked(folded, quick)
     written = write_query(form, query, media)
     # what does not read back as it was written is left alone, whatever the reason
     if written is None or (written != query and write_query(form, written, media) != written):
         return Asked(path, query)
     return Asked(folded, written)
+
+
+def write_minutes(query: bytes) -> bytes | None:
+    """A range of days of bars shorter than a day in canonical form; None of any other query."""
+    parts = query.split(b"&", 4)
+    given = {part.partition(b"=")[0]: part for part in parts if MINUTES.fullmatch(part)}
+    if len(given) < len(parts) or b"interval" not in given:
+        return None
+    if given.get(b"hours") == b"hours=regular":
+        del given[b"hours"]
+    return b"&".join(given[name] for name in IN_ORDER if name in given)
 
 
 def write_query(form: Form, query: bytes, media: str) -> bytes | None:

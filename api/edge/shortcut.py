@@ -5,20 +5,24 @@ more than the answer. Whatever a route has anything to say to is left to it: an 
 day that is none, a page to be cut, rows for a thread.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from datetime import date
 
 from api.bars.series import FIELDS, find_range, take_slice
 from api.bars.view import View, derive_range, derive_whole
 from api.cache.memory import RawHeaders
+from api.cache.minute_texts import MinuteTexts
 from api.cache.series_cache import PLAIN, CachedSeries, SeriesCache
 from api.encode.formats import JSON, Page, build_columns, describe_bars, wrap_rows
 from api.encode.text import Prepared, encode_json, encode_rows, slice_rows
 from api.encode.turns import ROWS_AT_ONCE
 from api.faults import Fault
 from api.figures.answers import build_statistics
+from api.models.terms import INTRADAY
 from api.problems import Problem
 from api.store import Snapshot
+from api.store.minutes.views import MinuteView
 
 HEADERS: RawHeaders = [(b"content-type", JSON.encode())]
 PATH = "/instruments/"
@@ -26,7 +30,15 @@ SLICED_AT_ONCE = 6_000  # rows of prepared text; more wait for room, in the rout
 FEW_DAYS = 180  # of a range that is written in less time than it is fetched in from elsewhere
 LONGEST_SYMBOL = 32  # as models.Symbol
 Days = tuple[date | None, date | None]
-Shortcut = Callable[[Snapshot, str, bytes], Awaitable[tuple[bytes, RawHeaders] | None]]
+Made = tuple[bytes, RawHeaders]
+Shortcut = Callable[[Snapshot, str, bytes], Awaitable[Made | None]]
+MinuteShortcut = Callable[[MinuteView, str, bytes], Made | None]
+# A range of days of bars shorter than a day, as keys.py writes it: in the order of the model.
+MINUTES = re.compile(
+    rb"(?:start=(\d{4}-\d\d-\d\d)&)?(?:end=(\d{4}-\d\d-\d\d)&)?interval=(%b)(?:&hours=(extended))?"
+    % "|".join(INTRADAY).encode()
+)
+MINUTES_AT_ONCE = 10_000  # rows of prepared text: a month of minutes
 
 
 def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
@@ -69,6 +81,29 @@ def build_shortcut(series_cache: SeriesCache, max_rows: int) -> Shortcut:
         except (Problem, Fault):  # the route asks again, and says so
             return None
         body = resources[resource](held, days)
+        return (body, HEADERS) if body is not None else None
+
+    return answer_at_once
+
+
+def build_minute_shortcut(texts: MinuteTexts, max_rows: int) -> MinuteShortcut:
+    """As `build_shortcut`, of bars shorter than a day whose text is ready."""
+    most = min(max_rows, MINUTES_AT_ONCE)
+
+    def answer_at_once(minutes: MinuteView, path: str, query: bytes) -> Made | None:
+        found = MINUTES.fullmatch(query)
+        symbol, _, resource = path.removeprefix(PATH).rpartition("/")
+        if found is None or resource != "ohlcv" or not path.startswith(PATH):
+            return None
+        start, end, interval, hours = (each.decode() if each else "" for each in found.groups())
+        try:
+            days = tuple(date.fromisoformat(each) if each else None for each in (start, end))
+        except ValueError:
+            return None
+        if days[0] and days[1] and days[0] > days[1]:
+            return None
+        view = View((symbol.upper(),), days[0], days[1], interval, hours=hours or "regular")
+        body = texts.cut(minutes, view, most)
         return (body, HEADERS) if body is not None else None
 
     return answer_at_once

@@ -76,5 +76,7 @@ async def answer_minutes(
         check_whole(chosen, view, None, context.max_rows)
     moved = move_on(request, after=following) if following else None
     page = Page((part,), view.fields, moved, **form, told=tell_minutes(view, [found]))
+    if view.is_plain_intraday and not moved and after is None and len(part):
+        await context.count_minutes(view)
     told = tell_view(view, found.left_out) | tell_actions(found.series) | found.told
     return await answer_page(context, page, chosen, told)

@@ -12,6 +12,7 @@ from api.bars.series import Series, keep_bars
 from api.bars.view import View
 from api.cache.minute_bars import MinuteBars, take_minutes
 from api.cache.minute_cache import MinuteCache
+from api.cache.minute_texts import MinuteTexts
 from api.cache.series_cache import CachedSeries, SeriesCache
 from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
 from api.faults import Fault, OnlyMinutes, Unknown
@@ -40,6 +41,7 @@ class Context:
     snapshot: Snapshot | None
     minutes: Minutes
     minute_cache: MinuteCache
+    minute_texts: MinuteTexts
     minute_view: MinuteView | None = None
     has_looked: bool = False
     hold: Hold | None = None
@@ -63,6 +65,15 @@ class Context:
     ) -> MinuteBars:
         """Bars shorter than a day: see api.cache.minute_bars."""
         return await take_minutes(self, view, symbol, most, after)
+
+    async def count_minutes(self, view: View) -> None:
+        """Say that a plain view of minutes was answered."""
+        minutes = await self.take_minute_view()
+        symbol = view.symbols[0].strip().upper()
+        base = minutes.find_base(symbol, view.interval) if minutes else None
+        if minutes is not None and base is not None:
+            calendar = await self.minute_cache.take_calendar(minutes, base.exchange)
+            self.minute_texts.count(minutes, calendar, view._replace(symbols=(symbol,)))
 
     async def reserve_bars(self, bars: int) -> None:
         """Wait until there is room to read so many bars."""
@@ -145,7 +156,7 @@ async def get_context(request: Request) -> Context:
     hold: Hold | None = getattr(request.state, "hold", None)
     view: MinuteView | None = getattr(request.state, "minutes", None)
     has_looked = not getattr(request.state, "is_down", True)
-    minutes = state.minutes, state.minute_cache, view, has_looked
+    minutes = state.minutes, state.minute_cache, state.minute_texts, view, has_looked
     return Context(state.settings, state.database, state.series_cache, snapshot, *minutes, hold)
 
 

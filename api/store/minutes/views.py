@@ -95,6 +95,7 @@ class Calendar:
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
         self.begins: dict[int, Instant] = {}
+        self.ends: dict[tuple[datetime, datetime], tuple[int, int]] = {}
 
     def find_month_begin(self, month: int) -> Instant:
         """Where the first session of a month (since 1970) begins."""
@@ -102,6 +103,15 @@ class Calendar:
         if found is None:
             day = np.datetime64(month, "M").astype("datetime64[D]").item()
             found = self.begins[month] = find_begin(self.sessions, day)
+        return found
+
+    def find_ends(self, instrument: "MinuteInstrument") -> tuple[int, int]:
+        """The months of the first and of the last bar of an instrument; looked up once."""
+        ends = instrument.first, instrument.last
+        found = self.ends.get(ends)
+        if found is None:
+            first, last = (self.find_month(np.datetime64(each, "s")) for each in ends)
+            found = self.ends[ends] = first, last
         return found
 
     def find_days(self, instants: Timestamps) -> list[date]:
