@@ -1,6 +1,7 @@
 """Bars shorter than a day for TradingView's charts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from shutil import copytree
@@ -196,3 +197,40 @@ def test_what_no_minutes_can_make_is_not_offered() -> None:
     assert list_resolutions(["1h"])[:2] == ["60", "1D"]
     assert build_multipliers(["1h"]) == {"has_intraday": True, "intraday_multipliers": ["60"]}
     assert build_multipliers([]) == {"has_intraday": False}
+
+
+def read_text(client: httpx.Client, url: str) -> str:
+    """What is told; of a problem without what names the one request."""
+    return client.get(url).text.partition('"request_id"')[0]
+
+
+def test_a_load_of_minutes_is_seen_by_every_protocol_and_figure(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    data_dir = Path(copytree(sample_dir, tmp_path / "data"))
+    fill(data_dir, replace(AAPL, last=date(2005, 2, 25)))
+    urls = [
+        "/udf/config",
+        "/udf/symbols?symbol=MSFT",
+        "/udf/history?symbol=AAPL&resolution=60&from=0&to=4102444800",
+        "/udf/history?symbol=AAPL&resolution=1S&from=0&to=4102444800",
+        "/openbb/bars?symbol=AAPL&interval=60min",
+        "/openbb/statistics?symbol=AAPL&interval=1h&theme=dark",
+        "/openbb/price_chart?symbol=AAPL&interval=1H",
+        "/widgets.json",
+        "/instruments/AAPL/statistics?interval=1h",
+        "/instruments/MSFT/rolling?benchmark=AAPL&what=beta&interval=1h",
+        "/statistics/correlation?symbols=AAPL,MSFT&interval=hourly",
+    ]
+    with serve(data_dir) as client:
+        before = [read_text(client, url) for url in urls]
+        assert before == [read_text(client, url) for url in urls]
+        daily = client.get("/udf/history?symbol=AAPL&resolution=1D&from=0&to=4102444800")
+        seconds = replace(IBM, symbol="AAPL", source=AAPL.source)
+        fill(data_dir, AAPL, replace(AAPL, symbol="MSFT"), seconds)
+        after = [read_text(client, url) for url in urls]
+        pairs = zip(urls, before, after, strict=True)
+        unchanged = [url for url, old, new in pairs if old == new]
+        assert unchanged == []
+        again = client.get("/udf/history?symbol=AAPL&resolution=1D&from=0&to=4102444800")
+        assert again.headers["etag"] == daily.headers["etag"]
