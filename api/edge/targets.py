@@ -112,7 +112,10 @@ class Targets:
         return build_key(version, self.fingerprint, audience, sent, wanted)
 
     def add_minutes(self, target: Target, minutes: MinuteView | None, is_down: bool) -> Target:
-        """The target with the version of the minutes that it depends on: of these symbols."""
+        """The target with the version of the minutes that it depends on: of these symbols; as it
+        is where there are no minutes at all."""
+        if minutes is None and not is_down:
+            return target
         path, query = target.route_path, target.query
         found = self.dependence.find_minute_version(minutes, path, query)
         version, _, rest = target.key.partition(" ")
