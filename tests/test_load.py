@@ -15,7 +15,8 @@ from etl import load, transform, verify
 from etl.__main__ import main as run_all
 from etl.contracts.tables import TABLES
 from etl.settings import SettingsError
-from etl.store.duckdb_file import build
+from etl.store import clean_files
+from etl.store.duckdb_file import build, rounds
 from tests.conftest import (
     Bar,
     call_stage,
@@ -24,7 +25,7 @@ from tests.conftest import (
     read_bars,
     read_record,
 )
-from tests.stores import copy_folder, identify, load_answer, load_file
+from tests.stores import copy_folder, identify, load_answer, load_file, make_answer
 
 IBM_3 = ("IBM", "2012-01-03", 186.3)
 IBM_4 = ("IBM", "2012-01-04", 185.5)
@@ -619,3 +620,29 @@ def test_a_database_that_cannot_be_published_is_refused_before_anything_is_made(
     assert ended.value.code == 2
     assert wanted.format(data_dir) in capsys.readouterr().err
     assert list(data_dir.iterdir()) == []
+
+
+def test_few_bars_and_many_make_one_store(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few are kept in memory, of many only views; some come in two answers of one file."""
+    answers = [
+        ("2024-02-01", [("A", f"2024-01-{n:02}", 5.0 + n) for n in (2, 3, 5, 8)]),
+        (
+            "2024-02-02",
+            [("A", "2024-01-03", 9.0), ("A", "2024-01-04", 9.0), ("B", "2024-01-02", 1)],
+        ),
+        ("2024-02-03", [("A", "2024-01-02", 70.0), ("A", "2024-01-09", 9.0)]),
+    ]
+    tables = ("ohlcv_data", "ohlcv_revisions", "ohlcv_known", "gaps", "bar_notes", "instruments")
+    found = []
+    for name, few in (("few", rounds.FEW_ROWS), ("many", 0)):
+        folder = tmp_path / name
+        for module in (rounds, clean_files):
+            monkeypatch.setattr(module, "FEW_ROWS", few)
+        for number, some in enumerate((answers[:1], answers[1:])):
+            load_file(folder, make_answer(tmp_path / f"{number}.parquet", *some))
+        rows = "SELECT COLUMNS(lambda c: c NOT IN ('run_id', 'version')) FROM"
+        found.append([query_store(store_of(folder), f"{rows} {t} ORDER BY ALL") for t in tables])
+    assert found[0] == found[1]
+    assert [len(rows) for rows in found[0]][:2] == [7, 2]

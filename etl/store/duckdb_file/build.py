@@ -140,10 +140,10 @@ def is_readable_by_all(connection: duckdb.DuckDBPyConnection) -> bool:
 def write_rounds(connection: duckdb.DuckDBPyConnection, run_id: str, before: Published) -> int:
     """All that comes, one answer of a symbol after the other. Returns how many bars were written
     behind the sorted ones."""
-    count = rounds.number_rounds(connection)
+    count, are_few = rounds.number_rounds(connection)
     unsorted = 0
     for number in range(1, count + 1):
-        rounds.open_round(connection, number, count)
+        rounds.open_round(connection, number, count, are_few)
         is_first = before.is_fresh and number == 1
         if not is_first:
             unsorted += attached.read_one(connection, "SELECT count(*) FROM changes")

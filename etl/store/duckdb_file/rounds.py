@@ -17,30 +17,39 @@ import duckdb
 from etl.base.parquet_sql import bound
 from etl.rules import newer_bars
 from etl.rules.vendors import RIVALS
+from etl.store.clean_files import FEW_ROWS
 
 ANSWERS = """
 SELECT symbol, fetched_at FROM pending UNION SELECT symbol, fetched_at FROM incoming_actions
 UNION SELECT symbol, fetched_at FROM incoming_lists UNION SELECT symbol, fetched_at FROM rejected"""
 
 
-def number_rounds(connection: duckdb.DuckDBPyConnection) -> int:
-    """`rounds` (symbol, fetched_at, round): which answer comes in which round. Returns how many."""
+def number_rounds(connection: duckdb.DuckDBPyConnection) -> tuple[int, bool]:
+    """`rounds` (symbol, fetched_at, round): which answer comes in which round. Returns how many,
+    and whether few bars come."""
     connection.execute(
         f"""CREATE TEMP TABLE rounds AS
         SELECT symbol, fetched_at, dense_rank() OVER (
             PARTITION BY symbol ORDER BY fetched_at)::INTEGER AS round FROM ({ANSWERS})"""
     )
-    last = connection.execute("SELECT coalesce(max(round), 1) FROM rounds").fetchall()[0][0]
-    return int(last)
+    last, bars = connection.execute(
+        f"""SELECT coalesce(max(round), 1),
+            (SELECT count(*) FROM (FROM pending LIMIT {FEW_ROWS + 1})) FROM rounds"""
+    ).fetchall()[0]
+    return last, bars <= FEW_ROWS
 
 
-def open_round(connection: duckdb.DuckDBPyConnection, number: int, count: int) -> None:
-    """Make the relations of one round of so many."""
+def open_round(
+    connection: duckdb.DuckDBPyConnection, number: int, count: int, are_few: bool
+) -> None:
+    """Make the relations of one round of so many. Few bars are kept: a view is thought through anew
+    by each of twenty statements, which takes longer than to read them. More are not, for memory."""
     if count > 1:
         compare_round(connection, number)
     compared = "pending" if count == 1 else "round_compared"
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW arriving AS FROM {compared} WHERE {newer_bars.counts()}"
+        f"""CREATE OR REPLACE TEMP {"TABLE" if are_few else "VIEW"} arriving AS
+        FROM {compared} WHERE {newer_bars.counts()}"""
     )
     connection.execute(f"CREATE OR REPLACE TEMP VIEW rivals AS FROM {compared} WHERE {RIVALS}")
     connection.execute("CREATE OR REPLACE TEMP VIEW changes AS FROM arriving WHERE differs")
