@@ -21,6 +21,7 @@ import jinja2
 
 from etl.base import command, run_records, whole_files
 from etl.base.errors import StoreError
+from etl.contracts import runs
 from etl.contracts.runs import OUTCOMES
 from etl.reporting import heatmap, moves, queries, store_queries
 from etl.settings import Settings
@@ -76,7 +77,9 @@ def gather(connection: duckdb.DuckDBPyConnection, settings: Settings, has_store:
     facts: Facts = {"run": run, "store": None, "database": settings.database_path}
     if run is not None:
         facts |= describe_run(run)
-        facts["examples"] = queries.read_rejects(connection, settings.rejected_path, run.run_id)
+        is_days = run.find_step("extract").get("bars") != runs.MINUTES
+        path = settings.rejected_path if is_days else settings.rejected_minutes_path
+        facts["examples"] = queries.read_rejects(connection, path, run.run_id)
     if has_store:
         facts |= describe_store(connection, run.run_id if run else "")
     return facts

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from etl import load, transform
+from etl import load, minutes, transform
 from etl.__main__ import main as run_all
 from etl.contracts.run_metrics import HELP, Sample, describe_budget
 from etl.market.sessions import MARGIN, list_sessions, name_source
@@ -153,3 +153,29 @@ def list_sessions_of(connection: duckdb.DuckDBPyConnection, exchange: str, first
     )
     connection.register("listed", list_sessions(exchange, first))
     connection.execute("INSERT INTO store.sessions BY NAME FROM listed")
+
+
+def test_minutes_that_fail_or_end_well_do_not_hide_what_became_of_the_days(
+    folder: Path, data_dir: Path
+) -> None:
+    of_minutes = ["--source", "sample", "--symbols", "IBM", "--since", "2013-03-01"]
+    assert call_stage(run_all, "--source", "sample", "--symbols", "IBM") == 0
+    days = read(folder / NAME)
+    assert call_stage(minutes.main, *of_minutes) == 0
+    found = read(folder / NAME)
+    assert get(found, "mds_etl_last_run_success", bars="minutes") == 1
+    assert get(found, "mds_etl_command_success", command="minutes") == 1
+    of_days = {
+        key: value
+        for key, value in days.items()
+        if key[0].startswith(("mds_etl_last", "mds_etl_rows", "mds_store"))
+    }
+    assert len(of_days) > 10
+    assert of_days.items() <= found.items(), "what the days said is said as before"
+    (data_dir / "minutes" / "current.json").write_text("damaged")
+    assert call_stage(minutes.main, *of_minutes) == 1
+    found = read(folder / NAME)
+    assert get(found, "mds_etl_last_run_success", bars="minutes") == 0
+    assert get(found, "mds_etl_last_run_success") == 1
+    assert call_stage(run_all, "--source", "sample", "--symbols", "IBM") == 0
+    assert get(read(folder / NAME), "mds_etl_last_run_success", bars="minutes") == 0

@@ -13,6 +13,8 @@ from etl.contracts import runs
 Stages = dict[str, dict[str, Any]]
 Record = tuple[str, Stages]  # run_id, its stages
 
+LOOKED_THROUGH = 10  # records, for the newest run over bars of minutes
+OF_MINUTES = {"bars": runs.MINUTES}
 HELP = {
     "mds_etl_command_success": "Whether the last call of this command ended well",
     "mds_etl_command_timestamp_seconds": "When it ended",
@@ -50,19 +52,32 @@ def list_command_samples(command: str, code: int, now: datetime) -> Iterator[Sam
 
 
 def list_run_samples(records: Iterable[Record], now: datetime) -> Iterator[Sample]:
-    """Of records, the last written first: nothing of runs that are under way."""
+    """Of records, the last written first: nothing of runs that are under way.
+
+    Of runs over bars of minutes only whether the newest ended well: days that fail, or are not
+    loaded, are not hidden by minutes that are.
+    """
     last: runs.Run | None = None
+    has_minutes = is_told = False
     for number, (run_id, stages) in enumerate(records):
+        if is_told and (has_minutes or number >= LOOKED_THROUGH):
+            return
         run = runs.describe_run(run_id, stages, is_last=number == 0)
         if run.summary["status"] == "running":
+            continue
+        if runs.is_of_minutes(stages):
+            if not has_minutes:
+                has_minutes = True
+                is_ok = run.summary["status"] == "ok"
+                yield Sample("mds_etl_last_run_success", is_ok, OF_MINUTES)
             continue
         if last is None:
             last = run
             yield from describe_last(run, now)
-        if run.summary["status"] == "ok":
+        if run.summary["status"] == "ok" and not is_told:
             ended = to_seconds(run.summary["finished_at"])
             yield Sample("mds_etl_last_success_timestamp_seconds", ended)
-            return
+            is_told = True
 
 
 def describe_last(run: runs.Run, now: datetime) -> Iterator[Sample]:

@@ -10,6 +10,7 @@ LOADED = ("inserted", "revised", "unchanged", "stale", "superseded")
 OUTCOMES = (*LOADED, "rejected", "out_of_range")
 COUNTS = ("received", *OUTCOMES)
 SYMBOL_COUNTS = ("received", *LOADED, "rejected", "duplicates", "out_of_range")
+MINUTES = "minutes"  # what `bars` of extract says in a run over bars of minutes
 FAILING = ("extract", "load", "upload")  # stages of which something may fail by itself
 
 Row = dict[str, Any]
@@ -27,6 +28,10 @@ class Run:
     failures: dict[str, str]
     stages: Stages
     symbols: list[Row]
+
+
+def is_of_minutes(stages: Stages) -> bool:
+    return stages.get("extract", {}).get("bars") == MINUTES
 
 
 def describe_run(run_id: str, stages: Stages, is_last: bool = False) -> Run:

@@ -10,6 +10,7 @@ from etl.base import run_records, stage_files
 from etl.base.errors import EtlError
 from etl.calls.forecast import tell
 from etl.contracts.raw_files import open_raw_minutes
+from etl.contracts.runs import MINUTES
 from etl.settings import Settings
 from etl.sources import Source
 from etl.sources.minutes import get_minute_source
@@ -27,6 +28,7 @@ def extract(settings: Settings, args: argparse.Namespace, run: run_records.Run) 
     if order.is_replay:
         settings = replace(settings, chosen_sources=choose_archives(settings))
     with run.record_stage("extract") as record:
+        record["bars"] = MINUTES
         source = get_minute_source(settings, order)
         log.info("minutes: %s", daily.describe_source(settings, order))
         has_written = daily.fetch_all(settings, source, run, record, open_raw_minutes)

@@ -16,8 +16,10 @@ from etl.base.clock import Clock
 from etl.base.parquet_sql import describe
 from etl.base.run_records import list_records, read_record
 from etl.base.whole_files import write_whole
+from etl.contracts import runs
 from etl.contracts.run_metrics import (
     HELP,
+    OF_MINUTES,
     Record,
     Sample,
     list_command_samples,
@@ -56,8 +58,9 @@ def write_textfile(settings: Settings, command: str, code: int) -> None:
 def list_samples(settings: Settings, command: str, code: int, now: datetime) -> Iterator[Sample]:
     yield from list_command_samples(command, code, now)
     for sample in list_run_samples(read_records(settings.runs_dir), now):
-        is_state = sample.name == "mds_etl_last_run_success"
-        yield Sample(sample.name, 0) if is_state and code else sample
+        is_ours = sample.labels == (OF_MINUTES if command == runs.MINUTES else {})
+        is_state = sample.name == "mds_etl_last_run_success" and is_ours
+        yield Sample(sample.name, 0, sample.labels) if is_state and code else sample
     if settings.database_path.is_file():
         yield from list_store_samples(count_store(settings.database_path))
 
