@@ -5,14 +5,15 @@ import random
 import warnings
 from datetime import date, datetime, time, timedelta
 from functools import cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from api.bars.intraday import AFTER, BEFORE, BREAK, FIRST, SECOND, find_places, resample_minutes
-from api.bars.series import Series
-from api.bars.sessions import Sessions, read_sessions
+from api.bars.series import Series, join_series, take_slice
+from api.bars.sessions import Sessions, find_span, read_sessions
 from etl.contracts.minutes import SESSIONS
 from etl.contracts.zones import ZONES
 from etl.market.sessions import list_sessions
@@ -212,3 +213,22 @@ def test_a_bar_at_the_close_or_at_the_start_of_a_break_is_not_of_what_ends_there
     )
     parts = np.repeat(places.parts, places.counts).tolist()
     assert parts == [FIRST, BREAK, BREAK, SECOND, SECOND, AFTER]
+
+
+@pytest.mark.parametrize("exchange", ["XNYS", "XTKS", "CMES", "24/7", ""])
+@pytest.mark.parametrize("hours", ["regular", "extended"])
+def test_sessions_one_after_the_other_make_up_the_whole(exchange, hours):
+    known = read_exchange(exchange) if exchange else read_sessions("", SESSIONS.empty_table())
+    series = build_minutes(list_minutes("2024-10-30", "2024-11-12")[::3])
+    until = np.datetime64("2024-11-12", "s")
+    whole = resample_minutes(series, known, "1h", hours, 60, until)
+    days = [date(2024, 10, 1) + timedelta(days=n) for n in range(60)]
+    starts = [find_span(known, day, None)[0] for day in days]
+    edges = series.timestamps.searchsorted(np.array(starts)).tolist()
+    parts = [
+        resample_minutes(take_slice(series, slice(*pair)), known, "1h", hours, 60, until)
+        for pair in pairwise(edges)
+    ]
+    joined = join_series(parts)
+    for name in ("timestamps", "open", "high", "low", "close", "volume", "complete", "sessions"):
+        assert getattr(joined, name).tolist() == getattr(whole, name).tolist(), name

@@ -10,6 +10,7 @@ from api.bars.intraday import FIRST, find_places, resample_minutes
 from api.bars.series import Series
 from api.bars.sessions import Sessions, find_span, read_sessions, resolve_instant
 from etl.contracts.minutes import SESSIONS
+from etl.market.session_spans import list_spanned
 from etl.market.sessions import list_sessions
 from tests.test_intraday import build_minutes, list_minutes, show
 
@@ -155,6 +156,18 @@ def test_days_inside_a_long_hole_of_the_table_are_days_of_their_own():
     stamps = ["2024-03-09T15:00", "2024-04-01T15:00", "2024-04-02T01:00", "2024-04-27T15:00"]
     found = list_days(stamps, known)
     assert found == ["2024-03-07", "2024-04-01", "2024-04-01", "2024-04-29"]
+
+
+@pytest.mark.parametrize(
+    "exchange", ["XNYS", "XLON", "XTKS", "XSHG", "CMES", "XSAU", "24/5", "24/7"]
+)
+def test_etl_and_api_give_each_session_the_same_reach(exchange):
+    table = list_spanned(exchange, date(1999, 1, 1), date(2003, 1, 1))
+    known = read_sessions(exchange, table)
+    for name, there in (("begins", "begins"), ("stops", "ends")):
+        seconds = table[there].to_numpy().astype("datetime64[s]").astype(int)
+        assert getattr(known, name)[:-1].tolist() == seconds[:-1].tolist()
+    assert (np.diff(known.edges.ravel()) >= 0).all()
 
 
 def test_the_order_of_the_table_does_not_matter():

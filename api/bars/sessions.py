@@ -26,7 +26,7 @@ INSTANTS = ("open", "close", "break_start", "break_end")
 DAY = np.timedelta64(1, "D")
 DAY_SECONDS, QUARTER = 86_400, 900
 # So many days without a session are holidays; in more of them sessions are not known.
-LONGEST_HOLIDAYS = np.timedelta64(16, "D")
+LONGEST_HOLIDAYS = np.timedelta64(21, "D")
 # Beside sessions that are not known a session still owns so many days: a weekend's.
 WEEKEND = np.timedelta64(3, "D")
 EDGES = ("begins", "opens", "break_starts", "break_ends", "closes", "stops")
