@@ -18,9 +18,9 @@ from etl.contracts.minutes.digests import (
     sum_revisions,
     sum_spans,
 )
-from etl.contracts.minutes.duckdb_files import reading
+from etl.contracts.minutes.duckdb_files import index, layout, reading
 from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
-from etl.contracts.minutes.duckdb_files.manifest import PublishedFile, read_manifest
+from etl.contracts.minutes.duckdb_files.manifest import Manifest, PublishedFile, read_manifest
 
 Line = tuple[str, str]  # what must hold, what contradicts it
 
@@ -29,18 +29,27 @@ def check_store(files: AttachedFiles, folder: Path) -> Iterator[Line]:
     manifest = read_manifest(folder)
     damaged = [fault for file in manifest.list_files() if (fault := check_file(folder, file))]
     yield "minutes: each file is as it was published", "; ".join(damaged[:3])
-    if damaged or manifest.index is None:
+    if damaged:
         return
     faults: dict[str, list[str]] = {name: [] for name in CHECKS}
     accounts = []
+    live = manifest.live
     for interval, months in (manifest.months or {}).items():
         for month, file in months.items():
             for name, query in CHECKS.items():
                 faults[name] += ask(files, file, query, describe_month(interval, month, file))
-            accounts.append(read_accounts(files, file, interval))
+            accounts.append(read_accounts(files, file, interval, live))
     for name, found in faults.items():
         yield f"minutes: {name}", "; ".join(found[:3])
-    yield from check_index(files, manifest.index, accounts)
+    if live:
+        yield from check_live(files, live)
+        accounts += [read_accounts(files, live, interval, live) for interval in BASE_INTERVALS]
+    yield from check_index(files, manifest, accounts)
+
+
+def check_live(files: AttachedFiles, live: PublishedFile) -> Iterator[Line]:
+    for said, query in CHECKS_OF_LIVE.items():
+        yield f"minutes: of live batches {said}", "; ".join(ask(files, live, query, {}))
 
 
 def check_file(folder: Path, file: PublishedFile) -> str:
@@ -80,15 +89,29 @@ CHECKS = {
         WHERE known_until IS DISTINCT FROM coalesce(following, b.known_at)
            OR r.known_at >= known_until ORDER BY 1 LIMIT 3""",
 }
-# Of a month, what instruments add up.
-ACCOUNTS_OF_MONTH = f"""
-SELECT symbol, a.* EXCLUDE (symbol), coalesce(n.sum, 0)::UBIGINT AS noted
+CHECKS_OF_LIVE = {
+    "each bar once": """
+        SELECT format('{} {}', symbol, timestamp) FROM {file}.bars
+        GROUP BY interval, symbol, timestamp HAVING count(*) > 1 ORDER BY 1 LIMIT 3""",
+    "each change once, in order": """
+        SELECT format('{} {}', counter, number) FROM (
+            SELECT *, row_number() OVER (PARTITION BY counter ORDER BY number) - 1 AS place
+            FROM {file}.changes) WHERE place <> number ORDER BY 1 LIMIT 3""",
+}
+# Of a file, what instruments add up: of a month what the file of live batches has not taken over.
+REST = " FROM {file}.%s t WHERE true{taken}"
+ACCOUNTS_OF_FILE = f"""
+SELECT $interval AS interval, symbol, a.* EXCLUDE (symbol), {{noted}}::UBIGINT AS noted
 FROM ({
     add_accounts(
-        f"FROM ({sum_bars('FROM {file}.bars')})"
-        f" UNION ALL FROM ({sum_revisions('FROM {file}.revisions')})"
+        f"FROM ({sum_bars(REST % 'bars')}) UNION ALL FROM ({sum_revisions(REST % 'revisions')})"
     )
-}) a LEFT JOIN ({sum_notes("FROM {file}.notes")}) n USING (symbol)"""
+}) a {{notes}}"""
+OF_MONTH = {
+    "noted": "coalesce(n.sum, 0)",
+    "notes": f"LEFT JOIN ({sum_notes('FROM {file}.notes')}) n USING (symbol)",
+}
+OF_LIVE = {"noted": "0", "notes": "", "taken": reading.OF_INTERVAL}
 MONTHS = pa.schema([("interval", pa.string()), *ACCOUNT, ("noted", pa.uint64())])
 ADDED = ("bars", "first", "last", *SUMS, "noted")
 COMPARE = f"""
@@ -104,10 +127,11 @@ WHERE {" OR ".join(f"f.{name} IS DISTINCT FROM i.{name}" for name in ADDED)}
    OR f.decimals > i.decimals OR f.room < i.room OR NOT list_has_all(i.sources, f.sources)
 ORDER BY 1 LIMIT 3"""
 ASKED = f"""
-SELECT format('{{}} {{}}', i.symbol, i.interval)
-FROM {{file}}.instruments i
-LEFT JOIN ({sum_spans("FROM {file}.spans", by=("symbol", "interval"))}) s USING (symbol, interval)
+SELECT format('{{}} {{}}', i.symbol, i.interval) FROM instruments i
+LEFT JOIN ({sum_spans("FROM spans", by=("symbol", "interval"))}) s USING (symbol, interval)
 WHERE i.asked <> coalesce(s.sum, 0) ORDER BY 1 LIMIT 3"""
+# Rows of the index, but for those in whose place the file of live batches has others.
+KNOWN = "SELECT {columns} FROM index_{table} {without} UNION ALL SELECT {columns} FROM live_{table}"
 
 
 def ask(
@@ -119,19 +143,40 @@ def ask(
     return [f"{text} in {file.name}" for text in found.column(0).to_pylist()]
 
 
-def read_accounts(files: AttachedFiles, file: PublishedFile, interval: str) -> pa.Table:
-    query = f"SELECT '{interval}' AS interval, * FROM ({ACCOUNTS_OF_MONTH})"
-    (found,) = reading.ask(files, [file], query, {})
+def read_accounts(
+    files: AttachedFiles, file: PublishedFile, interval: str, live: PublishedFile | None
+) -> pa.Table:
+    """MONTHS of one file, the file of live batches itself being the one that takes from none."""
+    is_live = file == live
+    taken = reading.NOT_TAKEN if live else ""
+    parts = OF_LIVE if is_live else {**OF_MONTH, "taken": taken}
+    query = ACCOUNTS_OF_FILE
+    for name, part in parts.items():
+        query = query.replace(f"{{{name}}}", part)
+    beside = None if is_live else live
+    (found,) = reading.ask(files, [file], query, {"interval": interval}, beside)
     return found.cast(MONTHS)
 
 
 def check_index(
-    files: AttachedFiles, index: PublishedFile, months: list[pa.Table]
+    files: AttachedFiles, manifest: Manifest, accounts: list[pa.Table]
 ) -> Iterator[Line]:
-    (instruments,) = reading.ask(files, [index], "FROM {file}.instruments", {})
     with duckdb.connect(":memory:") as connection:
-        connection.register("found_months", pa.concat_tables([MONTHS.empty_table(), *months]))
-        connection.register("instruments", instruments)
-        differing = [row[0] for row in connection.execute(COMPARE).fetchall()]
-    yield "minutes: instruments are as their bars, revisions and notes say", "; ".join(differing)
-    yield "minutes: instruments are as their spans say", "; ".join(ask(files, index, ASKED, {}))
+        connection.register("found_months", pa.concat_tables([MONTHS.empty_table(), *accounts]))
+        for table, key in {"instruments": "symbol, interval", "spans": ""}.items():
+            for kind, file in {"index": manifest.index, "live": manifest.live}.items():
+                rows = index.read_table(files, file, table, layout.OF_INDEX[table])
+                connection.register(f"{kind}_{table}", rows)
+            columns = layout.list_columns(layout.OF_INDEX[table])
+            without = f"ANTI JOIN live_{table} USING ({key})" if key else ""
+            known = KNOWN.format(table=table, columns=columns, without=without)
+            connection.execute(f"CREATE TEMP TABLE {table} AS {known}")
+        for said, query in SAID.items():
+            found = [row[0] for row in connection.execute(query).fetchall()]
+            yield f"minutes: {said}", "; ".join(found)
+
+
+SAID = {
+    "instruments are as their bars, revisions and notes say": COMPARE,
+    "instruments are as their spans say": ASKED,
+}

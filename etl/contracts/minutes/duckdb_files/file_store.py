@@ -2,8 +2,10 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -20,9 +22,11 @@ from etl.contracts.minutes import (
 )
 from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
 from etl.contracts.minutes.duckdb_files.checks import check_store
-from etl.contracts.minutes.duckdb_files.manifest import CURRENT, read_manifest
-from etl.contracts.minutes.duckdb_files.next_generation import NextGeneration, spill_of, sweep
+from etl.contracts.minutes.duckdb_files.index import Known
+from etl.contracts.minutes.duckdb_files.manifest import CURRENT, read_manifest, write_manifest
+from etl.contracts.minutes.duckdb_files.next_generation import NextGeneration, sweep
 from etl.contracts.minutes.duckdb_files.snapshot import FileSnapshot
+from etl.contracts.minutes.duckdb_files.workspace import Workspace, spill_of
 
 # What a full disk, a folder that may not be written to, or too little memory end in.
 NOT_WRITTEN = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError)
@@ -36,8 +40,11 @@ class FileStore:
         self.folder = folder
         self.memory_mb = memory_mb
         self.files = AttachedFiles(folder, memory_mb)
+        self.known = Known()
+        self.reading = threading.Lock()
         self.state: tuple[int, int] | None = None  # of the manifest that was read last
         self.newest_snapshot: FileSnapshot | None = None
+        self.space: Workspace | None = None
         self.next: NextGeneration | None = None
         self.coming: dict[str, set[str]] = {}  # symbol → sources of what is not published yet
         self.removed: set[str] = set()
@@ -49,10 +56,13 @@ class FileStore:
 
     def snapshot(self) -> FileSnapshot:
         state = self.identify()
-        if self.newest_snapshot is None or state != self.state:
-            self.newest_snapshot = FileSnapshot(self.files, read_manifest(self.folder))
-            self.state = state
-        return self.newest_snapshot
+        with self.reading:
+            if self.newest_snapshot is None or state != self.state:
+                manifest = read_manifest(self.folder)
+                found = self.known.read(self.files, manifest)
+                self.newest_snapshot = FileSnapshot(self.files, manifest, found)
+                self.state = state
+            return self.newest_snapshot
 
     def identify(self) -> tuple[int, int] | None:
         """What changes with every publication."""
@@ -114,9 +124,16 @@ class FileStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.take_lock()
             before = read_manifest(self.folder)
+            if self.identify() is None:  # so that files without one are what somebody lost
+                write_manifest(self.folder, before, before)
             sweep(self.folder, before)
-            self.next = NextGeneration(self.folder, before, self.memory_mb)
+            self.space = self.space or Workspace(self.folder, self.memory_mb)
+            self.next = NextGeneration(self.space, before)
         return self.next
+
+    def fold(self, before: datetime) -> None:
+        with self.discarding_on_failure():
+            self.begin().fold(before)
 
     def publish(self) -> str:
         if self.next is None or not self.next.is_changed:
@@ -130,8 +147,15 @@ class FileStore:
 
     def discard(self) -> None:
         if self.next is not None:
-            self.next.discard()
-            self.end()
+            before = self.next.before
+            self.close_space()
+            sweep(self.folder, before)
+        self.end()
+
+    def close_space(self) -> None:
+        if self.space:
+            self.space.connection.close()
+            self.space = None
 
     def end(self) -> None:
         self.next, self.coming, self.removed = None, {}, set()
@@ -182,6 +206,7 @@ class FileStore:
 
     def close(self) -> None:
         self.discard()
+        self.close_space()
         self.files.close()
 
 

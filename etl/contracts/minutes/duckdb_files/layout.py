@@ -7,17 +7,25 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from etl.contracts.minutes import NOTES, REVISIONS, SESSIONS, SPANS, STORED_BARS
+from etl.contracts.minutes import CHANGES, NOTES, REVISIONS, SESSIONS, SPANS, STORED_BARS
 from etl.contracts.minutes.instruments import ACCOUNTS
 
 # DuckDB 1.2 and newer read it, and groups of rows are as small, as in the daily file.
 OPTIONS = "(STORAGE_VERSION 'v1.2.0', ROW_GROUP_SIZE 32768)"
 # Tables of a month's file, and of the index.
 OF_MONTH = {"bars": STORED_BARS, "revisions": REVISIONS, "notes": NOTES}
+INTERVAL = pa.field("interval", pa.string())
 OF_INDEX = {
     "instruments": ACCOUNTS,
     "sessions": SESSIONS,
-    "spans": pa.schema([("interval", pa.string()), *SPANS]),
+    "spans": pa.schema([INTERVAL, *SPANS]),
+}
+# And of the file of live batches: its rows take the place of those of their key in the others.
+OF_LIVE = {
+    "bars": pa.schema([INTERVAL, *STORED_BARS]),
+    "revisions": pa.schema([INTERVAL, *REVISIONS]),
+    "changes": CHANGES,
+    **OF_INDEX,
 }
 TYPES = {
     "string": "VARCHAR",
@@ -25,6 +33,7 @@ TYPES = {
     "double": "DOUBLE",
     "int64": "BIGINT",
     "int8": "TINYINT",
+    "int32": "INTEGER",
     "uint64": "UBIGINT",
     "date32[day]": "DATE",
     "list<item: string>": "VARCHAR[]",

@@ -11,7 +11,7 @@ from etl.base.whole_files import write_whole
 from etl.contracts.minutes import BASE_INTERVALS, MinuteStoreError
 
 CURRENT = "current.json"
-NAME = re.compile(r"(?:index|\d{4}-\d{2})\.\d{1,15}\.duckdb")
+NAME = re.compile(r"(?:index|live|changes|\d{4}-\d{2})\.\d{1,15}\.duckdb")
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,25 @@ class PublishedFile:
     sha256: str
     appended: int = 0
 
+    @property
+    def counter(self) -> int:
+        """Of the generation that brought it."""
+        return int(self.name.split(".")[-2])
+
 
 @dataclass(frozen=True)
 class Manifest:
-    """months: interval → month ("2024-03") → its file. previous: the generation before."""
+    """months: interval → month ("2024-03") → its file. live: what live batches brought, and the
+    newest changes; changes: files of older ones, oldest first; behind the counter changes_from none
+    is missing. previous: the generation before."""
 
     generation: str = ""
     published_at: datetime = datetime.min  # noqa: DTZ901 (naive UTC, as all instants of a store)
     index: PublishedFile | None = None
     months: dict[str, dict[str, PublishedFile]] | None = None
+    live: PublishedFile | None = None
+    changes: tuple[PublishedFile, ...] = ()
+    changes_from: int = 0
     previous: "Manifest | None" = None
 
     @property
@@ -45,7 +55,8 @@ class Manifest:
     def list_files(self) -> list[PublishedFile]:
         """All files of this generation, and not of the one before."""
         months = [file for each in (self.months or {}).values() for file in each.values()]
-        return [self.index, *months] if self.index else months
+        beside = [file for file in (self.index, self.live) if file]
+        return [*beside, *self.changes, *months]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -55,7 +66,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return parse(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        if found := next(folder.glob("*/*.duckdb"), None):
+        # *.next.duckdb is of a writer under way, or one that was killed
+        published = (path for path in folder.glob("*/*.duckdb") if NAME.fullmatch(path.name))
+        if found := next(published, None):
             raise MinuteStoreError(
                 f"{path} is gone, and {found.relative_to(folder)} is there: put it back, or move"
                 f" {folder} away and load again"
@@ -80,6 +93,9 @@ def parse(found: dict[str, Any]) -> Manifest:
         datetime.fromisoformat(found["published_at"]),
         parse_file(found["index"]) if found["index"] else None,
         months,
+        parse_file(found["live"]) if found["live"] else None,
+        tuple(map(parse_file, found["changes"])),
+        int(found["changes_from"]),
         parse(found["previous"]) if found["previous"] else None,
     )
 

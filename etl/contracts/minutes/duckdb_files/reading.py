@@ -21,17 +21,21 @@ Values = dict[str, Any]
 
 
 def ask(
-    files: AttachedFiles, asked: Sequence[PublishedFile], rows: str, values: Values
+    files: AttachedFiles,
+    asked: Sequence[PublishedFile],
+    rows: str,
+    values: Values,
+    live: PublishedFile | None = None,
 ) -> Iterator[pa.Table]:
-    """The rows of a query in which {file} is one of them, in their order; MinuteStoreError where
-    one of them is damaged."""
+    """The rows of a query in which {file} is one of them, in their order; {live} in it is the file
+    of live batches. MinuteStoreError where one of them is damaged."""
     for first in range(0, len(asked), AT_ONCE):
-        group = asked[first : first + AT_ONCE]
+        group = [*asked[first : first + AT_ONCE], *([live] if live else [])]
         with files.reading(group) as names:
+            each = [rows.replace("{file}", name) for name in (names[:-1] if live else names)]
+            query = " UNION ALL ".join(each).replace("{live}", names[-1])
             try:
-                yield files.read(
-                    " UNION ALL ".join(rows.replace("{file}", n) for n in names), values
-                )
+                yield files.read(query, values)
             except duckdb.Error as error:
                 raise explain(files, dict(zip(names, group, strict=True)), error) from None
 
@@ -52,7 +56,8 @@ def explain(
 
 
 def find_table(file: PublishedFile) -> str:
-    return "instruments" if file.name.startswith("index") else "bars"
+    kind = file.name.partition(".")[0]
+    return {"index": "instruments", "changes": "changes"}.get(kind, "bars")
 
 
 def bound(
@@ -70,15 +75,22 @@ def bound(
     return where, values
 
 
+# Of the rows of a month, those whose keys the file of live batches has not taken over; and of that
+# file the rows of one interval.
+NOT_TAKEN = """ AND NOT EXISTS (FROM {live}.bars l WHERE l.interval = $interval
+    AND l.symbol = t.symbol AND l.timestamp = t.timestamp)"""
+OF_INTERVAL = " AND interval = $interval"
+
+
 def select_values(where: str, decimals: int, as_of: datetime | None) -> str:
     """SQL: the bars of one symbol, as they are or as they were known; with decimals, where its
     volumes may be in several units."""
     columns = f"{VALUES}, volume_decimals" if decimals else VALUES
     if as_of is None:
-        return f"SELECT {columns} FROM {{file}}.bars WHERE {where}"
+        return f"SELECT {columns} FROM {{file}}.bars t WHERE {where}"
     return (
-        f"SELECT {columns} FROM {{file}}.bars WHERE {where}{AS_OF}"
-        f" UNION ALL SELECT {columns} FROM {{file}}.revisions WHERE {where}{HELD_THEN}"
+        f"SELECT {columns} FROM {{file}}.bars t WHERE {where}{AS_OF}"
+        f" UNION ALL SELECT {columns} FROM {{file}}.revisions t WHERE {where}{HELD_THEN}"
     )
 
 

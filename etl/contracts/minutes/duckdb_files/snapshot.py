@@ -1,12 +1,14 @@
 """One generation of the files, as readers see it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.contracts.minutes import (
     BARS,
+    CHANGES,
     NOTES,
     REVISIONS,
     SESSIONS,
@@ -15,11 +17,12 @@ from etl.contracts.minutes import (
     MinuteInstrument,
 )
 from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
-from etl.contracts.minutes.duckdb_files.index import read_instruments
+from etl.contracts.minutes.duckdb_files.index import Instruments
 from etl.contracts.minutes.duckdb_files.layout import list_columns, month_of
 from etl.contracts.minutes.duckdb_files.manifest import Manifest, PublishedFile
 from etl.contracts.minutes.duckdb_files.reading import (
-    VALUES,
+    NOT_TAKEN,
+    OF_INTERVAL,
     Values,
     ask,
     bound,
@@ -29,16 +32,23 @@ from etl.contracts.minutes.duckdb_files.reading import (
 from etl.contracts.minutes.volumes import to_unit
 
 ORDER = ("symbol", "timestamp", "known_at", "kind", "detail")
+OF_BARS = ", ".join(f"t.{name}" for name in BARS.names)
+CHANGES_AFTER = f"""
+SELECT {list_columns(CHANGES)} FROM {{file}}.changes
+WHERE (counter, number) > ($counter, $number) ORDER BY counter, number LIMIT $most"""
+Key = tuple[str, str]
 LAST = pa.schema([STORED_BARS.field("symbol"), *BARS])
 
 
 class FileSnapshot:
     """What a manifest names; each question is read on a cursor of its own."""
 
-    def __init__(self, files: AttachedFiles, manifest: Manifest) -> None:
+    def __init__(self, files: AttachedFiles, manifest: Manifest, instruments: Instruments) -> None:
         self.files = files
         self.manifest = manifest
-        self.found = read_instruments(files, manifest)
+        self.found = instruments
+        # of what live batches brought: symbol and interval → first and last bar
+        self.live: dict[Key, tuple[datetime, datetime]] = read_live(files, manifest)
 
     @property
     def generation(self) -> str:
@@ -67,11 +77,56 @@ class FileSnapshot:
         where, values = bound([symbol], start, end)
         if as_of is not None:
             values["as_of"] = as_of
-        months = self.list_months(
-            interval, max_of(start, instrument.first), min_of(end, instrument.last)
+        within = max_of(start, instrument.first), min_of(end, instrument.last)
+        tables = self.ask(
+            lambda more: select_values(where + more, decimals, as_of),
+            values,
+            *([symbol], interval, *within),
         )
-        tables = list(ask(self.files, months, select_values(where, decimals, as_of), values))
         return shape(tables, decimals) if tables else BARS.empty_table()
+
+    def ask(
+        self,
+        select: Callable[[str], str],
+        values: Values,
+        symbols: Sequence[str],
+        interval: str,
+        start: datetime | None,
+        end: datetime | None,
+    ) -> list[pa.Table]:
+        """The rows of these symbols in the months, and in the file of live batches where it has
+        some of them. select: SQL, of what further has to be true of the rows."""
+        months = self.list_months(interval, start, end)
+        taken = self.find_live(symbols, interval, start, end)
+        if taken is None:
+            return list(ask(self.files, months, select(""), values))
+        live = self.manifest.live
+        assert live
+        told = {**values, "interval": interval}
+        beside = self.list_months(interval, *taken)
+        plain = [file for file in months if file not in beside]
+        both = [file for file in months if file in beside]
+        return [
+            *ask(self.files, plain, select(""), values),
+            *ask(self.files, both, select(NOT_TAKEN), told, live),
+            *ask(self.files, [live], select(OF_INTERVAL), told),
+        ]
+
+    def find_live(
+        self,
+        symbols: Sequence[str],
+        interval: str,
+        start: datetime | None,
+        end: datetime | None,
+    ) -> tuple[datetime, datetime] | None:
+        """From when to when live batches brought bars of these symbols, if between these two."""
+        spans = [self.live[key] for s in symbols if (key := (s, interval)) in self.live]
+        if not spans:
+            return None
+        first, last = min(each[0] for each in spans), max(each[1] for each in spans)
+        if (start is not None and last < start) or (end is not None and first > end):
+            return None
+        return first, last
 
     def stored(
         self, symbols: Sequence[str], interval: str, start: datetime | None, end: datetime | None
@@ -92,11 +147,21 @@ class FileSnapshot:
             "instants": [each.last for each in found],
             "units": [each.volume_decimals for each in found],
         }
-        rows = f"""SELECT symbol, {VALUES}, volume_decimals, unit FROM {{file}}.bars
-            JOIN (SELECT unnest($symbols) AS symbol, unnest($instants) AS timestamp,
-                         unnest($units) AS unit) USING (symbol, timestamp)"""
-        file = self.manifest.of_interval(found[0].interval)[month]
-        table = pa.concat_tables(ask(self.files, [file], rows, values))
+        wanted = """(SELECT unnest($symbols) AS symbol, unnest($instants) AS timestamp,
+                            unnest($units) AS unit) w"""
+        tables = self.ask(
+            lambda more: (
+                f"""SELECT t.symbol, {OF_BARS}, volume_decimals, unit
+            FROM {{file}}.bars t JOIN {wanted} ON w.symbol = t.symbol
+            AND w.timestamp = t.timestamp WHERE true{more}"""
+            ),
+            values,
+            values["symbols"],
+            found[0].interval,
+            min(values["instants"]),
+            max(values["instants"]),
+        )
+        table = pa.concat_tables(tables)
         volumes = to_unit(table["volume"], table["volume_decimals"], table["unit"].to_numpy())
         at = table.column_names.index("volume")
         return table.set_column(at, "volume", volumes).select(LAST.names).cast(LAST)
@@ -104,17 +169,46 @@ class FileSnapshot:
     def sessions(self, exchange: str, first: date | None, last: date | None) -> pa.Table:
         where, values = "exchange = $exchange", {"exchange": exchange, "first": first, "last": last}
         days = "session BETWEEN coalesce($first, session) AND coalesce($last, session)"
-        rows = f"FROM {{file}}.sessions WHERE {where} AND {days} ORDER BY session"
-        return self.read_index(rows, values, SESSIONS)
+        found = [
+            self.read_beside(file, f"FROM {{file}}.sessions WHERE {where} AND {days}", values)
+            for file in (self.manifest.index, self.manifest.live)
+        ]
+        live = found[1]["session"]
+        rest = found[0].filter(pc.invert(pc.is_in(found[0]["session"], live.combine_chunks())))
+        return pa.concat_tables([SESSIONS.empty_table(), rest, found[1]]).sort_by("session")
 
     def spans(self, symbol: str, interval: str) -> pa.Table:
         rows = f"""SELECT {list_columns(SPANS)} FROM {{file}}.spans
-            WHERE symbol = $symbol AND interval = $interval ORDER BY start, "end", source"""
-        return self.read_index(rows, {"symbol": symbol, "interval": interval}, SPANS)
+            WHERE symbol = $symbol AND interval = $interval"""
+        values = {"symbol": symbol, "interval": interval}
+        both = (self.manifest.index, self.manifest.live)
+        found = [self.read_beside(file, rows, values, SPANS) for file in both]
+        order = ("start", "end", "source", "fetched_at")
+        return pa.concat_tables(found).sort_by([(name, "ascending") for name in order])
 
-    def read_index(self, rows: str, values: Values, schema: pa.Schema) -> pa.Table:
-        index = self.manifest.index
-        tables = ask(self.files, [index] if index else [], rows, values)
+    def changes(self, after: tuple[int, int], most: int) -> pa.Table:
+        live = [self.manifest.live] if self.manifest.live else []
+        asked = [file for file in self.manifest.changes if file.counter >= after[0]]
+        tables = [CHANGES.empty_table()]
+        for file in (*asked, *live):
+            rest = most - sum(table.num_rows for table in tables)
+            values = {"counter": after[0], "number": after[1], "most": rest}
+            tables.append(self.read_beside(file, CHANGES_AFTER, values, CHANGES))
+        return pa.concat_tables(tables)
+
+    @property
+    def changes_kept_from(self) -> int:
+        return self.manifest.changes_from
+
+    def read_beside(
+        self,
+        file: PublishedFile | None,
+        rows: str,
+        values: Values,
+        schema: pa.Schema = SESSIONS,
+    ) -> pa.Table:
+        """Rows of one file, if there is one."""
+        tables = ask(self.files, [file] if file else [], rows, values)
         return pa.concat_tables([schema.empty_table(), *(each.cast(schema) for each in tables)])
 
     def notes(
@@ -138,8 +232,12 @@ class FileSnapshot:
     ) -> pa.Table:
         """Rows of a table of the months, as they are stored, in ORDER."""
         where, values = bound(symbols, start, end)
-        rows = f"SELECT {list_columns(schema)} FROM {{file}}.{table} WHERE {where}"
-        tables = ask(self.files, self.list_months(interval, start, end), rows, values)
+        rows = f"SELECT {list_columns(schema)} FROM {{file}}.{table} t WHERE {where}"
+        if table == "notes":
+            tables = list(ask(self.files, self.list_months(interval, start, end), rows, values))
+        else:
+            told = (symbols, interval, start, end)
+            tables = self.ask(lambda more: rows + more, values, *told)
         whole = pa.concat_tables([schema.empty_table(), *(each.cast(schema) for each in tables)])
         return whole.sort_by([(name, "ascending") for name in ORDER if name in schema.names])
 
@@ -153,6 +251,17 @@ class FileSnapshot:
 
     def close(self) -> None:
         """Nothing is held: files that nobody reads are let go by those that are read."""
+
+
+def read_live(files: AttachedFiles, manifest: Manifest) -> dict[Key, tuple[datetime, datetime]]:
+    rows = """SELECT symbol, interval, min(timestamp) AS first, max(timestamp) AS last
+        FROM {file}.bars GROUP BY ALL"""
+    tables = ask(files, [manifest.live] if manifest.live else [], rows, {})
+    return {
+        (row["symbol"], row["interval"]): (row["first"], row["last"])
+        for table in tables
+        for row in table.to_pylist()
+    }
 
 
 def shape(tables: list[pa.Table], decimals: int) -> pa.Table:
