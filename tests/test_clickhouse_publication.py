@@ -64,6 +64,7 @@ def read_state(store: ClickHouseStore) -> State:
     return [
         (
             seen.bars(symbol, "1m").to_pylist(),
+            seen.bars(symbol, "1m", as_of=told(0.5)).to_pylist(),
             seen.revisions(symbol, "1m", None, None).to_pylist(),
             seen.notes(symbol, "1m", None, None).to_pylist(),
             seen.instruments[symbol, "1m"],

@@ -221,6 +221,7 @@ def list_loads(link: Link) -> list[str]:
 def drop_loads(link: Link, names: Iterable[str]) -> None:
     for name in names:
         try:
-            link.command(f"DROP TABLE IF EXISTS {name}")
+            # however large it is: the main tables have its rows, or nothing names it
+            link.command(f"DROP TABLE IF EXISTS {name} SETTINGS max_table_size_to_drop = 0")
         except MissingTable:
             continue

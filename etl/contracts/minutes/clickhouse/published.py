@@ -19,7 +19,6 @@ import pyarrow as pa
 from etl.contracts.minutes.clickhouse.link import Link, MissingTable, Values
 from etl.contracts.minutes.clickhouse.tables import (
     GENERATION,
-    VERSION,
     WITHDRAWN,
     Table,
     join,
@@ -71,11 +70,16 @@ def read_published(link: Link) -> Published:
 
 @dataclass(frozen=True)
 class Question:
-    """Rows of one table of one interval. where: SQL over its columns, with {values}."""
+    """Rows of one table of one interval.
+
+    keys: SQL over the columns of its key, with {values}: looked at before rows of one key are made
+    one, and before the other columns are read. where: SQL over the others: of the row that holds.
+    """
 
     table: Table
     columns: tuple[str, ...]
     interval: str = ""
+    keys: str = "1"
     where: str = "1"
     most: int | None = None
 
@@ -84,24 +88,23 @@ class Question:
 
         What was withdrawn is left out, unless that is newer.
         """
-        columns = [*self.columns]
-        chosen = f"{join(columns)}, {NEWER} AS is_newer"
-        rows = self.write_rows(layers, (*columns, *self.table.key))
-        holding = f" AND ({WITHDRAWN.name} = 0 OR is_newer)" if self.table.is_withdrawing else ""
-        order = f" ORDER BY {join(self.table.key)}"
-        order += "" if self.most is None else f" LIMIT {self.most}"
-        return f"SELECT {chosen} FROM {rows}{holding}{order}"
-
-    def write_rows(self, layers: Sequence[str], columns: Sequence[str]) -> str:
-        if len(layers) == 1:
-            return f"{layers[0]} FINAL WHERE {self.where}"
-        extra = (WITHDRAWN.name,) if self.table.is_withdrawing else ()
-        names = join(dict.fromkeys((*columns, *extra, VERSION.name)))
-        parts = " UNION ALL ".join(
-            f"SELECT {names} FROM {layer} FINAL WHERE {self.where}" for layer in layers
+        where = self.where
+        if self.table.is_withdrawing:
+            where += f" AND ({WITHDRAWN.name} = 0 OR {NEWER})"
+        most = "" if self.most is None else f" LIMIT {self.most}"
+        return (
+            f"SELECT {join(self.columns)}, {NEWER} AS is_newer FROM {self.write_rows(layers)} WHERE"
+            f" {where} ORDER BY {join(self.table.key)}{most}"
         )
-        key = join(self.table.key)
-        return f"(SELECT * FROM ({parts}) ORDER BY {key}, version DESC LIMIT 1 BY {key}) WHERE 1"
+
+    def write_rows(self, layers: Sequence[str]) -> str:
+        if len(layers) == 1:
+            return f"{layers[0]} FINAL PREWHERE {self.keys}"
+        key, names = join(self.table.key), join(self.table.schema.names)
+        parts = " UNION ALL ".join(
+            f"SELECT {names} FROM {layer} FINAL PREWHERE {self.keys}" for layer in layers
+        )
+        return f"(SELECT * FROM ({parts}) ORDER BY {key}, version DESC LIMIT 1 BY {key})"
 
 
 def ask(link: Link, question: Question, published: Published, values: Values) -> pa.Table:

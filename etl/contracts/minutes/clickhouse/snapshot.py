@@ -44,11 +44,10 @@ from etl.contracts.minutes.volumes import to_unit
 
 READ = (*minutes.BARS.names, "volume_decimals")
 LAST = pa.schema([pa.field("symbol", pa.string()), *minutes.BARS])
-# A list of keys, so that the server finds them by its index.
-LAST_KEYS = (
-    "(symbol, timestamp) IN (SELECT tupleElement(pair, 1), fromUnixTimestamp64Micro("
-    "tupleElement(pair, 2), 'UTC') FROM (SELECT arrayJoin(arrayZip({symbols:Array(String)},"
-    " {lasts:Array(Int64)})) AS pair))"
+# Both columns by themselves: the server finds these by its index, and pairs of them by reading all.
+LASTS = (
+    "symbol IN {symbols:Array(String)} AND timestamp IN (SELECT fromUnixTimestamp64Micro("
+    "arrayJoin({lasts:Array(Int64)}), 'UTC'))"
 )
 
 
@@ -103,9 +102,7 @@ class ClickHouseSnapshot:
         times = ((BARS, since), (REVISED, f"{since} AND known_until > {moment}"))
         values = {**place[1], "as_of": to_ticks(as_of)}
         parts = [
-            self.take(
-                Question(table, READ, interval, f"{place[0]} AND ({time} OR {NEWER})"), values
-            )
+            self.take(Question(table, READ, interval, place[0], f"({time} OR {NEWER})"), values)
             for table, time in times
         ]
         return pa.concat_tables(parts).sort_by("timestamp")
@@ -137,14 +134,21 @@ class ClickHouseSnapshot:
         return pa.concat_tables(parts)
 
     def take_last(self, known: Sequence[MinuteInstrument], interval: str) -> pa.Table:
-        lasts = [to_ticks(each.last) for each in known]
-        values = {"symbols": [each.symbol for each in known], "lasts": lasts}
-        rows = self.take(Question(BARS, ("symbol", *READ), interval, LAST_KEYS), values)
-        units = {each.symbol: each.volume_decimals for each in known}
-        names = rows["symbol"].to_pylist()
-        parts = [shape_bars(rows.slice(n, 1), units[name]) for n, name in enumerate(names)]
+        """The last bar of each of these, which are sorted."""
+        lasts = sorted({each.last for each in known})
+        # the range too, for by it the server passes over what is older
+        keys, values = bound(LASTS, lasts[0], lasts[-1] + TICK)
+        values |= {"symbols": [each.symbol for each in known], "lasts": [*map(to_ticks, lasts)]}
+        rows = self.take(Question(BARS, ("symbol", *READ), interval, keys), values)
+        stamps = zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)
+        places = {pair: place for place, pair in enumerate(stamps)}
+        found = rows.take([places[each.symbol, each.last] for each in known])
+        parts = [
+            shape_bars(found.slice(place, 1), each.volume_decimals)
+            for place, each in enumerate(known)
+        ]
         bars = pa.concat_tables([minutes.BARS.empty_table(), *parts])
-        return bars.add_column(0, "symbol", pa.chunked_array([names], pa.string())).cast(LAST)
+        return bars.add_column(0, LAST.field("symbol"), found["symbol"]).cast(LAST)
 
     def sessions(self, exchange: str, first: date | None, last: date | None) -> pa.Table:
         if not self.generation:
@@ -174,10 +178,10 @@ class ClickHouseSnapshot:
         """StoreDown where some of them were dropped since this generation."""
         if not self.generation:
             return minutes.CHANGES.empty_table()
-        where = (
+        keys = (
             "(counter, number) > ({counter:Int64}, {number:Int32}) AND counter <= {newest:UInt64}"
         )
-        question = Question(CHANGED, tuple(minutes.CHANGES.names), where=where, most=most)
+        question = Question(CHANGED, tuple(minutes.CHANGES.names), keys=keys, most=most)
         rows = self.take(question, {"counter": after[0], "number": after[1]})
         if self.changes_kept_from <= after[0] < read_published(self.link).kept_from:
             raise tell_newer(self.link)
