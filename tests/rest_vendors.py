@@ -49,8 +49,18 @@ class RestVendors:
     scripts: dict[str, list[Script]] = field(default_factory=dict)  # by symbol; used up in turn
     requests: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
     held: threading.Event | None = None  # answers wait for it
-    asked: threading.Event = field(default_factory=threading.Event)  # once there was a request
+    held_number: int = 1  # from which request on
+    asked: threading.Event = field(default_factory=threading.Event)  # once there was that request
     url: str = ""
+
+    def hold(self, number: int) -> None:
+        """Let the request of that number wait until it is released; `asked` tells of it."""
+        self.held_number, self.held = number, threading.Event()
+
+    def release(self) -> None:
+        if self.held:
+            self.held.set()
+        self.held = None
 
     @property
     def paths(self) -> list[str]:
@@ -58,9 +68,11 @@ class RestVendors:
 
     def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Script:
         self.requests.append((path, query, headers))
-        self.asked.set()
-        if self.held:
-            self.held.wait(120)
+        held = self.held if len(self.requests) >= self.held_number else None
+        if len(self.requests) >= self.held_number:
+            self.asked.set()
+        if held:
+            held.wait(120)
         symbol = query.get("symbols") or query.get("ticker") or (path.split("/") + [""] * 5)[4]
         if queue := self.scripts.get(symbol):
             return queue.pop(0) if len(queue) > 1 else queue[0]

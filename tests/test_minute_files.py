@@ -150,12 +150,21 @@ def test_two_intervals_in_one_file_are_one_message(tmp_path: Path, small: int, l
     assert len(read.errors) == 1
 
 
+CLOSES = [f"2024-{month:02}-{day:02} 16:00" for month in (6, 7) for day in range(1, 12)]
+DAYS = {
+    "dates": ["2024-07-01", "2024-07-02", "2024-07-03"],
+    "midnight in New York, in UTC": ["1709269200", "1709528400", "1710129600", "1710216000"],
+    "closes, one of them early": [*CLOSES, "2024-07-12 13:00"],
+}
+
+
+@pytest.mark.parametrize("days", DAYS.values(), ids=DAYS)
 def test_daily_files_are_passed_over_and_alone_they_are_an_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, days: list[str]
 ) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
-    write(folder, "GE.csv", HEAD + lines("2024-07-01", "2024-07-02", "2024-07-03"))
+    write(folder, "GE.csv", HEAD + lines(*days))
     caplog.set_level("INFO", "etl")
     assert "daily bars" in Read(folder).errors[0]
     write(folder, "IBM.csv", HEAD + lines(*count_up(DAY, 60, 3)))

@@ -90,8 +90,24 @@ def test_months_before_the_first_that_is_given_are_not_asked_for(
     assert got.errors == {}
     assert got.notes["months_left_out"] == 80
     asked = len(vendor.requests)
-    assert Got(settings, vendor.clock).errors == {}
+    again = Got(settings, vendor.clock)
+    assert (again.errors, again.notes["up_to_date"]) == ({}, 1)
     assert len(vendor.requests) == asked
+
+
+def test_a_symbol_whose_answers_fail_costs_one_call_a_day_whatever_months_it_lacks(
+    tmp_path: Path, vendor: Vendor
+) -> None:
+    settings = settings_for(tmp_path, vendor, SYMBOLS="GE,IBM", MINUTES_SINCE="2026-06-01")
+    vendor.scripts["IBM"] = b"{}"
+    for _ in range(2):
+        got = Got(settings, vendor.clock)
+        assert list(got.errors) == ["IBM minutes of 2026-11"]
+    assert vendor.symbols.count("IBM") == 1
+    assert vendor.symbols.count("GE") == 6
+    vendor.clock.sleep(86_400)
+    Got(settings, vendor.clock)
+    assert vendor.symbols.count("IBM") == 2
 
 
 def test_a_key_that_does_not_reach_so_far_back_is_asked_for_no_older_month_of_any_symbol(

@@ -157,5 +157,7 @@ def test_daily_runs_leave_archived_minutes_alone(tmp_path: Path, vendor: Vendor)
     assert run_extract(settings, vendor.clock) is None
     days = pq.read_table(settings.raw_path)["timestamp"].to_pylist()
     assert set(map(len, days)) == {10}
+    kinds = pq.read_table(settings.raw_actions_path)["kind"].to_pylist()
+    assert kinds == ["answer"], "of the daily bars alone"
     assert run_extract(settings, vendor.clock, replay=True) is None
     assert pq.read_table(settings.raw_path)["timestamp"].to_pylist() == days
