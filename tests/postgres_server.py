@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ import pytest
 
 from etl.contracts.minutes.engines import Place, open_place
 from tests.daemons import find_port, find_program
-from tests.server import HOST, PATIENCE
+from tests.server import HOST, PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from etl.contracts.minutes.postgresql.store import PostgresStore
@@ -78,6 +79,14 @@ class PostgresServer:
     def stop(self, mode: str = "fast") -> None:
         """mode: "immediate" ends it as a kill -9 of all its processes does."""
         self.call("stop", f"--mode={mode}")
+
+    def kill(self) -> None:
+        """All of its processes at once, so that nothing is written any more."""
+        found = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{found}/task/{found}/children").read_text().split()
+        for process in (found, *map(int, children)):
+            os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not any(Path(f"/proc/{each}").exists() for each in children))
 
     def restart(self) -> None:
         self.stop()

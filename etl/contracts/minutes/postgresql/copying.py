@@ -20,6 +20,7 @@ NUMBERS = {
     pa.float64(): ">f8",
     pa.int8(): ">i2",
     pa.date32(): ">i4",
+    pa.int32(): ">i4",
 }
 A_DAY = 86_400_000_000  # microseconds
 ROWS = 65_536  # of one piece
