@@ -11,12 +11,15 @@ if not __package__:
 
 import argparse
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 
 from etl.base import command, parquet_sql, run_records, stage_files, whole_files
 from etl.base.errors import StoreError
+from etl.contracts.minutes import MinuteStoreError
+from etl.contracts.minutes.engines import open_minutes
 from etl.settings import Settings
 from etl.store.duckdb_file.file_store import open_store
 
@@ -25,7 +28,12 @@ COUNTED = {
     "raw_data": ("rows", "received"),
     "clean_data": ("clean", "clean"),
     "rejected_data": ("rejected", "rejected"),
+    "raw_minutes": ("rows", "received"),
+    "clean_minutes": ("clean", "clean"),
+    "rejected_minutes": ("rejected", "rejected"),
 }
+REMEDY_OF_MINUTES = "put the minutes back from a backup, or move them away and make minutes again"
+Lines = Iterator[tuple[str, str]]  # what is said, and what contradicts it, "" for nothing
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,26 +42,53 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def verify(settings: Settings, args: argparse.Namespace) -> None:
-    """Act 1: open the store. Act 2: check database and files. Act 3: say what does not hold."""
+    """Act 1: find the stores. Act 2: check them and the files. Act 3: say what does not hold."""
     path = settings.database_path
-    if not path.exists():
+    has_days, has_minutes = path.exists(), bool(settings.minute_store) or has_files(settings)
+    if not (has_days or has_minutes):
         raise StoreError(f"{path} does not exist: run the ETL first")
+    of_days = tell(check_days(settings)) if has_days else 0
+    of_minutes = tell(check_minutes(settings)) if has_minutes else 0
+    if of_days or of_minutes:
+        remedy = "`make rollback` gives the version before" if of_days else REMEDY_OF_MINUTES
+        raise StoreError(f"verify: {of_days + of_minutes} lines do not add up; {remedy}")
+
+
+def tell(lines: Lines) -> int:
+    """Print each line; returns how many do not hold."""
     wrong = 0
-    with open_store(settings, path) as store:
-        for said, fault in (*store.check(), *check_files(store.connection, settings)):
-            wrong += bool(fault)
-            print(f"{'WRONG' if fault else 'ok':5} {said}{f': {fault}' if fault else ''}")
-    if wrong:
-        raise StoreError(
-            f"verify: {wrong} lines do not add up; `make rollback` gives the version before"
-        )
+    for said, fault in lines:
+        wrong += bool(fault)
+        print(f"{'WRONG' if fault else 'ok':5} {said}{f': {fault}' if fault else ''}")
+    return wrong
+
+
+def check_days(settings: Settings) -> Lines:
+    with open_store(settings, settings.database_path) as store:
+        yield from store.check()
+        yield from check_files(store.connection, list_files(settings), settings)
+
+
+def has_files(settings: Settings) -> bool:
+    """Whether minutes were ever kept in the data folder."""
+    return (settings.data_dir / "minutes" / "current.json").exists()
+
+
+def check_minutes(settings: Settings) -> Lines:
+    try:
+        with closing(open_minutes(settings)) as store:
+            yield from ((f"minutes: {said}", fault) for said, fault in store.verify())
+    except MinuteStoreError as error:
+        yield "minutes: the store can be read", str(error)
+    with parquet_sql.connect(settings) as connection:
+        yield from check_files(connection, list_minute_files(settings), settings)
 
 
 def check_files(
-    connection: duckdb.DuckDBPyConnection, settings: Settings
-) -> Iterator[tuple[str, str]]:
-    """(what is said, what contradicts it) of the files between the stages."""
-    for path, name in list_files(settings):
+    connection: duckdb.DuckDBPyConnection, files: list[tuple[Path, str]], settings: Settings
+) -> Lines:
+    """Of the files between the stages."""
+    for path, name in files:
         yield from check_file(connection, settings, path, name)
 
 
@@ -66,9 +101,17 @@ def list_files(settings: Settings) -> list[tuple[Path, str]]:
     ]
 
 
+def list_minute_files(settings: Settings) -> list[tuple[Path, str]]:
+    return [
+        (settings.raw_minutes_path, "extract"),
+        (settings.clean_minutes_path, "transform"),
+        (settings.rejected_minutes_path, "transform"),
+    ]
+
+
 def check_file(
     connection: duckdb.DuckDBPyConnection, settings: Settings, path: Path, name: str
-) -> Iterator[tuple[str, str]]:
+) -> Lines:
     """Whether a file is the one that its run recorded, and holds the rows that were counted."""
     if not path.exists():
         return

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from etl import minutes
+from etl import minutes, verify
+from etl.__main__ import main as etl_main
 from etl.base.whole_files import compute_digest
 from etl.settings import PROJECT_ROOT
 from tests.conftest import call_stage, clean_environ, read_record, run_stage
@@ -92,3 +93,26 @@ def test_the_clean_file_is_in_the_order_in_which_it_is_loaded(
     rows = pq.read_table(data_dir / "clean_minutes.parquet").to_pylist()
     keys = [(f"{r['timestamp']:%Y-%m}", r["symbol"], r["timestamp"]) for r in rows]
     assert keys == sorted(keys)
+
+
+def test_make_verify_checks_minutes_with_days_and_without(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call_stage(verify.main) == 1, "there is nothing yet"
+    assert make_minutes("--source", "sample", "--symbols", "IBM", "--since", "2013-03-01") == 0
+    assert call_stage(verify.main) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert len([line for line in told if line.startswith("ok    minutes: ")]) > 1
+    assert "ok    clean_minutes.parquet has the rows that were counted" in told
+    assert call_stage(etl_main, "--source", "sample", "--symbols", "IBM") == 0
+    assert call_stage(verify.main) == 0
+    month = next((data_dir / "minutes" / "1m").glob("2013-03.*.duckdb"))
+    month.chmod(0o640)
+    with month.open("r+b") as file:
+        file.seek(-2000, 2)
+        file.write(b"damaged")
+    capsys.readouterr()
+    assert call_stage(verify.main) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if line.startswith("WRONG minutes: ")]
+    assert not [line for line in told if line.startswith("WRONG") and "minutes" not in line]
