@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from api.bars.intraday import INTERVAL_SECONDS
-from api.bars.series import Series, take_slice
+from api.bars.series import Series, join_series, list_fields, take_slice
 from api.bars.sessions import Instants
 from api.bars.view import View, derive_minutes
 from api.cache.memory import Memory
 from api.cache.minute_cache import MinuteCache
-from api.encode.formats import describe_bars, wrap_rows
-from api.encode.text import Prepared, index_rows, slice_rows, write_bars
+from api.encode.formats import Page, build_columns, describe_bars, wrap_rows
+from api.encode.text import Prepared, encode_rows, index_rows, slice_rows, write_bars
 from api.encode.turns import Turns
 from api.store.minutes.views import Calendar, MinuteView
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from etl.contracts.minutes import MinuteInstrument
 
 MOST_TOUCHED = 4096  # months of which it is known that they were asked for
+FEW_MONTHS, FEW_BARS = 3, 50_000  # read and computed with before routing
 FIRST_ORDINAL = date(1970, 1, 1).toordinal()
 Days = tuple[date | None, date | None]
 
@@ -42,6 +43,13 @@ class Form(NamedTuple):
         kept = self.instrument.version, self.instrument.symbol, self.instrument.interval
         return *kept, month, self.interval, self.hours, "rows"
 
+    def derive(self, stored: Series, calendar: Calendar) -> Series:
+        """The bars of whole session months, as traded."""
+        base = INTERVAL_SECONDS[self.instrument.interval]
+        until = np.datetime64(self.instrument.last, "s") + np.timedelta64(base, "s")
+        view = View((), interval=self.interval, hours=self.hours)
+        return derive_minutes(view, stored, calendar.sessions, base, until, None)
+
 
 class Text(NamedTuple):
     """days: the session of each row, since 1970, sorted; head: the series without its bars."""
@@ -53,12 +61,19 @@ class Text(NamedTuple):
     def weigh(self) -> int:
         return len(self.rows.text) + self.rows.offsets.nbytes + self.days.nbytes
 
-    def find(self, days: Days) -> tuple[int, int]:
-        """The rows of the days, both inclusive."""
-        start, end = days
-        first = self.days.searchsorted(count_days(start), "left") if start else 0
-        last = self.days.searchsorted(count_days(end), "right") if end else len(self.days)
-        return int(first), max(int(first), int(last))
+
+def cut_days(series: Series, days: Days) -> Series:
+    """The bars of the sessions of some days, both inclusive."""
+    numbers = series.days.astype("datetime64[D]").astype(np.int64)
+    return take_slice(series, slice(*find_rows(numbers, days)))
+
+
+def find_rows(sessions: Instants, days: Days) -> tuple[int, int]:
+    """Of sorted sessions those of the days."""
+    start, end = days
+    first = sessions.searchsorted(count_days(start), "left") if start else 0
+    last = sessions.searchsorted(count_days(end), "right") if end else len(sessions)
+    return int(first), max(int(first), int(last))
 
 
 def count_days(day: date) -> int:
@@ -91,6 +106,28 @@ class MinuteTexts:
             return None
         return join(found, (view.start, view.end), most, tell(view, form, calendar))
 
+    async def make(self, minutes: MinuteView, view: View, most: int) -> bytes | None:
+        """As `cut`, out of columns, which are read where they are not there yet; None where that is
+        much: then a route does it in turns with others."""
+        instrument = minutes.find_base(view.symbols[0], view.interval)
+        if instrument is None:
+            return None
+        calendar = await self.cache.take_calendar(minutes, instrument.exchange)
+        form = Form(instrument, view.interval, view.hours)
+        months = list_months(form, calendar, view)
+        if not 0 < len(months) <= FEW_MONTHS:
+            return None
+        stored = join_series(await self.cache.take_months(minutes, instrument, months))
+        if len(stored) > FEW_BARS:
+            return None
+        part = cut_days(form.derive(stored, calendar), (view.start, view.end))
+        if len(part) > most:
+            return None
+        self.count(minutes, calendar, view)
+        told = describe_bars(part, len(part), None, tell(view, form, calendar))
+        fields = tuple(list_fields(view.interval))
+        return wrap_rows(told, encode_rows(build_columns(Page((part,), fields)), "json"))
+
     def count(self, minutes: MinuteView, calendar: Calendar, view: View) -> None:
         """Say that a plain view was answered: months that were asked for before are prepared."""
         instrument = minutes.find_base(view.symbols[0], view.interval)
@@ -116,14 +153,9 @@ class MinuteTexts:
         self, minutes: MinuteView, calendar: Calendar, form: Form, months: Sequence[int]
     ) -> None:
         """Month after month: whoever asks meanwhile has theirs encoded singly."""
-        base = np.timedelta64(INTERVAL_SECONDS[form.instrument.interval], "s")
-        until = np.datetime64(form.instrument.last, "s") + base
-        view = View((), interval=form.interval, hours=form.hours)
         for month in months:
             (stored,) = await self.cache.take_months(minutes, form.instrument, [month])
-            seconds = int(base.astype(np.int64))
-            series = derive_minutes(view, stored, calendar.sessions, seconds, until, None)
-            text = await self.write(series)
+            text = await self.write(form.derive(stored, calendar))
             self.memory.put(form.name(month), text, text.weigh())
 
     async def write(self, series: Series) -> Text:
@@ -153,7 +185,7 @@ def tell(view: View, form: Form, calendar: Calendar) -> dict[str, Any]:
 
 
 def join(texts: Sequence[Text], days: Days, most: int, told: dict[str, Any]) -> bytes | None:
-    ranges = [text.find(days) for text in texts]
+    ranges = [find_rows(text.days, days) for text in texts]
     count = sum(last - first for first, last in ranges)
     if count > most:
         return None

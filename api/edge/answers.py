@@ -225,7 +225,9 @@ class AnswerCache:
             state, asked = scope["state"], (target.route_path, target.query)
             if not target.has_minutes:
                 return await self.shortcut(state["snapshot"], *asked)
-            return self.minute_shortcut(state["minutes"], *asked) if state["minutes"] else None
+            if state["minutes"] is None:
+                return None
+            return await self.minute_shortcut(state["minutes"], *asked)
         except Exception:  # here nothing would make a problem of it: the route meets it again
             log.warning("the shortcut failed: %s", target.path, exc_info=True)
             return None

@@ -32,7 +32,7 @@ LONGEST_SYMBOL = 32  # as models.Symbol
 Days = tuple[date | None, date | None]
 Made = tuple[bytes, RawHeaders]
 Shortcut = Callable[[Snapshot, str, bytes], Awaitable[Made | None]]
-MinuteShortcut = Callable[[MinuteView, str, bytes], Made | None]
+MinuteShortcut = Callable[[MinuteView, str, bytes], Awaitable[Made | None]]
 # A range of days of bars shorter than a day, as keys.py writes it: in the order of the model.
 MINUTES = re.compile(
     rb"(?:start=(\d{4}-\d\d-\d\d)&)?(?:end=(\d{4}-\d\d-\d\d)&)?interval=(%b)(?:&hours=(extended))?"
@@ -90,7 +90,13 @@ def build_minute_shortcut(texts: MinuteTexts, max_rows: int) -> MinuteShortcut:
     """As `build_shortcut`, of bars shorter than a day whose text is ready."""
     most = min(max_rows, MINUTES_AT_ONCE)
 
-    def answer_at_once(minutes: MinuteView, path: str, query: bytes) -> Made | None:
+    async def make(minutes: MinuteView, view: View) -> bytes | None:
+        try:
+            return await texts.make(minutes, view, min(max_rows, ROWS_AT_ONCE))
+        except (Problem, Fault):  # the route asks again, and says so
+            return None
+
+    async def answer_at_once(minutes: MinuteView, path: str, query: bytes) -> Made | None:
         found = MINUTES.fullmatch(query)
         symbol, _, resource = path.removeprefix(PATH).rpartition("/")
         if found is None or resource != "ohlcv" or not path.startswith(PATH):
@@ -104,6 +110,8 @@ def build_minute_shortcut(texts: MinuteTexts, max_rows: int) -> MinuteShortcut:
             return None
         view = View((symbol.upper(),), days[0], days[1], interval, hours=hours or "regular")
         body = texts.cut(minutes, view, most)
+        if body is None:
+            body = await make(minutes, view)
         return (body, HEADERS) if body is not None else None
 
     return answer_at_once
