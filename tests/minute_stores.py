@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from etl.contracts.minutes import BATCH_BARS, NOTES, SESSIONS, SPANS, Batch, MinuteStore
 from etl.contracts.minutes.engines import Place, open_place
@@ -30,6 +31,10 @@ OPENERS: dict[str, Opener] = {
     "ClickHouse": open_clickhouse,
     "PostgreSQL": open_postgres,
 }
+# What the contract test of make test does not show of the others runs in its long group.
+IN_TURN = [
+    pytest.param(name, marks=() if name == "DuckDB files" else pytest.mark.long) for name in OPENERS
+]
 
 OPEN = datetime(2024, 3, 7, 14, 30)  # noqa: DTZ001
 FETCHED = datetime(2024, 3, 8, 2)  # noqa: DTZ001

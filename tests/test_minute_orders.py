@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from etl.contracts.minutes import MinuteSnapshot, MinuteStore
-from tests.minute_stores import OPENERS, Opener, at, bar, batch, load, told
+from tests.minute_stores import IN_TURN, OPENERS, Opener, at, bar, batch, load, told
 
 # Two months, the night in which New York's clocks go forward, ends of a day and of a year.
 KEYS = [at(0), at(1), at(0, 3), at(569), at(570), at(0, 24), at(0, 25), at(0, 299), at(0, 300)]
 Row = dict[str, Any]
 
 
-@pytest.fixture(params=OPENERS)
+@pytest.fixture(params=IN_TURN)
 def opener(request: pytest.FixtureRequest) -> Opener:
     return OPENERS[request.param]
 

@@ -16,6 +16,7 @@ from etl.contracts.minutes import (
     StoreDown,
 )
 from tests.minute_stores import (
+    IN_TURN,
     OPENERS,
     Opener,
     at,
@@ -30,7 +31,7 @@ from tests.minute_stores import (
 SPAN = ("A", at(0), at(9), "alpaca", told())
 
 
-@pytest.fixture(params=OPENERS)
+@pytest.fixture(params=IN_TURN)
 def opener(request: pytest.FixtureRequest) -> Opener:
     return OPENERS[request.param]
 
