@@ -190,3 +190,36 @@ def test_a_range_without_bars_has_no_figures(client: httpx.Client) -> None:
     assert ask(client, "statistics", **saturday)["count"] == 0
     for figure in ("rolling", "indicators", "returns", "drawdowns"):
         assert ask(client, figure, **saturday)["data"] == []
+
+
+URLS = {
+    "/instruments/AAPL/statistics?interval=5m": 312,
+    "/instruments/AAPL/returns?interval=5m": 312,
+    "/instruments/AAPL/drawdowns?interval=5m": 312,
+    "/instruments/AAPL/indicators?names=ema:9&interval=5m&start=2013-03-01": 312,
+    "/instruments/IBM/rolling?what=beta&benchmark=AAPL&interval=5m&start=2013-03-01": 312,
+    "/statistics/correlation?symbols=AAPL,IBM&interval=5m": 624,
+    "/openbb/statistics?symbol=AAPL&interval=5m": 312,
+}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_figures_of_too_many_bars_are_refused(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr("api.routes.context.MOST_BARS", URLS[url] - 1)
+    answer = client.get(f"{url}&adjustment=raw")
+    assert (answer.status_code, "ask for a shorter range" in answer.text) == (422, True)
+    monkeypatch.setattr("api.routes.context.MOST_BARS", URLS[url])
+    assert client.get(f"{url}&adjustment=raw").status_code == 200
+
+
+def test_more_rows_than_a_page_has_are_refused(sample_dir: Path, tmp_path: Path) -> None:
+    data_dir = Path(copytree(sample_dir, tmp_path / "data"))
+    fill(data_dir, AAPL)
+    with serve(data_dir, MAX_ROWS=311) as small:
+        for figure in ("indicators", "rolling", "returns"):
+            answer = small.get(f"/instruments/AAPL/{figure}?interval=5m")
+            assert (answer.status_code, "than 311 " in answer.text) == (422, True), answer.text
+            answer = small.get(f"/instruments/AAPL/{figure}?interval=5m&start=2013-03-01")
+            assert answer.status_code == 200

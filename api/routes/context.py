@@ -25,6 +25,11 @@ from api.store.minutes.views import MinuteView
 T = TypeVar("T")
 
 MOST_PARAMETERS = 30
+MOST_BARS = 3_000_000  # minutes of 30 years of regular hours
+TOO_MANY_BARS = (
+    f"Figures are reckoned of {MOST_BARS} bars at most: ask for a shorter range, a longer interval,"
+    " fewer symbols, or for indicators of a window alone (sma, bbands, vwap, stoch)"
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,22 @@ class Context:
     ) -> MinuteBars:
         """Bars shorter than a day: see api.cache.minute_bars."""
         return await take_minutes(self, view, symbol, most, after)
+
+    async def take_all_minutes(
+        self,
+        view: View,
+        symbol: str | None = None,
+        kept: int = 0,
+        after: date | None = None,
+    ) -> MinuteBars:
+        """All bars shorter than a day of the view's range, once there is room for them and `kept`
+        others. Problem where these are more together than figures are reckoned of at once."""
+        found = await self.take_minutes(view, symbol, MOST_BARS - kept, after)
+        bars = kept + len(found.series)
+        if bars > MOST_BARS:
+            raise Problem(422, TOO_MANY_BARS)
+        await self.reserve_bars(bars)
+        return found
 
     async def count_minutes(self, view: View) -> None:
         """Say that a plain view of minutes was answered."""

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 from api.bars.series import Series, find_range, join_series, take_slice
 from api.bars.view import View, derive_range, derive_ranges, derive_whole
-from api.cache.minute_bars import tell_minutes
+from api.cache.minute_bars import MinuteBars, tell_minutes
 from api.models.terms import DayOfInstant
+from api.problems import Problem
 from api.routes.context import Context, check_size
 from api.routes.many_minutes import part_minutes
 from api.routes.symbols import part_view
+
+TOO_MANY_ROWS = "There are more than {} rows (MAX_ROWS): ask for a shorter range"
 
 
 class Taken(NamedTuple):
@@ -29,7 +32,7 @@ class Taken(NamedTuple):
 async def take_range(context: Context, view: View) -> Taken:
     """The bars of the view's range alone."""
     if view.is_intraday:
-        found = await context.take_minutes(view)
+        found = await context.take_all_minutes(view)
         series, told = found.series, tell_minutes(view, [found])
     else:
         series, told = derive_range(view, await context.take_view(view)), {}
@@ -40,10 +43,12 @@ async def take_with_past(context: Context, view: View, bars: int | None = None) 
     """The bars of the view's range, and those before them that bear on its figures: as many as
     are given, else all. Of days, which cost little, the whole series."""
     if view.is_intraday:
-        part = await take_range(context, view)
-        check_size(part.last, context.max_rows)
-        past = await take_past(context, view, part.series, bars)
-        return Taken(join_series([past, part.series]), part.told, len(past), len(past) + part.last)
+        found = await context.take_minutes(view, most=context.max_rows)
+        if len(found.series) > context.max_rows:
+            raise Problem(422, TOO_MANY_ROWS.format(context.max_rows))
+        past = await take_past(context, view, found.series, bars)
+        series, told = join_series([past, found.series]), tell_minutes(view, [found])
+        return Taken(series, told, len(past), len(series))
     series = derive_whole(view, await context.take_view(view))
     first, last = find_range(series, view.start, view.end)
     check_size(last - first, context.max_rows)
@@ -56,8 +61,10 @@ async def take_past(context: Context, view: View, part: Series, bars: int | None
         return take_slice(part, slice(0))
     begin = DayOfInstant.of(part.timestamps[0].item().replace(tzinfo=UTC))
     before = view._replace(start=None, end=None, order="desc")
+    if bars is None:
+        return (await context.take_all_minutes(before, kept=len(part), after=begin)).series
     found = (await context.take_minutes(before, most=bars, after=begin)).series
-    return found if bars is None else take_slice(found, slice(max(0, len(found) - bars), None))
+    return take_slice(found, slice(max(0, len(found) - bars), None))
 
 
 async def take_benchmark(context: Context, symbol: str | None, view: View) -> Series | None:
@@ -90,7 +97,10 @@ async def part_stored(context: Context, view: View, must_know: bool) -> tuple[Vi
 async def take_parts(context: Context, view: View) -> tuple[list[Series], dict[str, Any]]:
     """Of each symbol the bars of the range, and what is said of those shorter than a day."""
     if view.is_intraday:
-        minutes = [await context.take_minutes(view, symbol) for symbol in view.symbols]
+        minutes: list[MinuteBars] = []
+        for symbol in view.symbols:
+            kept = sum(len(each.series) for each in minutes)
+            minutes.append(await context.take_all_minutes(view, symbol, kept))
         return [each.series for each in minutes], tell_minutes(view, minutes)
     found = await context.take_views(view)
     return await context.series_cache.compute(lambda: derive_ranges(view, found)), {}

@@ -130,6 +130,8 @@ async def take_bars(context: Context, query: WidgetQuery, most: int | None = Non
     check_range(query.start, query.end)
     asked = query.start, query.end, query.interval, query.adjustment
     view = View((query.symbol,), *asked, order="asc" if most is None else "desc")
+    if view.is_intraday and most is None:
+        return (await context.take_all_minutes(view)).series
     if view.is_intraday:
         return (await context.take_minutes(view, most=most)).series
     return derive_range(view, await context.take_view(view))
