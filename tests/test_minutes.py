@@ -116,3 +116,23 @@ def test_make_verify_checks_minutes_with_days_and_without(
     told = capsys.readouterr().out.splitlines()
     assert [line for line in told if line.startswith("WRONG minutes: ")]
     assert not [line for line in told if line.startswith("WRONG") and "minutes" not in line]
+
+
+# Counts what the process takes at most, in MiB.
+MEASURED = """
+import resource, sys
+from etl.minutes import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(code)
+"""
+
+
+@pytest.mark.long
+def test_two_million_minutes_are_loaded_in_less_than_a_gigabyte(tmp_path: Path) -> None:
+    env = clean_environ(tmp_path / "data", SOURCE="sample", MINUTES_SINCE="2008-03-01")
+    done = run_stage("-c", MEASURED, env=env)
+    assert done.returncode == 0, done.stderr
+    record = read_record(tmp_path / "data")["stages"]
+    assert record["load"]["inserted"] > 2_000_000
+    assert int(done.stdout) < 1024

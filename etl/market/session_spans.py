@@ -7,12 +7,14 @@ rest of its own day. So a bar before the open, after the close or of a Saturday 
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.contracts.minutes import INSTANT, SESSIONS
 from etl.contracts.zones import ZONES
@@ -26,7 +28,7 @@ SPANNED = SESSIONS.append(pa.field("begins", INSTANT)).append(pa.field("ends", I
 def list_spanned(exchange: str, first: date, last: date) -> pa.Table:
     """SESSIONS from a month before `first` to a month after `last`, with the stretch of each."""
     known = list_sessions(exchange, first - MARGIN)
-    rows = [row for row in known.to_pylist() if row["session"] <= last + MARGIN]
+    rows = known.filter(pc.less_equal(known["session"], last + MARGIN)).to_pylist()
     if rows:
         zone = ZoneInfo(ZONES[exchange])
         begins = find_midnight(rows[0]["session"], zone) - BEYOND
@@ -62,6 +64,7 @@ def find_bounds(
     return begins, find_beginning(exchange, end + DAY) if end else None
 
 
+@cache
 def find_beginning(exchange: str | None, day: date) -> datetime:
     """When the first session on or after a day begins to have bars."""
     if exchange is None:

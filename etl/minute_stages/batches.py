@@ -160,6 +160,8 @@ def join_stored(
     symbols, start, end = connection.execute(
         "SELECT list(symbol ORDER BY symbol), min(begins), max(ends) FROM reach"
     ).fetchall()[0]
+    # told in literals, so that of a large file only these row groups are read
+    near = Part(start, end, 0, (symbols[0], symbols[-1])).condition
     connection.register("stored_here", snapshot.stored(symbols, interval, start, end))
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE known AS
@@ -180,7 +182,7 @@ def join_stored(
         SELECT {prices}, volume::DOUBLE / {raise_ten("volume_decimals")} AS volume, seen_at
         FROM (SELECT {prices}, volume, volume_decimals, seen_at, 0 AS place FROM known
               UNION ALL SELECT {prices}, volume, volume_decimals, fetched_at, 1
-              FROM clean JOIN reach USING (symbol) WHERE {WITHIN})
+              FROM (FROM clean WHERE {near}) JOIN reach USING (symbol) WHERE {WITHIN})
         QUALIFY row_number() OVER (
             PARTITION BY symbol, timestamp ORDER BY seen_at DESC, place DESC) = 1"""
     )
