@@ -150,6 +150,22 @@ def test_two_intervals_in_one_file_are_one_message(tmp_path: Path, small: int, l
     assert len(read.errors) == 1
 
 
+@pytest.mark.parametrize(("small", "large"), [("1", "5"), ("1m", "15m"), ("M1", "H1")])
+def test_a_column_of_intervals_tells_that_there_are_two(
+    tmp_path: Path, small: str, large: str
+) -> None:
+    head = "ticker,per,time,open,high,low,close,volume\n"
+    rows = [f"IBM,{small},{stamp}" for stamp in count_up(DAY, 60, 10)]
+    path = write(tmp_path, "all.txt", head + lines(*rows))
+    assert len(Read(path).rows) == 10
+    path = write(tmp_path, "all.txt", head + lines(*rows, f"IBM,{large},{count_up(DAY, 60, 1)[0]}"))
+    [error] = Read(path).errors
+    assert error == (
+        f"all.txt: bars of {' and '.join(sorted((small, large)))} in one file: save each interval"
+        " as a file of its own"
+    )
+
+
 CLOSES = [f"2024-{month:02}-{day:02} 16:00" for month in (6, 7) for day in range(1, 12)]
 DAYS = {
     "dates": ["2024-07-01", "2024-07-02", "2024-07-03"],

@@ -8,14 +8,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.base.errors import Malformed, PremiumOnly, SourceError, UnknownSymbol
-from etl.calls.vendor import build_call, name_month
+from etl.calls.fetch import Fetched
+from etl.calls.vendor import DAILY, build_call, name_month
+from etl.contracts.deliveries import Delivery
+from etl.sources import Order
 from etl.sources.alpha_vantage.minutes import tell_stamp
+from etl.sources.paid import PaidSource, open_archive
+from etl.sources.paid_minutes import PaidMinutes
 from etl.sources.registry import find_vendors
 from tests.extraction import KEY, read_everything, run_extract, settings_for
 from tests.minute_answers import as_intraday, list_starts, tell_prices
 from tests.minute_runs import Got, months_asked, naive, open_case, sort_rows
 from tests.rest_vendors import KEY_ID, MASSIVE_KEY, SECRET, as_json, open_vendors
-from tests.vendor import FakeClock, Vendor, friday_evening, open_vendor
+from tests.vendor import FakeClock, Vendor, build_answer, friday_evening, open_vendor
 
 NOVEMBER, OCTOBER = date(2026, 11, 1), date(2026, 10, 1)
 NAMES = ("alpha_vantage", "alpaca", "massive")
@@ -161,3 +166,21 @@ def test_daily_runs_leave_archived_minutes_alone(tmp_path: Path, vendor: Vendor)
     assert kinds == ["answer"], "of the daily bars alone"
     assert run_extract(settings, vendor.clock, replay=True) is None
     assert pq.read_table(settings.raw_path)["timestamp"].to_pylist() == days
+
+
+def test_what_a_run_of_days_left_over_is_archived_and_not_taken_for_minutes(
+    tmp_path: Path, vendor: Vendor
+) -> None:
+    """Answers that a worker gave and nobody waits for any more come to whoever runs next."""
+    settings = settings_for(tmp_path, vendor, SYMBOLS="IBM")
+    [found] = find_vendors(settings)
+    days, month = build_call(found, "IBM", DAILY), build_call(found, "IBM", name_month(NOVEMBER))
+    source = PaidMinutes(settings, Order(clock=vendor.clock), found)
+    body = as_json(build_answer("IBM", [date(2026, 11, 20)])).body
+    assert source.keep(days, Fetched(vendor.clock.now(), 200, body)) == Delivery(days.label)
+    starts = list_starts(friday_evening() - timedelta(days=1), friday_evening())
+    minutes = as_json(as_intraday("IBM", starts)).body
+    other = PaidSource(settings, Order(clock=vendor.clock), found)
+    assert other.keep(month, Fetched(vendor.clock.now(), 200, minutes)) == Delivery(month.label)
+    kept = open_archive(settings, found).latest
+    assert set(kept) == {days.subject, month.subject}

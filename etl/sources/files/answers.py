@@ -46,9 +46,10 @@ def read_answer(body: bytes, label: str) -> Iterator[Part]:
     intraday = ""
     for key in answer if isinstance(answer, dict) else ():
         if re.search(r"weekly|monthly|\d+min", key, re.IGNORECASE):
-            intraday = f"{label}: {key}: not daily bars: save the daily series"
+            told = f"{label}: {key}: not daily bars"
             if "min" not in key.lower():
-                raise Malformed(intraday)
+                raise Malformed(f"{told}: save the daily series")
+            intraday = f"{told}: `make minutes` loads them, or save the daily series"
     for part in find_parts(answer, find_symbol(answer), 0):
         yield read_intraday(answer, part, intraday) if intraday else part
 
@@ -198,7 +199,7 @@ def read_result(result: dict[str, Any], label: str) -> Iterator[Part]:
     meta = result["meta"]
     granularity = meta.get("dataGranularity", "1d")
     is_daily = granularity == "1d"
-    not_daily = "" if is_daily else f"{label}: bars of {granularity}: save it with interval=1d"
+    told = f"{label}: bars of {granularity}: `make minutes` loads them, or save it with interval=1d"
     zone = ZoneInfo(meta.get("exchangeTimezoneName") or "UTC")
 
     def to_day(epoch: str) -> str:
@@ -212,7 +213,7 @@ def read_result(result: dict[str, Any], label: str) -> Iterator[Part]:
     notes = ("prices of Yahoo are adjusted for splits",)
     header = ["date", *PRICES, "volume", "adjclose"]
     rows: list[Row] = [header, *map(list, zip(stamps, *columns, strict=True))]
-    yield Part(rows, meta["symbol"], notes, not_daily)
+    yield Part(rows, meta["symbol"], notes, "" if is_daily else told)
     yield from read_events(result.get("events") or {}, meta["symbol"], to_day)
 
 

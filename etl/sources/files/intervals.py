@@ -5,11 +5,14 @@ table of minutes has some that lie on none wider. A last bar in the making, stam
 at which it was asked for, says nothing.
 """
 
+import re
 from dataclasses import dataclass
 
 import duckdb
 
 from etl.contracts.minutes import BASE_INTERVALS
+from etl.sources.files.headers import normalize
+from etl.sources.files.tables import Table
 from etl.sources.files.times import USUAL
 
 STEPS = {
@@ -21,6 +24,14 @@ DAILY = "1d"
 # Wider grids on which so many bars of a symbol and day do not come to lie by chance.
 GRIDS = ("1m", "5m", "15m", "30m", "1h")
 SURE = 12
+
+
+# What a column of intervals has in its cells: 5m, 1 min, M15, PT1H, minute; of Stooq's PER numbers.
+LENGTH = re.compile(
+    r"(PT?)?\d*\s?(s|secs?|seconds?|m|mins?|minutes?|t|h|hrs?|hours?|d|days?|daily)|[MHDS]\d+|\d+",
+    re.IGNORECASE,
+)
+COLUMNS = ("interval", "timeframe", "period", "per", "barsize", "granularity", "resolution")
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,20 @@ class Interval:
     @property
     def is_base(self) -> bool:
         return self.name in BASE_INTERVALS
+
+
+def find_said(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+    """The intervals that a column of the table names, as they are written; [] without one."""
+    words = [normalize(name) for name in table.heads.names]
+    place = next((words.index(word) for word in COLUMNS if word in words), None)
+    if place is None:
+        return []
+    cell = f"trim(c{place})"
+    found = connection.execute(
+        f"SELECT DISTINCT {cell} FROM ({table.scan}) WHERE {cell} <> '' ORDER BY 1 LIMIT 10"
+    ).fetchall()
+    said = [name for (name,) in found]
+    return said if all(map(LENGTH.fullmatch, said)) else []
 
 
 def find_interval(connection: duckdb.DuckDBPyConnection, stamped: str) -> Interval:

@@ -21,7 +21,7 @@ from etl.contracts.minute_files import RAW_MINUTES
 from etl.settings import Settings
 from etl.sources.files import BATCH_ROWS, Files, amounts, dates, open_found, zones
 from etl.sources.files.headers import find_zoned, normalize
-from etl.sources.files.intervals import DAILY, Interval, find_interval
+from etl.sources.files.intervals import DAILY, Interval, find_interval, find_said
 from etl.sources.files.reading import (
     NUMBERS,
     Reading,
@@ -45,6 +45,7 @@ ENDS = ("closetime", "timeclose", "endtime", "windowend", "candleendtime", "bare
 ZONE_HEADERS = ("timezone", "tz", "zone", "utcoffset", "tzname", "offset")
 MOST_MARKS = 100
 ADJUSTED = re.compile(r"(?<!un)adj(usted|split|$|[-_. ])", re.IGNORECASE)
+MIXED = "{}: bars of {} in one file: save each interval as a file of its own"
 DAYS = "{} passed over: `make etl` loads them"
 
 
@@ -58,6 +59,7 @@ class MinuteFiles(Files):
         for delivery in super().fetch():
             has_minutes = has_minutes or delivery.bars is not None
             yield delivery
+        self.summary.tell()
         for told in () if has_minutes else self.days:
             yield Delivery(told.partition(":")[0], error=Malformed(told))
 
@@ -95,6 +97,29 @@ def read_minutes(
     if not reading.has_bars:
         return reading
     table = replace(table, scan=table.exact or table.scan)
+    cells = open_cells(connection, table, settings, override, reading)
+    interval = decide_interval(connection, table, cells, reading)
+    if interval.name == DAILY:
+        return reading
+    usual = find_usual(table, settings)
+    marks = list_marks(connection, cells, reading)
+    stamp_is = find_stamp(table, settings, interval)
+    tell_stamps(table, reading, interval, stamp_is, usual, marks)
+    numbered = number_cells(cells, reading)
+    stamped = zones.add_offsets(dates.add_stamps(numbered, reading.order), marks, usual)
+    reading.rows = select_minutes(stamped, settings, path, reading, interval, stamp_is)
+    return reading
+
+
+def open_cells(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    settings: Settings,
+    override: str | None,
+    reading: Reading,
+) -> str:
+    """SQL of the cells, what stands behind their times taken off; how dates and numbers are read
+    goes into the reading."""
     fields = name_fields(connection, table, override, reading)
     add_clock(table, fields)
     if marked := mark_shifted(table):
@@ -104,18 +129,19 @@ def read_minutes(
     shapes, odd = look_at_columns(connection, cells, present)
     decide_date_order(table, settings, reading, shapes)
     decide_numbers(connection, cells, table, reading, odd)
-    usual = find_usual(table, settings)
-    marks = list_marks(connection, cells, reading)
+    return cells
+
+
+def decide_interval(
+    connection: duckdb.DuckDBPyConnection, table: Table, cells: str, reading: Reading
+) -> Interval:
+    """Malformed where it is none that is stored, or there are two."""
+    if len(said := find_said(connection, table)) > 1:
+        raise Malformed(MIXED.format(reading.label, " and ".join(said[:3])))
     interval = find_interval(connection, dates.add_stamps(cells, reading.order))
-    if interval.name == DAILY:
-        return reading
-    check_interval(reading.label, interval)
-    stamp_is = find_stamp(table, settings, interval)
-    tell_stamps(table, reading, interval, stamp_is, usual, marks)
-    numbered = number_cells(cells, reading)
-    stamped = zones.add_offsets(dates.add_stamps(numbered, reading.order), marks, usual)
-    reading.rows = select_minutes(stamped, settings, path, reading, interval, stamp_is)
-    return reading
+    if interval.name != DAILY:
+        check_interval(reading.label, interval)
+    return interval
 
 
 def add_clock(table: Table, fields: dict[str, str]) -> None:
@@ -172,10 +198,7 @@ def check_interval(label: str, interval: Interval) -> None:
     if not interval.name:
         raise Malformed(f"{label}: no date with a time of day can be read in it")
     if interval.mixed:
-        raise Malformed(
-            f"{label}: bars of {interval.name} and of {interval.mixed} in one file: save each"
-            " interval as a file of its own"
-        )
+        raise Malformed(MIXED.format(label, f"{interval.name} and {interval.mixed}"))
     if not interval.is_base:
         base = "1m" if interval.is_longer_than_a_minute else "1s"
         raise Malformed(
