@@ -43,15 +43,16 @@ Daily price bars (open, high, low, close, volume) of a market data store of your
 
 WHAT = {
     406: "None of the formats that Accept names can be had.",
-    404: "Unknown symbol; the nearest ones are named.",
+    404: "Unknown symbol (the nearest ones are named), or one without bars of that kind.",
     422: "A parameter cannot be used; the message says what can.",
-    503: "No database yet, or the query took too long.",
+    503: "No database yet, a store that does not answer, or a query that took too long.",
 }
 
 # What stands in the head of answers: name → what it says.
 OF_EVERY_ANSWER = {
     "ETag": "Strong: names these bytes; send it back as If-None-Match, or as If-Range.",
     "X-Data-Generation": "The newest publication of the store: the answer is the one it gives.",
+    "X-Minute-Generation": "Where bars shorter than a day count: their newest publication.",
     "X-Request-ID": "The request's name in the log: yours, if you send a sane one.",
     "X-Cache": "hit where the answer was ready, else miss.",
 }
@@ -64,6 +65,9 @@ OF_TABLES = {
     "X-Symbol": "Of one symbol: its name.",
     "X-Symbols": "Of several: those that have rows.",
     "X-Interval": "The bars' interval.",
+    "X-Hours": "Of intraday intervals: regular or extended.",
+    "X-Timezone": "Of intraday intervals: the clock of the exchange.",
+    "X-Synthetic": "true where bars were made out of daily ones: nobody traded them.",
     "X-Adjustment": "What the prices are adjusted for.",
     "X-Count": "Rows in this answer.",
     "X-Unknown": "Symbols asked for that are not in the store.",
