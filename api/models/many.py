@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from api.models.bars import Bar, BarColumns, HistoryQuery
 from api.models.figures import MOST_PERIODS, FigureQuery
@@ -11,6 +11,7 @@ from api.models.terms import (
     Adjustment,
     AnyCase,
     FormatName,
+    Hours,
     Instant,
     Interval,
     NeverAskedOf,
@@ -21,6 +22,7 @@ from api.models.terms import (
     ToldHours,
     ToldSynthetic,
     ToldZones,
+    read_interval,
 )
 
 ScreenColumn = Literal[
@@ -36,6 +38,9 @@ Symbols = Field(
     description="Up to 100 symbols parted by commas.",
     examples=["AAPL,MSFT"],
 )
+LatestInterval = Annotated[
+    Literal["1s", "1m", "5m", "15m", "30m", "1h", "1d"], BeforeValidator(read_interval)
+]
 OnUnknown = Annotated[Literal["error", "skip"], AnyCase] | None
 Unknown = Field(
     None,
@@ -61,6 +66,14 @@ class ManyQuery(HistoryQuery):
 class LatestQuery(Query):
     symbols: SymbolsText = Symbols
     unknown: OnUnknown = Unknown
+    interval: LatestInterval = Field(
+        "1d",
+        description="Bars of a day, or intraday ones: 1m, 5m, 15m, 30m, 1h (1s where stored).",
+        examples=["1d"],
+    )
+    hours: Hours = Field(
+        "regular", description="Of intraday intervals: as of /ohlcv.", examples=["regular"]
+    )
     format: FormatName | None = Field(
         None, description="Format of the answer; stands above Accept.", examples=["json"]
     )

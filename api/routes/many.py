@@ -13,6 +13,7 @@ from api.bars.series import FIELDS, Series, reverse_bars, show_day, take_slice
 from api.bars.view import (
     View,
     build_bars_view,
+    check_hours,
     check_range,
     derive_ranges,
     derive_whole,
@@ -39,7 +40,7 @@ from api.models import (
 from api.problems import Problem
 from api.routes.context import ContextOf, check_size
 from api.routes.lists import answer_json, count_on, cut_rows, move_on
-from api.routes.many_minutes import answer_many_minutes
+from api.routes.many_minutes import answer_latest_minutes, answer_many_minutes
 from api.routes.matrices import answer_matrix
 from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
 from api.routes.symbols import FEWER, NO_ROW, must_know, read_symbols
@@ -100,9 +101,13 @@ async def read_many(
 async def read_latest(
     request: Request, query: Annotated[LatestQuery, InQuery()], context: ContextOf
 ) -> Response:
-    """The newest daily bar of each symbol, as traded, in the order asked."""
+    """The newest bar of each symbol, of a day unless another interval is asked for, as traded, in
+    the order asked."""
     chosen = read_format(request, query.format)
-    view = View(tuple(read_symbols(query.symbols)))
+    view = View(tuple(read_symbols(query.symbols)), interval=query.interval, hours=query.hours)
+    check_hours(view.interval, view.hours)
+    if view.is_intraday:
+        return await answer_latest_minutes(context, view, chosen, query.unknown)
     known, unknown = await part_known(context, view, must_know(query.unknown, chosen))
     check_size(len(known.symbols), context.max_rows, FEWER)
     found = await context.take_views(known)

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from fastapi import Request, Response
 
 from api.bars.adjust import tell_actions
-from api.bars.series import Series, take_slice
+from api.bars.series import Series, list_fields, take_slice
 from api.bars.view import View, tell_view
 from api.cache.minute_bars import (
     NONE_YET,
@@ -16,12 +16,12 @@ from api.cache.minute_bars import (
     name_after,
     tell_minutes,
 )
-from api.encode.formats import Page
+from api.encode.formats import Format, Page
 from api.faults import NoMinutes
 from api.models import ManyQuery
 from api.models.terms import DayOfInstant
 from api.problems import Problem
-from api.routes.context import Context
+from api.routes.context import Context, check_size
 from api.routes.lists import move_on
 from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
 from api.routes.symbols import NO_ROW, must_know, part_view
@@ -63,6 +63,23 @@ async def part_minutes(context: Context, view: View, must_know: bool) -> tuple[V
     if minutes is None:
         raise NoMinutes(NONE_YET)
     return part_view(view, minutes.instruments, must_know, "has bars shorter than a day")
+
+
+async def answer_latest_minutes(
+    context: Context, view: View, chosen: Format, on_unknown: str | None
+) -> Response:
+    """The last bar of each symbol."""
+    minutes = await context.take_minute_view()
+    if minutes is None:
+        raise NoMinutes(NONE_YET)
+    is_error = must_know(on_unknown, chosen)
+    known, unknown = part_view(view, minutes.instruments, is_error, "has bars shorter than a day")
+    check_size(len(known.symbols), context.max_rows, "ask for fewer symbols")
+    newest = known._replace(order="desc", fields=tuple(list_fields(view.interval)))
+    found = [await context.take_minutes(newest, name, most=0) for name in known.symbols]
+    parts = tuple(take_slice(each.series, slice(-1, None)) for each in found)
+    page = Page(parts, newest.fields, is_many=True, told=tell_minutes(view, found))
+    return await answer_page(context, page, chosen, {"unknown": unknown})
 
 
 def read_place(view: View, after: str | None) -> Place | None:
