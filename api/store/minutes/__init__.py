@@ -28,6 +28,7 @@ Identity = tuple[int, int, int]
 
 FRESH = 1.0  # seconds that a look at an engine over a wire holds, and one that failed
 PATIENCE = 10.0  # seconds to wait for a thread
+OPENING = 30.0  # seconds to open a store: its client has to be imported
 UNREADABLE = "The minute store cannot be read: run `make minutes`; the log says why."
 DOWN = (
     "The minute store does not answer: start what MINUTE_STORE names, or ask again; the log says"
@@ -87,7 +88,7 @@ class Minutes:
         """Find the newest snapshot, and take it."""
         identity = self.identify()
         try:
-            self.view = await self.ask(self.open) if self.is_remote or identity else None
+            self.view = await self.ask(self.open, OPENING) if self.is_remote or identity else None
             self.fault = None
         except Fault as error:
             self.fault = str(error)
@@ -105,14 +106,15 @@ class Minutes:
             return self.view
         return MinuteView(self.store.snapshot()) if generation else None
 
-    async def ask(self, question: Callable[[], T]) -> T:
-        """Run a question in a thread. MinutesDown, QueryTimeout, Busy.
+    async def ask(self, question: Callable[[], T], timeout: float | None = None) -> T:
+        """Run a question in a thread, for QUERY_TIMEOUT unless another limit is given. MinutesDown,
+        QueryTimeout, Busy.
 
         An engine cannot always be stopped: who asks waits no longer than the time limit, whether
         or not it can.
         """
         expired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timeout = self.settings.query_timeout
+        timeout = timeout or self.settings.query_timeout
         job = Job(question, lambda: expire(expired), timeout)
         answer = asyncio.ensure_future(self.workers.run(job))
         try:
