@@ -3,7 +3,6 @@ one document. Skipped where the binary is not installed (make engines)."""
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import HOST, PATIENCE, wait_until
+from tests.server import HOST, PATIENCE, find_port, wait_until
 
 ROOT = "root-token-of-the-test"
 PATH = "secret/market-data"
@@ -27,12 +26,6 @@ def find_bao() -> str:
     if not found:
         pytest.skip("bao (OpenBao) is not installed: make engines")
     return found
-
-
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 class Bao:

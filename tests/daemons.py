@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.server import HOST, PATIENCE, wait_until
+from tests.server import find_port as find_port
 
 
 def find_program(name: str) -> str | None:
@@ -20,13 +21,6 @@ def find_program(name: str) -> str | None:
 
 def find_version(folder: Path) -> int:
     return int(folder.parent.name) if folder.parent.name.isdigit() else 0
-
-
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_open(port: int) -> bool:

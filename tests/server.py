@@ -4,6 +4,7 @@ Both listen on a free port of the loopback and read a real DuckDB file.
 """
 
 import json
+import secrets
 import socket
 import ssl
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args, get_origin
 from urllib.parse import urljoin
@@ -91,9 +92,7 @@ def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
 @contextmanager
 def serve_process(data_dir: Path, **settings: str) -> Iterator[httpx.Client]:
     """A client of `python -m api.main`, once that answers."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = find_port()
     env = clean_environ(data_dir, **{**server_environ(port), **settings})
     command = [sys.executable, "-m", "api.main"]
     log = data_dir.parent / f"server-{port}.log"
@@ -109,6 +108,16 @@ def serve_process(data_dir: Path, **settings: str) -> Iterator[httpx.Client]:
         finally:
             process.terminate()
             process.wait(PATIENCE)
+
+
+def find_port() -> int:
+    """A free port for a server that is told it, of those that the system gives to no connection:
+    so that none takes it before the server does."""
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def server_environ(port: int) -> dict[str, str]:

@@ -131,16 +131,21 @@ def list_workers() -> list[int]:
     return [
         pid
         for pid, parent in parents.items()
-        if parent in servers and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if parent in servers and b"spawn_main" in read_now(Path(f"/proc/{pid}/cmdline"))
     ]
 
 
 def read_parent(status: Path) -> int:
-    try:
-        found = re.search(r"^PPid:\s+(\d+)", status.read_text(), re.MULTILINE)
-    except OSError:  # it has just ended
-        return 0
+    found = re.search(rb"^PPid:\s+(\d+)", read_now(status), re.MULTILINE)
     return int(found[1]) if found else 0
+
+
+def read_now(path: Path) -> bytes:
+    """What the system tells of a process; nothing if it has just ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 @contextmanager
