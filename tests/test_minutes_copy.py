@@ -26,7 +26,7 @@ def server() -> ClickHouseServer:
 
 def fill(store: MinuteStore) -> None:
     """Bars of three months and of seconds, changed, said again and late; and all beside them."""
-    for hours, close in ((1, 10.0), (4, 11.0), (2, 10.5)):
+    for hours, close in ((1, 10.0), (4, 11.0), (2, 10.5), (5, 11.0)):
         bars = [
             bar("A", at(minute, days), close + minute, told(hours), volume=125, decimals=2)
             for days in MONTHS
