@@ -234,3 +234,33 @@ def test_a_load_of_minutes_is_seen_by_every_protocol_and_figure(
         assert unchanged == []
         again = client.get("/udf/history?symbol=AAPL&resolution=1D&from=0&to=4102444800")
         assert again.headers["etag"] == daily.headers["etag"]
+
+
+def test_charts_of_days_go_on_while_minutes_cannot_be_read(
+    sample_dir: Path, tmp_path: Path
+) -> None:
+    data_dir = Path(copytree(sample_dir, tmp_path / "data"))
+    fill(data_dir, AAPL)
+    manifest = data_dir / "minutes" / "current.json"
+    whole = manifest.read_bytes()
+    manifest.write_text("broken")
+    daily = ["1D", "1W", "1M", "3M", "12M"]
+    asked = "symbol=AAPL&from=0&to=4102444800"
+    with serve(data_dir) as client:
+        assert read_json(client, "/udf/config")["supported_resolutions"] == daily
+        assert read_json(client, "/udf/symbols?symbol=AAPL")["has_intraday"] is False
+        assert read_json(client, f"/udf/history?{asked}&resolution=1D")["s"] == "ok"
+        assert read_json(client, "/widgets.json")
+        assert read_json(client, "/openbb/bars?symbol=AAPL")
+        assert read_json(client, "/instruments/AAPL/statistics")
+        for url in (
+            f"/udf/history?{asked}&resolution=5",
+            "/openbb/bars?symbol=AAPL&interval=5m",
+            "/instruments/AAPL/statistics?interval=5m",
+            "/statistics/correlation?symbols=AAPL,IBM&interval=5m",
+        ):
+            answer = client.get(url)
+            assert (answer.status_code, "minute store" in answer.text) == (503, True), url
+    manifest.write_bytes(whole)
+    with serve(data_dir) as client:
+        assert read_json(client, "/udf/symbols?symbol=AAPL")["has_intraday"] is True

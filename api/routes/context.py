@@ -15,7 +15,7 @@ from api.cache.minute_cache import MinuteCache
 from api.cache.minute_texts import MinuteTexts
 from api.cache.series_cache import CachedSeries, SeriesCache
 from api.edge.room import BAR_BYTES, ROW_BYTES, Hold
-from api.faults import Fault, OnlyMinutes, Unknown
+from api.faults import Fault, MinutesDown, OnlyMinutes, Unknown
 from api.problems import Problem
 from api.settings import ApiSettings
 from api.store import Question, Snapshot, Store
@@ -55,6 +55,13 @@ class Context:
         """The snapshot of minutes that the request took before its cache look-up (has_looked), else
         the newest; None where there are none. MinutesDown."""
         return self.minute_view if self.has_looked else await self.minutes.newest()
+
+    async def find_minute_view(self) -> MinuteView | None:
+        """The same, for what can do without: None where they cannot be read (now) too."""
+        try:
+            return await self.take_minute_view()
+        except MinutesDown:
+            return None
 
     async def reserve(self, need: int) -> None:
         """Wait until there is room to make an answer that needs so many bytes."""

@@ -120,8 +120,8 @@ async def find_first(context: Context) -> str | None:
 
 
 async def list_intervals(context: Context) -> Sequence[str]:
-    """The intervals shorter than a day that any symbol has."""
-    view = await context.take_minute_view()
+    """The intervals shorter than a day that any symbol has; none while their store is down."""
+    view = await context.find_minute_view()
     return view.stored if view else ()
 
 

@@ -12,6 +12,7 @@ from api.bars.view import View
 from api.models.terms import DayOfInstant
 from api.protocols.udf import shapes
 from api.routes.context import Context
+from api.store.minutes.views import MinuteView
 
 Row = dict[str, Any]
 
@@ -24,14 +25,23 @@ def read_bound(second: int) -> DayOfInstant:
 
 
 async def list_stored(context: Context) -> Sequence[str]:
-    """The intervals shorter than a day that any symbol has."""
-    view = await context.take_minute_view()
+    """The intervals shorter than a day that any symbol has; none while their store is down."""
+    view = await context.find_minute_view()
     return view.stored if view else ()
 
 
 async def describe_minutes(context: Context, symbol: str) -> tuple[Sequence[str], bool]:
-    """The intervals shorter than a day that a symbol has, and whether those are synthetic."""
-    view = await context.take_minute_view()
+    """The intervals shorter than a day that a symbol has, and whether those are synthetic; none
+    while their store is down: charts of days go on."""
+    return describe(await context.find_minute_view(), symbol)
+
+
+async def list_intervals(context: Context, symbol: str) -> Sequence[str]:
+    """The intervals shorter than a day that a symbol has. MinutesDown."""
+    return describe(await context.take_minute_view(), symbol)[0]
+
+
+def describe(view: MinuteView | None, symbol: str) -> tuple[Sequence[str], bool]:
     if view is None:
         return (), False
     bases = view.instruments.get(symbol, {})

@@ -240,7 +240,7 @@ async def read_asked(context: Context, query: RangeQuery) -> tuple[str, str]:
     stored: Sequence[str] = ()
     if interval is None or interval in INTERVAL_SECONDS:
         await context.take(symbol)
-        stored, _ = await udf_minutes.describe_minutes(context, symbol)
+        stored = await udf_minutes.list_intervals(context, symbol)
     if interval is None or (interval in INTERVAL_SECONDS and interval not in stored):
         possible = ", ".join(udf_symbols.list_resolutions(stored))
         raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
