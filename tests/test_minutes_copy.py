@@ -169,8 +169,9 @@ sys.exit(minutes_copy.main(["--from", sys.argv[1], "--to", sys.argv[2]]))
 """
 
 
-@pytest.mark.parametrize("calls", [3, pytest.param(2, marks=pytest.mark.long)])
-@pytest.mark.parametrize("engine", ["clickhouse", pytest.param("files", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("calls", [3, 2])
+@pytest.mark.parametrize("engine", ["clickhouse", "files"])
 def test_a_copy_that_is_killed_leaves_whole_months_and_goes_on_behind_them(
     server: ClickHouseServer,
     data_dir: Path,
