@@ -67,18 +67,24 @@ def compare(
     """
     check_bars(connection, batch)
     with registered(connection, batch.bars, stored, revised):
-        for query in QUERIES:
+        for query in MATCHING:
             connection.execute(query)
         counts = Counts(*connection.execute(COUNT).fetchall()[0])
-        names = ("bars", "revisions", "withdrawn", "accounts")
-        schemas = (STORED_BARS, REVISIONS, WITHDRAWN, ACCOUNT)
-        tables = [
-            connection.sql(f"FROM minutes_{name} ORDER BY ALL").to_arrow_table().cast(schema)
-            for name, schema in zip(names, schemas, strict=True)
-        ]
+        has_history = bool(connection.execute("FROM minutes_with_history LIMIT 1").fetchall())
+        for query in (*HISTORIES, *WITH_REVISIONS) if has_history else WITHOUT_REVISIONS:
+            connection.execute(query)
+        schemas = {"bars": STORED_BARS, "revisions": REVISIONS, "withdrawn": WITHDRAWN}
+        tables = {
+            name: read(connection, name, schema)
+            for name, schema in {**schemas, "accounts": ACCOUNT}.items()
+        }
         for name in TABLES:
-            connection.execute(f"DROP TABLE minutes_{name}")
-    return Changes(counts, *tables)
+            connection.execute(f"DROP TABLE IF EXISTS minutes_{name}")
+    return Changes(counts, **tables)
+
+
+def read(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> pa.Table:
+    return connection.sql(f"FROM minutes_{name} ORDER BY ALL").to_arrow_table().cast(schema)
 
 
 @contextmanager
@@ -191,11 +197,12 @@ SELECT {KEY}, {", ".join(f"min({name}) AS {name}" for name in VALUES)},
        arg_min(source, seen) AS source, min(seen) AS known_at, max(seen) AS seen_at,
        lead(min(seen)) OVER (PARTITION BY {KEY} ORDER BY number) AS known_until
 FROM numbered GROUP BY {KEY}, number"""
-ALTERED = f"""
+INSERTED = f"""
 SELECT {OF_BAR}, fetched_at AS known_at, fetched_at AS seen_at FROM minutes_matched
-WHERE is_new AND NOT is_repeated
-UNION ALL (SELECT {COLUMNS} FROM minutes_histories WHERE known_until IS NULL
-           EXCEPT SELECT {COLUMNS} FROM minutes_stored)"""
+WHERE is_new AND NOT is_repeated"""
+RETOLD = f"""
+(SELECT {COLUMNS} FROM minutes_histories WHERE known_until IS NULL
+ EXCEPT SELECT {COLUMNS} FROM minutes_stored)"""
 CONFIRMED = f"""
 SELECT {", ".join(STORED_BARS.names[:-3])}, source_before AS source, known_at,
        fetched_at AS seen_at
@@ -213,17 +220,19 @@ FROM ({sum_bars("FROM minutes_altered")})
 UNION ALL FROM ({sum_revisions("FROM minutes_revisions")})
 UNION ALL SELECT * REPLACE ({TAKEN}) FROM ({sum_bars(REPLACED)})
 UNION ALL SELECT * REPLACE ({TAKEN}) FROM ({sum_revisions(REVISED)})"""
-QUERIES = (
+MATCHING = (
     create("coming", PLAIN),
     create("repeated", f"SELECT {KEY} FROM minutes_coming GROUP BY ALL HAVING count(*) > 1"),
     restrict("stored", STORED_BARS.names),
     restrict("revised", REVISIONS.names),
     create("matched", MATCHED),
     create("with_history", WITH_HISTORY),
-    create("observations", OBSERVATIONS),
-    create("histories", SPANS),
-    create("altered", ALTERED),
-    create("bars", f"FROM minutes_altered UNION ALL {CONFIRMED}"),
+)
+HISTORIES = (create("observations", OBSERVATIONS), create("histories", SPANS))
+BARS = create("bars", f"FROM minutes_altered UNION ALL {CONFIRMED}")
+WITH_REVISIONS = (
+    create("altered", f"{INSERTED} UNION ALL {RETOLD}"),
+    BARS,
     create(
         "revisions",
         f"""SELECT {REVISION} FROM minutes_histories WHERE known_until IS NOT NULL
@@ -236,6 +245,14 @@ QUERIES = (
         USING ({KEY}, known_at)""",
     ),
     create("accounts", add_accounts(ADDED_AND_TAKEN)),
+)
+# Mostly there is nothing else: live batches come each second, and to plan a query takes its time.
+WITHOUT_REVISIONS = (
+    create("altered", INSERTED),
+    BARS,
+    create("revisions", "FROM minutes_revised LIMIT 0"),
+    create("withdrawn", f"SELECT {KEY}, known_at FROM minutes_revised LIMIT 0"),
+    create("accounts", sum_bars("FROM minutes_altered")),
 )
 TABLES = (
     *("coming", "repeated", "stored", "revised", "matched", "with_history", "observations"),

@@ -33,6 +33,8 @@ def list_changes(
     only was known by. Nothing of a batch that is not live."""
     if not batch.is_live:
         return TOLD.empty_table()
+    if not stored.num_rows:
+        return tell_new(batch.interval, changes.bars)
     tables = {
         "minutes_given": batch.bars.cast(BATCH_BARS),
         "live_changed": changes.bars,
@@ -45,3 +47,12 @@ def list_changes(
     for name in tables:
         connection.unregister(name)
     return found.select(TOLD.names).cast(TOLD)
+
+
+def tell_new(interval: str, bars: pa.Table) -> pa.Table:
+    """TOLD of bars whose keys are not stored: most batches have no others."""
+    told = {"kind": "new", "interval": interval}
+    for name, value in told.items():
+        bars = bars.append_column(name, pa.array([value] * bars.num_rows, pa.string()))
+    order = [("timestamp", "ascending"), ("symbol", "ascending")]
+    return bars.select(TOLD.names).sort_by(order)

@@ -84,6 +84,16 @@ def add_accounts(
         FROM joined j WHERE j.symbol = i.symbol AND i.interval = $interval""",
         told,
     )
+    lacking = f"""FROM joined j
+        ANTI JOIN (FROM {into}.instruments WHERE interval = $interval) USING (symbol)"""
+    if connection.execute(f"{lacking} LIMIT 1", told).fetchall():
+        insert_instruments(connection, into, interval, lacking, *others)
+
+
+def insert_instruments(
+    connection: duckdb.DuckDBPyConnection, into: str, interval: str, lacking: str, *others: str
+) -> None:
+    """Rows of symbols that are new, or new in this interval; there may be spans of them already."""
     spans = " UNION ALL ".join(
         f"(FROM {file}.spans WHERE interval = $interval)" for file in (into, *others)
     )
@@ -91,12 +101,10 @@ def add_accounts(
         f"""INSERT INTO {into}.instruments BY NAME
         SELECT $interval AS interval, coalesce(e.exchange, '') AS exchange, j.*,
                coalesce(s.sum, 0) AS asked
-        FROM joined j LEFT JOIN ({sum_spans(spans)}) s USING (symbol)
+        FROM ({lacking}) j LEFT JOIN ({sum_spans(spans)}) s USING (symbol)
         LEFT JOIN (SELECT symbol, max(exchange) AS exchange FROM {into}.instruments GROUP BY ALL) e
-            USING (symbol)
-        ANTI JOIN (FROM {into}.instruments WHERE interval = $interval) USING (symbol)
-        ORDER BY symbol""",
-        told,
+            USING (symbol) ORDER BY symbol""",
+        {"interval": interval},
     )
 
 

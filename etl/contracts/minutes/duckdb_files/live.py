@@ -50,6 +50,9 @@ class NextLive:
 
     def write(self, interval: str, changes: Changes, stored: pa.Table, revised: pa.Table) -> None:
         """Take over the keys that a batch changes, with all that is known of them."""
+        if not stored.num_rows:
+            self.insert(interval, changes)
+            return
         given = {
             **{"bars": changes.bars, "stored": stored, "revised": revised},
             **{"revisions": changes.revisions, "withdrawn": changes.withdrawn},
@@ -69,6 +72,16 @@ class NextLive:
                     ORDER BY {KEY}""",
                     told,
                 )
+
+    def insert(self, interval: str, changes: Changes) -> None:
+        """Bars of which nothing is stored."""
+        for table, rows in {"bars": changes.bars, "revisions": changes.revisions}.items():
+            if rows.num_rows:
+                with self.space.given(given=rows) as connection:
+                    connection.execute(
+                        f"INSERT INTO {LIVE}.{table} SELECT $interval, * FROM given",
+                        {"interval": interval},
+                    )
 
     def take_accounts(self, symbols: list[str]) -> list[str]:
         """Copy what the index knows of these symbols, to be changed here. Returns the name of the
