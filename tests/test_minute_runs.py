@@ -17,10 +17,14 @@ from etl.sources import Order
 from etl.sources.minutes import get_minute_source
 from etl.sources.registry import find_vendors
 from tests.conftest import call_stage, clean_environ, read_record
+from tests.extraction import settings_for
 from tests.minute_answers import list_starts, tell_prices
 from tests.minute_exports import HEAD, lines, write
 from tests.minutes import look_at, use_folder
+from tests.queues import describe_environ, start_workers
+from tests.redis_server import run_redis
 from tests.rest_vendors import KEY_ID, MASSIVE_KEY, SECRET, RestVendors, open_vendors
+from tests.vendor import open_vendor
 
 
 def find_newest() -> datetime:
@@ -187,3 +191,23 @@ def test_a_file_of_seconds_is_stored_as_one_of_minutes_is(
     epochs = [int(at.replace(tzinfo=UTC).timestamp()) for at in bars["timestamp"].to_pylist()]
     assert epochs == list(map(int, stamps))
     assert set(bars["volume"].to_pylist()) == {25}
+
+
+@pytest.mark.long
+def test_workers_fetch_months_as_they_fetch_days(tmp_path: Path) -> None:
+    pytest.importorskip("celery", reason="celery is not installed: make engines")
+    read_calendar("XNYS")
+    with (
+        run_redis(tmp_path) as server,
+        open_vendor(per_day=0, per_second=0, lag=timedelta(days=2)) as vendor,
+    ):
+        url = f"redis://127.0.0.1:{server.port}/0"
+        environ = describe_environ(tmp_path, vendor, url)
+        names = ["AV_CALLS_PER_DAY", "AV_CALLS_PER_SECOND", "QUEUE_URL"]
+        given = {name: environ[name] for name in names}
+        settings = settings_for(tmp_path, vendor, SYMBOLS="IBM,GE", **given)
+        with start_workers(1, environ, tmp_path):
+            deliveries = list(get_minute_source(settings, Order()).fetch())
+    assert {(d.label, d.error) for d in deliveries} == {("IBM", None), ("GE", None)}
+    assert sum(d.bars.num_rows for d in deliveries if d.bars) > 100
+    assert len(vendor.requests) == 4

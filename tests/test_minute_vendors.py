@@ -108,6 +108,57 @@ def test_a_month_without_bars_says_nothing_of_trades_and_a_symbol_without_any_is
     assert {span["symbol"] for span in got.spans} == {"IBM"}
 
 
+GOOD_BAR = {"t": "2026-11-20T15:30:00Z", "o": 1, "h": 2, "l": 1, "c": 2, "v": 5}
+AGG = {**GOOD_BAR, "t": 1795188600000}
+AGGS = {"ticker": "IBM", "status": "OK", "resultsCount": 1, "adjusted": False, "results": [AGG]}
+CIRCLE = "https://elsewhere.example/v2/aggs/ticker/IBM/range/1/minute/1/2?cursor=1"
+OTHER = {"Meta Data": {"2. Symbol": "IBM"}, "Time Series (5min)": {"2026-11-20 15:30:00": {}}}
+WRONG: list[tuple[str, object, str]] = [
+    ("alpha_vantage", OTHER, "without data"),
+    ("alpha_vantage", {}, "without data"),
+    ("alpaca", {"bars": {"MSFT": [GOOD_BAR]}, "next_page_token": None}, "the data of 'MSFT'"),
+    ("alpaca", {"bars": {"IBM": [{"t": "2026-11-20T15:30:00Z"}]}}, "without data"),
+    ("alpaca", {"bars": {"IBM": [GOOD_BAR]}, "next_page_token": "x"}, "lead on for ever"),
+    ("massive", {**AGGS, "adjusted": True}, "adjusted prices"),
+    ("massive", {**AGGS, "ticker": "GE"}, "the data of 'GE'"),
+    (
+        "massive",
+        {**AGGS, "next_url": "https://x.example/v9/else?cursor=1"},
+        "no page of this vendor",
+    ),
+    ("massive", {**AGGS, "next_url": CIRCLE}, "lead on for ever"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "said"), WRONG)
+def test_an_answer_that_is_not_what_was_asked_for_is_kept_and_gives_no_bar(
+    tmp_path: Path, vendor: Vendor, name: str, answer: object, said: str
+) -> None:
+    vendor.scripts["IBM"] = as_json(answer).body
+    with open_vendors(scripts={"IBM": [as_json(answer)]}) as peer:
+        url = vendor.url if name == "alpha_vantage" else peer.url
+        got = Got(open_case(name, tmp_path, url), vendor.clock)
+    assert (got.bars, got.spans) == ([], [])
+    [error] = got.errors.values()
+    assert said in str(error)
+    assert list((tmp_path / "archive").rglob("*malformed*")), "paid for, perhaps read one day"
+
+
+@pytest.mark.parametrize("name", ["alpaca", "massive"])
+def test_a_stamp_that_cannot_be_read_is_left_to_transform(tmp_path: Path, name: str) -> None:
+    odd = {**GOOD_BAR, "t": "yesterday"}
+    bars = {"IBM": [odd, GOOD_BAR]}
+    answers = {
+        "alpaca": {"bars": bars, "next_page_token": None},
+        "massive": {**AGGS, "results": [odd, AGG]},
+    }
+    with open_vendors(scripts={"IBM": [as_json(answers[name])]}) as peer:
+        settings = open_case(name, tmp_path, peer.url, MINUTES_SINCE="2026-11-01")
+        got = Got(settings, FakeClock(friday_evening()))
+    assert [bar["timestamp"] for bar in got.bars] == ["yesterday", "2026-11-20T15:30:00Z"]
+    assert [span["end"] for span in got.spans] == [naive(2026, 11, 20, 15, 31)]
+
+
 def test_another_month_than_was_asked_for_is_no_answer(tmp_path: Path, vendor: Vendor) -> None:
     settings = settings_for(tmp_path, vendor, SYMBOLS="IBM")
     [found] = find_vendors(settings)

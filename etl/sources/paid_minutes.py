@@ -276,11 +276,15 @@ def find_span(entry: Entry, rows: list[Row]) -> tuple[datetime, datetime]:
 
 def find_end(rows: list[Row], start: datetime) -> datetime:
     """The end of the newest bar; `start` where no stamp can be read. Aware."""
-    newest = max(rows, key=lambda row: row["timestamp"] or "")
+    ends = [end for row in rows if (end := read_end(row))]
+    return max(start, max(ends, default=start))
+
+
+def read_end(row: Row) -> datetime | None:
     try:
-        at = datetime.fromisoformat(newest["timestamp"] or "")
+        at = datetime.fromisoformat(row["timestamp"] or "")
     except ValueError:
-        return start
+        return None
     if at.tzinfo is None:
-        at = at.replace(tzinfo=ZoneInfo(newest.get("zone") or "UTC"))
-    return max(start, at if newest.get("stamp_is") == "end" else at + MINUTE)
+        at = at.replace(tzinfo=ZoneInfo(row.get("zone") or "UTC"))
+    return at if row.get("stamp_is") == "end" else at + MINUTE

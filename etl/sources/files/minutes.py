@@ -37,6 +37,7 @@ from etl.sources.files.reading import (
     read_symbol,
     select_cells,
 )
+from etl.sources.files.summary import FULL_LINES
 from etl.sources.files.tables import Table
 
 log = logging.getLogger("etl")
@@ -59,9 +60,17 @@ class MinuteFiles(Files):
         for delivery in super().fetch():
             has_minutes = has_minutes or delivery.bars is not None
             yield delivery
-        self.summary.tell()
+        self.tell_read()
         for told in () if has_minutes else self.days:
             yield Delivery(told.partition(":")[0], error=Malformed(told))
+
+    def tell_read(self) -> None:
+        """One line a file, of the first ones; what was refused is told at the end."""
+        read = [entry for entry in self.summary.entries if not entry.refused]
+        for entry in read[:FULL_LINES]:
+            log.info("read %s", entry.describe())
+        if len(read) > FULL_LINES:
+            log.info("read %s files in all", len(read))
 
     def read(
         self, connection: duckdb.DuckDBPyConnection, table: Table, path: Path
