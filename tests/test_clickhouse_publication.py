@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.contracts.minutes import Batch, MinuteStoreError, StoreDown
+from etl.contracts.minutes import Batch, MinuteStoreError, Outdated, StoreDown
 from etl.settings import PROJECT_ROOT
 from tests.clickhouse_server import ClickHouseServer, run_clickhouse, share_clickhouse
 from tests.minute_stores import at, bar, batch, closes, load, told
@@ -196,7 +196,7 @@ def test_a_snapshot_gives_what_no_later_load_touched_and_says_where_one_did(
     assert old.bars("A", "1m", at(2)).num_rows == 1, "what came behind its last bar is not seen"
     assert old.bars("A", "1m", None, at(1)).num_rows == 1
     for as_of in (None, told()):
-        with pytest.raises(StoreDown, match="another generation by now: ask once more"):
+        with pytest.raises(Outdated, match="another generation by now: ask once more"):
             old.bars("A", "1m", as_of=as_of)
     assert store.snapshot().bars("A", "1m").num_rows == 5
 

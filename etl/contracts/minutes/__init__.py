@@ -100,6 +100,10 @@ class StoreDown(MinuteStoreError):
     """The engine does not answer (now): what is stored is whole, another try may succeed."""
 
 
+class Outdated(StoreDown):
+    """A newer generation took the place of what was asked for: a new snapshot has the answer."""
+
+
 class MixedSources(MinuteStoreError):
     """Synthetic bars would be beside real ones of one symbol: nothing was stored."""
 

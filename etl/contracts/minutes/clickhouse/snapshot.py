@@ -2,7 +2,7 @@
 
 Nothing is copied for it, and rows that were replaced since are gone. So every answer has with each
 row whether it is newer than the generation: one that has none is of this generation, whatever was
-published meanwhile; where there is one, the answer can be had no more, and StoreDown says so: a new
+published meanwhile; where there is one, the answer can be had no more, and Outdated says so: a new
 snapshot has it. What a load added behind the last bar is not asked for.
 """
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.contracts import minutes
-from etl.contracts.minutes import MinuteInstrument, StoreDown
+from etl.contracts.minutes import MinuteInstrument, Outdated
 from etl.contracts.minutes.clickhouse.link import Link
 from etl.contracts.minutes.clickhouse.published import (
     NEWER,
@@ -175,7 +175,7 @@ class ClickHouseSnapshot:
         return self.take_several(ASKED, minutes.SPANS, [symbol], interval)
 
     def changes(self, after: tuple[int, int], most: int) -> pa.Table:
-        """StoreDown where some of them were dropped since this generation."""
+        """Outdated where some of them were dropped since this generation."""
         if not self.generation:
             return minutes.CHANGES.empty_table()
         keys = (
@@ -192,7 +192,7 @@ class ClickHouseSnapshot:
         return self.published.kept_from
 
     def take(self, question: Question, values: Mapping[str, object]) -> pa.Table:
-        """The rows as they are in this generation; StoreDown where they can be had no more."""
+        """The rows as they are in this generation; Outdated where they can be had no more."""
         return check_old(self.link, ask(self.link, question, self.published, values))
 
     def close(self) -> None:
@@ -200,14 +200,14 @@ class ClickHouseSnapshot:
 
 
 def check_old(link: Link, rows: pa.Table) -> pa.Table:
-    """The rows without `is_newer`; StoreDown where one is."""
+    """The rows without `is_newer`; Outdated where one is."""
     if pc.any(rows["is_newer"]).as_py():
         raise tell_newer(link)
     return rows.drop_columns(["is_newer"])
 
 
-def tell_newer(link: Link) -> StoreDown:
-    return StoreDown(
+def tell_newer(link: Link) -> Outdated:
+    return Outdated(
         f"the minute store {link.address.shown} has another generation by now: ask once more"
     )
 

@@ -16,7 +16,7 @@ from etl.contracts.minutes import (
     MinuteInstrument,
     MinuteStoreError,
     MixedSources,
-    StoreDown,
+    Outdated,
     find_mixed,
 )
 from etl.contracts.minutes.clickhouse import checks
@@ -57,7 +57,7 @@ class ClickHouseStore:
         for _ in range(TRIES - 1):
             try:
                 return self.open_snapshot(read_published(self.link))
-            except StoreDown:
+            except Outdated:
                 continue
         return self.open_snapshot(read_published(self.link))
 
