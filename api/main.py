@@ -25,15 +25,29 @@ from api.edge.gate import Proxies
 from api.edge.protocol import Protocol, build_connections, raise_descriptors
 from api.edge.shared_counts import open_counts, share_counts
 from api.fallbacks import Fallback, LastSecrets
+from api.live.hub import Hub
+from api.live.reading import Reading
+from api.live.streams import Streams
 from api.log_config import build_log_config
 from api.metrics import routes as metrics
 from api.metrics.sources import refresh_gauges
 from api.page import routes as dashboard
 from api.problems import install_handlers
+from api.protocols.alpaca import routes as alpaca
 from api.protocols.openbb import routes as openbb
 from api.protocols.udf import routes as udf
 from api.redis_link import check_redis
-from api.routes import bars, figures, generations, health, instruments, many, quality, runs
+from api.routes import (
+    bars,
+    figures,
+    generations,
+    health,
+    instruments,
+    many,
+    quality,
+    runs,
+    stream,
+)
 from api.routes.context import refuse_repeated
 from api.settings import (
     ApiSettings,
@@ -57,8 +71,8 @@ SWITCH_INTERVAL = 0.001
 # Of CACHE_MAX_MB; the rest lies between the bytes that are counted and those of the process.
 COUNTED = 15 / 16
 MODULES = (
-    *(health, instruments, bars, figures, many, quality, runs, generations),
-    *(udf, openbb, dashboard),
+    *(health, instruments, bars, stream, figures, many, quality, runs, generations),
+    *(udf, openbb, alpaca, dashboard),
 )
 
 
@@ -116,6 +130,9 @@ def create_app(settings: ApiSettings | None = None) -> Service:
     app.state.minute_cache = MinuteCache(memory, app.state.minutes)
     turns = app.state.series_cache.turns
     app.state.minute_texts = MinuteTexts(memory, app.state.minute_cache, turns)
+    app.state.hub = Hub(app.state.minutes, app.state.database)
+    app.state.reading = Reading(app.state.minutes, app.state.minute_cache)
+    app.state.streams = Streams(settings.streams_per_caller)
     for module in MODULES:
         app.include_router(module.router)
     if settings.auth:

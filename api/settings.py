@@ -126,6 +126,12 @@ class ApiSettings(Shared):
         "most open connections of one client, a worker; a new one takes the place of an idle one",
         to_integer(1),
     )
+    streams_per_caller: int = declare(
+        "STREAMS_PER_CALLER",
+        "16",
+        "most open streams (/stream) of one caller, a worker",
+        to_integer(1),
+    )
     allowed_hosts: tuple[str, ...] = declare(
         "ALLOWED_HOSTS",
         "",

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api.bars.resample import find_firsts, sum_volumes
-from api.bars.series import Axis, Days, Flags, Series, Timestamps, keep_bars
+from api.bars.series import SESSIONS, Axis, Days, Flags, Series, Timestamps, keep_bars
 from api.bars.sessions import Instants, Sessions, add_days, find_local_days, take_near
 
 # Interval → its seconds: what can be made of stored bars that divide it.
@@ -123,6 +123,19 @@ def resample_minutes(
     if hours == "regular":
         placed, places = keep_regular(placed, places)
     return sum_up(placed, places, interval, seconds, base_seconds, until)
+
+
+def sum_sessions(series: Series, sessions: Sessions) -> Series:
+    """One bar a session out of those of its regular hours: today's daily bar so far. Its close is
+    that of the last one."""
+    places = find_places(series.timestamps, sessions)
+    series, places = keep_regular(replace(series, sessions=places.days), places)
+    firsts = find_firsts(places.days.view(np.int64))
+    daily = pick_buckets(series, firsts)
+    stamps = places.days[firsts].astype("datetime64[s]")
+    return replace(
+        daily, interval="1d", timestamps=stamps, axis=SESSIONS, sessions=None, complete=None
+    )
 
 
 def sum_up(

@@ -47,6 +47,7 @@ NOT_SHAPING = frozenset(
             "allowed_hosts",
             "head_timeout",
             "client_connections",
+            "streams_per_caller",
             "root_path",  # in the key itself
             "trusted_proxies",
             *("vault_addr", "vault_path", "vault_role_id", "vault_secret_id", "vault_token"),

@@ -28,6 +28,7 @@ LINGER = 2.0  # seconds in which a refused client may read why, while what it se
 WRITE_TIMEOUT = 30.0  # seconds in which a client must take something of its answer
 OTHER_FILES = 64  # descriptors for all that is not a connection
 MOST_DESCRIPTORS = 65_536
+WEBSOCKETS = b"/v2/"  # the paths below which a connection may be one
 
 
 class Connections:
@@ -134,6 +135,26 @@ class Protocol(HttpToolsProtocol):
 
     def give_up(self) -> None:
         self.transport.close()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return self.url.startswith(WEBSOCKETS)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; what speaks WebSocket is imported for the first of them."""
+        from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+        self.stop_timers()
+        self.known.leave(self.get_client(), self)
+        self.ws_protocol_class = WebSocketsSansIOProtocol
+        super().handle_websocket_upgrade()
+
+    def shutdown(self) -> None:
+        """The service ends. An answer under way goes on to its end; a stream is told to end."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            end = self.cycle.scope["state"].get("end_stream")
+            if end is not None:
+                end()
 
     def stop_timers(self) -> None:
         for timer in (self.head_timer, self.write_timer, self.body_timer):

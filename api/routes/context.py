@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from api.bars.series import Series, keep_bars
 from api.bars.view import View
@@ -191,8 +192,10 @@ async def get_context(request: Request) -> Context:
 ContextOf = Annotated[Context, Depends(get_context)]
 
 
-async def refuse_repeated(request: Request) -> None:
+async def refuse_repeated(request: HTTPConnection) -> None:
     """A parameter given twice has no clear meaning; more than any page has are not even read."""
+    if request.scope["type"] != "http":
+        return
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) > MOST_PARAMETERS:
         raise Problem(422, f"{len(names)} parameters are given: no page has {MOST_PARAMETERS}")

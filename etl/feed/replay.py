@@ -1,19 +1,16 @@
 """Stored minutes as a stream: the same order every time, at any speed.
 
-What is told is each bar when it was over, by symbol within an instant, and each correction at the
-instant at which it was known, if that lies in what is replayed. Between two sessions nobody waits.
+Between two sessions nobody waits.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
 
-import pyarrow as pa
-
-from etl.contracts.minutes import BASE_INTERVALS, MinuteSnapshot
+from etl.contracts.minutes import MinuteSnapshot
+from etl.contracts.minutes.replay import REVISED, Told, list_told
 from etl.feed.connection import wait
 from etl.feed.messages import BAR, UPDATED, Message, now_us
 
@@ -21,15 +18,6 @@ log = logging.getLogger("etl")
 
 LONGEST_WAIT = 300.0  # seconds of the stream's own time: what is longer lies between two sessions
 AT_ONCE = 500  # messages until others on the loop have their turn
-
-
-class Told(NamedTuple):
-    """due: when it is told, of the time that is replayed (naive UTC)."""
-
-    due: datetime
-    symbol: str
-    kind: str
-    row: dict[str, Any]
 
 
 @dataclass
@@ -50,7 +38,7 @@ class Replay:
         clock = asyncio.get_running_loop()
         shift: float | None = None  # between the loop's clock and the replayed one, in its seconds
         before: datetime | None = None
-        for each in self.list_told():
+        for each in self.list_all():
             if is_over.is_set():
                 return
             if self.speed:
@@ -63,6 +51,10 @@ class Replay:
             await self.tell(each, is_over)
         log.info("replay: all of it was told, %s bars", f"{self.told:,}")
 
+    def list_all(self) -> Iterator[Told]:
+        for day in list_told(self.snapshot, self.symbols, self.interval, self.start):
+            yield from day
+
     async def tell(self, each: Told, is_over: asyncio.Event) -> None:
         self.take(to_message(each, self.interval))
         self.told += 1
@@ -71,53 +63,11 @@ class Replay:
             while self.is_full() and not is_over.is_set():
                 await asyncio.sleep(0.01)
 
-    def list_told(self) -> Iterator[Told]:
-        """All that is told, a day of UTC in memory at a time."""
-        found = [self.snapshot.instruments.get((s, self.interval)) for s in self.symbols]
-        known = [each for each in found if each is not None]
-        if not known:
-            return
-        last = max(each.last for each in known)
-        start = self.start or datetime.combine(last.date(), datetime.min.time())
-        start = max(start, min(each.first for each in known))
-        step = timedelta(seconds=BASE_INTERVALS[self.interval])
-        names = [each.symbol for each in known]
-        while start <= last:
-            end = datetime.combine(start.date() + timedelta(days=1), datetime.min.time())
-            yield from self.list_day(names, start, end, step, last + step)
-            start = end
-
-    def list_day(
-        self, names: list[str], start: datetime, end: datetime, step: timedelta, over: datetime
-    ) -> Iterator[Told]:
-        stored = self.snapshot.stored(names, self.interval, start, end)
-        revised = [self.snapshot.revisions(name, self.interval, start, end) for name in names]
-        told = list(list_bars(stored, pa.concat_tables(revised), step, over))
-        yield from sorted(told, key=lambda each: each[:3])
-
-
-def list_bars(
-    stored: pa.Table, revised: pa.Table, step: timedelta, over: datetime
-) -> Iterator[Told]:
-    """Each bar as it was first known, at its end; its corrections when they were known."""
-    histories: dict[tuple[str, datetime], list[dict[str, Any]]] = {}
-    for row in revised.to_pylist():
-        histories.setdefault((row["symbol"], row["timestamp"]), []).append(row)
-    for row in stored.to_pylist():
-        values = [*histories.get((row["symbol"], row["timestamp"]), []), row]
-        values.sort(key=lambda each: str(each["known_at"]))
-        ends = row["timestamp"] + step
-        live = [value for value in values[1:] if ends < value["known_at"] <= over]
-        first = values[0] if live else row
-        yield Told(ends, row["symbol"], BAR, first)
-        for value in live:
-            yield Told(value["known_at"], row["symbol"], UPDATED, value)
-
 
 def to_message(told: Told, interval: str) -> Message:
     row = told.row
     return Message(
-        told.kind,
+        UPDATED if told.kind == REVISED else BAR,
         now_us(),
         row["source"],
         told.symbol,

@@ -1,0 +1,1 @@
+"""Alpaca's stream of bars, as its clients speak it: see stream.py."""
