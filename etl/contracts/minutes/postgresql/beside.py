@@ -6,21 +6,14 @@ import duckdb
 import pyarrow as pa
 
 from etl.contracts.minutes import BASE_INTERVALS, NOTES, SESSIONS, SPANS, Batch
-from etl.contracts.minutes.postgresql.columns import quote
 from etl.contracts.minutes.postgresql.connections import Connection
+from etl.contracts.minutes.postgresql.copying import write_texts
 from etl.contracts.minutes.postgresql.generation import SIGNED, WHERE_SYMBOLS, select, view_signs
 from etl.contracts.minutes.postgresql.joining import find_new, move_notes
 from etl.contracts.minutes.postgresql.reading import Span, read_rows
 from etl.contracts.minutes.postgresql.tables import SCHEMA
 from etl.contracts.minutes.postgresql.writing import copy_rows, put_rows, remove_rows
 
-SEPARATOR = "\x1f"  # of the sources of a symbol, while they are on their way
-TYPES = {
-    pa.string(): "text",
-    pa.int64(): "bigint",
-    pa.int8(): "smallint",
-    pa.timestamp("us"): "timestamp",
-}
 # As if nothing had ever been known of a symbol; the row stays, to say since when that is so.
 EMPTY = """
 bars = 0, first = NULL, last = NULL, decimals = 0, room = 18, digest = 0, known = 0, revised = 0,
@@ -96,24 +89,12 @@ def write_sessions(
 
 def write_accounts(connection: Connection, accounts: pa.Table, name: str) -> None:
     """Of symbols that are others than before."""
-    if not accounts.num_rows:
-        return
     rows = view_signs(accounts, SIGNED)
-    values: dict[str, object] = {each: rows[each].to_pylist() for each in rows.column_names}
-    values["sources"] = [SEPARATOR.join(each) for each in rows["sources"].to_pylist()]
-    arrays = (f"%({f.name})s::{TYPES.get(f.type, 'text')}[]" for f in SIGNED)
-    columns = [quote(each) for each in SIGNED.names]
-    taken = [f"string_to_array({c}, '{SEPARATOR}')" if c == '"sources"' else c for c in columns]
-    sets = (f"{each} = excluded.{each}" for each in (*columns, "changed_in"))
-    execute(
-        connection,
-        f"""INSERT INTO {SCHEMA}.instruments ({", ".join(columns)}, changed_in)
-        SELECT {", ".join(taken)}, %(changed_in)s
-        FROM unnest({", ".join(arrays)}) c ({", ".join(columns)})
-        ON CONFLICT (interval, symbol) DO UPDATE SET {", ".join(sets)}""",
-        **values,
-        changed_in=name,
-    )
+    sources = pa.array([write_texts(each) for each in rows["sources"].to_pylist()], pa.binary())
+    rows = rows.set_column(rows.column_names.index("sources"), "sources", sources)
+    changed = pa.repeat(pa.scalar(name, pa.string()), rows.num_rows)
+    rows = rows.append_column("changed_in", changed)
+    put_rows(connection, f"{SCHEMA}.instruments", rows, ("interval", "symbol"))
 
 
 def mark_changed(

@@ -82,9 +82,3 @@ READ: Mapping[pa.DataType, Callable[[bytes, Sequence[str]], pa.Array]] = {
     pa.int8(): read_decimals,
     pa.string(): read_sources,
 }
-
-
-def is_in_order(timestamps: pa.Array) -> bool:
-    """Whether each is later than the one before: no statement loses its order in silence."""
-    instants = timestamps.to_numpy(zero_copy_only=False).view("i8")
-    return bool(np.all(instants[1:] > instants[:-1]))

@@ -1,6 +1,7 @@
 """Arrow as COPY … FROM takes it in binary form: whole columns at once, no Python object a row."""
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from etl.contracts.minutes.postgresql.columns import EPOCH
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
+TEXT = 25  # the number of the type
 ABSENT = -1  # the length of a value that is NULL
 # Arrow's type → numpy's as the server takes it.
 NUMBERS = {
@@ -45,7 +47,7 @@ def write_batch(batch: pa.RecordBatch) -> Iterator[bytes]:
 
 def measure(column: pa.Array) -> npt.NDArray[np.int32]:
     """Bytes of each value."""
-    if pa.types.is_string(column.type):
+    if column.type not in NUMBERS:
         lengths = pc.binary_length(column)
     else:
         lengths = pa.array(np.full(len(column), np.dtype(NUMBERS[column.type]).itemsize, "i4"))
@@ -72,13 +74,22 @@ def write_alike(rows: pa.RecordBatch, lengths: list[int]) -> bytes:
 
 def to_numbers(column: pa.Array) -> Any:
     """A numpy array."""
-    if pa.types.is_string(column.type):
+    if column.type not in NUMBERS:
         # as bytes, without a Python object for each of many equal ones
         coded = column.dictionary_encode()
-        texts = np.array([text.encode() for text in coded.dictionary.to_pylist()], "S")
+        texts = np.array(coded.dictionary.cast(pa.binary()).to_pylist(), "S")
         return texts[coded.indices.to_numpy()]
     if pa.types.is_timestamp(column.type):
         return column.cast(pa.int64()).to_numpy() - EPOCH
     if pa.types.is_date(column.type):
         return column.cast(pa.int32()).to_numpy() - EPOCH // A_DAY
     return column.to_numpy()
+
+
+def write_texts(texts: Sequence[str]) -> bytes:
+    """text[] as the server takes it: dimensions, their lengths, each text with its own."""
+    if not texts:
+        return struct.pack("!3i", 0, 0, TEXT)
+    values = (text.encode() for text in texts)
+    parts = (struct.pack("!i", len(value)) + value for value in values)
+    return struct.pack("!5i", 1, 0, TEXT, len(texts), 1) + b"".join(parts)

@@ -99,8 +99,7 @@ class Load:
     ) -> pa.Table:
         spans = {s: ranges[s] for s in there["symbol"].to_pylist() if s in ranges}
         sources = sorted({s for each in there["sources"].to_pylist() for s in each})
-        found = read_several(self.connection, table, schema, interval, spans, sources)
-        return pa.concat_tables([schema.empty_table(), *(rows for _, _, rows in found)])
+        return read_several(self.connection, table, schema, interval, spans, sources)[1]
 
     def write_bars(self, interval: str, changes: Changes, is_new: bool) -> None:
         """is_new: none of the keys is there yet, so that nothing has to be looked up."""

@@ -1,19 +1,24 @@
 """The questions, each one statement. Beside its rows each tells in which generation the symbol was
 last changed, so that a snapshot knows whether they are of its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from etl.contracts.minutes import STORED_BARS, MinuteStoreError
-from etl.contracts.minutes.postgresql.columns import gather, is_in_order, quote, read_columns
+from etl.contracts.minutes.postgresql.columns import gather, quote, read_columns
 from etl.contracts.minutes.postgresql.connections import Connection
 
 SYMBOL = STORED_BARS.field("symbol")
 Span = tuple[datetime, datetime]  # from and to, both inclusive
-Found = tuple[str, str | None, pa.Table]  # symbol, generation of its last change, rows
+# Generations of the last changes of the symbols, and all their rows.
+Several = tuple[dict[str, str | None], pa.Table]
+TIMESTAMP = STORED_BARS.field("timestamp")
+INSTANT_BYTES = 8
 
 CHANGED = """(SELECT changed_in FROM minutes.instruments i
               WHERE i.interval = %(interval)s AND i.symbol = {symbol})"""
@@ -46,8 +51,9 @@ def read_bars(
     key: tuple[str, str],
     span: Span,
     as_of: datetime | None,
-) -> Found:
-    """Bars of (symbol, interval), as they are or as they were known."""
+) -> tuple[str | None, pa.Table]:
+    """The generation of the last change, and bars of (symbol, interval): as they are, or were
+    known."""
     symbol, interval = key
     names = ", ".join(quote(field.name) for field in fields)
     rows = (NOW if as_of is None else THEN).format(names=names, interval=interval)
@@ -56,8 +62,8 @@ def read_bars(
     values = {"symbol": symbol, "interval": interval, "first": span[0], "last": span[1]}
     changed_in, *sent = execute(connection, statement, {**values, "as_of": as_of})[0]
     table = pa.table(read_columns(sent, fields), pa.schema(fields))
-    check_order(table, symbol)
-    return symbol, changed_in, table
+    check_order(table["timestamp"], np.zeros(table.num_rows, "i4"))
+    return changed_in, table
 
 
 def read_several(
@@ -67,10 +73,10 @@ def read_several(
     interval: str,
     spans: Mapping[str, Span],
     sources: Sequence[str],
-) -> Iterator[Found]:
+) -> Several:
     """Rows of `table` of each symbol in its span, sorted; sources: all that may be among them."""
     if not spans:
-        return
+        return {}, schema.empty_table()
     fields = [field for field in schema if field.name != "symbol"]
     keys = [name for name in ("timestamp", "known_at") if name in schema.names]
     statement = SEVERAL.format(
@@ -82,15 +88,15 @@ def read_several(
     starts, ends = zip(*spans.values(), strict=True)
     values = {"symbols": list(spans), "starts": list(starts), "ends": list(ends)}
     bounds = {"first": min(starts), "last": max(ends), "interval": interval}
-    for symbol, changed, *sent in execute(
-        connection, statement, {**values, **bounds, "sources": list(sources)}
-    ):
-        columns = read_columns(sent, fields, sources)
-        count = len(columns["timestamp"])
-        found = pa.table({"symbol": pa.repeat(symbol, count), **columns}).select(schema.names)
-        if table == "bars":
-            check_order(found, symbol)
-        yield symbol, changed, found.cast(schema)
+    rows = execute(connection, statement, {**values, **bounds, "sources": list(sources)})
+    symbols, changed, *sent = zip(*rows, strict=True)
+    columns = read_columns([b"".join(filter(None, each)) for each in sent], fields, sources)
+    counts = [len(each or b"") // INSTANT_BYTES for each in sent[fields.index(TIMESTAMP)]]
+    places = np.repeat(np.arange(len(symbols), dtype="i4"), counts)
+    names = pa.DictionaryArray.from_arrays(places, pa.array(symbols, pa.string()))
+    found = pa.table({"symbol": names.cast(pa.string()), **columns}).select(schema.names)
+    check_order(found["timestamp"], places if table == "bars" else None)
+    return dict(zip(symbols, changed, strict=True)), found.cast(schema)
 
 
 def read_rows(
@@ -103,6 +109,11 @@ def read_rows(
     return pa.table(arrays, schema=schema)
 
 
-def check_order(bars: pa.Table, symbol: str) -> None:
-    if not is_in_order(bars["timestamp"]):
-        raise MinuteStoreError(f"bars of {symbol} came in disorder: the table was written by hand")
+def check_order(timestamps: pa.ChunkedArray, places: NDArray[np.int32] | None) -> None:
+    """That the statement kept its order; places: of the symbols, which each begin anew."""
+    instants = timestamps.to_numpy().view("i8")
+    is_later = instants[1:] > instants[:-1]
+    if places is not None:
+        is_later |= places[1:] > places[:-1]
+        if not is_later.all():
+            raise MinuteStoreError("bars came in disorder: the table was written by hand")

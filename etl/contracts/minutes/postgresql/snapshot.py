@@ -29,7 +29,6 @@ from etl.contracts.minutes.postgresql.generation import Generation, select
 from etl.contracts.minutes.postgresql.reading import (
     CHANGED,
     SYMBOL,
-    Found,
     Span,
     read_bars,
     read_rows,
@@ -77,10 +76,9 @@ class PostgresSnapshot:
         # volumes may be of several units only where one has decimals
         fields = [*BARS, DECIMALS] if found.volume_decimals else [*BARS]
         span = bound(found, start, end)
-        table = self.check(
-            self.pool.ask(lambda c: read_bars(c, fields, key, span, as_of)), interval
-        )
-        return to_bars(table, found.volume_decimals)
+        changed_in, rows = self.pool.ask(lambda c: read_bars(c, fields, key, span, as_of))
+        self.check(key, changed_in)
+        return to_bars(rows, found.volume_decimals)
 
     def stored(
         self, symbols: Sequence[str], interval: str, start: datetime | None, end: datetime | None
@@ -142,15 +140,15 @@ class PostgresSnapshot:
 
     def read(self, table: str, schema: pa.Schema, interval: str, spans: Spans) -> pa.Table:
         sources = list_sources(self.instruments[symbol, interval] for symbol in spans)
-        found = self.pool.ask(
-            lambda c: list(read_several(c, table, schema, interval, spans, sources))
+        changed, rows = self.pool.ask(
+            lambda c: read_several(c, table, schema, interval, spans, sources)
         )
-        return pa.concat_tables([schema.empty_table(), *(self.check(e, interval) for e in found)])
+        for symbol, changed_in in changed.items():
+            self.check((symbol, interval), changed_in)
+        return rows
 
-    def check(self, found: Found, interval: str) -> pa.Table:
-        symbol, changed_in, table = found
-        refuse_changed(self.of.changed.get((symbol, interval)), changed_in, symbol)
-        return table
+    def check(self, key: tuple[str, str], changed_in: str | None) -> None:
+        refuse_changed(self.of.changed.get(key), changed_in, key[0])
 
     def read_small(
         self, statement: str, schema: pa.Schema, key: tuple[str, str], values: Mapping[str, object]
