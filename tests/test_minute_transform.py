@@ -1,6 +1,8 @@
 """Raw minutes become clean or rejected ones: nothing is lost, and one message says why."""
 
-from datetime import datetime
+import random
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.base.errors import EtlError, InputError
+from etl.contracts.minutes import BATCH_BARS, Batch
+from etl.contracts.minutes.engines import open_minutes
+from etl.contracts.runs import LOADED
 from etl.settings import Settings, SettingsError
 from tests.minutes import Row, load_rows, look_at, make_row, transform_rows, use_folder
 
@@ -193,3 +198,25 @@ def test_what_was_asked_for_is_known_as_far_as_it_is_kept(
         assert found["start"] == found["end"]
     else:
         assert tuple(f"{found[name]:%m-%d %H:%M}" for name in ("start", "end")) == kept
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_record_counts_as_the_store_does(data_dir: Path, tmp_path: Path, seed: int) -> None:
+    """Answers of any age, with keys that come again and values that do not: in any order."""
+    chance = random.Random(seed)
+    settings, other = use_folder(data_dir), use_folder(tmp_path / "other")
+    with closing(open_minutes(other)) as store:
+        for _ in range(4):
+            fetched = chance.sample([LATER + timedelta(days=n) for n in range(5)], 2)
+            keys = {(chance.choice("ABC"), chance.randint(10, 20), at) for at in fetched * 9}
+            rows = [
+                make_row(f"2013-02-28T15:{n}Z", chance.choice([10, 11]), symbol, fetched_at=at)
+                | {"volume": chance.choice(["1", "1.5", "1.50"])}
+                for symbol, n, at in sorted(keys)
+            ]
+            record = load_rows(settings, rows)
+            bars = pq.read_table(settings.clean_minutes_path).cast(BATCH_BARS)
+            counts = store.upsert(Batch("1m", bars), "run")
+            store.publish()
+            assert tuple(record[name] for name in LOADED) == tuple(counts)
+            assert sum(counts) == len(rows)

@@ -16,18 +16,17 @@ from etl.contracts.minutes import (
     Batch,
     MinuteSnapshot,
 )
+from etl.contracts.minutes.changes import KEY, MATCHED, PLAIN, create
 from etl.contracts.runs import LOADED
-from etl.contracts.tables import MOST_DECIMALS, raise_ten
+from etl.contracts.tables import raise_ten
 from etl.market.sessions import MARGIN
 from etl.rules.minute_notes import find_notes
 from etl.settings import Settings
 
 BATCH_ROWS = 250_000
 COLUMNS = ", ".join(BATCH_BARS.names)
-VALUES = ("open", "high", "low", "close", "units")
 WITHIN = "timestamp >= begins AND timestamp < ends"  # the reach of a symbol
 MARGIN_SQL = f"INTERVAL {MARGIN.days} DAYS"
-UNITS = f"volume::HUGEINT * {raise_ten(f'{MOST_DECIMALS} - volume_decimals')}"
 
 
 class Part(NamedTuple):
@@ -217,26 +216,28 @@ def build_spans(connection: duckdb.DuckDBPyConnection, interval: str) -> Batch:
     return Batch(interval, BATCH_BARS.empty_table(), spans=spans)
 
 
-# What becomes of the bars of the batch: of a key that comes several times the newest counts.
-OUTCOMES = f"""
-WITH counted AS (
-    SELECT *, {UNITS} AS units, row_number() OVER (PARTITION BY symbol, timestamp
-        ORDER BY fetched_at DESC, open DESC, high DESC, low DESC, close DESC) AS number
-    FROM coming),
-held AS (SELECT *, {UNITS} AS units FROM known),
-compared AS (
-    SELECT c.symbol, number, h.symbol IS NULL AS is_new, c.fetched_at >= h.seen_at AS is_newer,
-           {" AND ".join(f"c.{name} IS NOT DISTINCT FROM h.{name}" for name in VALUES)} AS is_same
-    FROM counted c LEFT JOIN held h USING (symbol, timestamp))
-SELECT symbol, count(*) FILTER (number = 1 AND is_new),
-       count(*) FILTER (number = 1 AND NOT is_new AND NOT is_same AND is_newer),
-       count(*) FILTER (number = 1 AND NOT is_new AND is_same),
-       count(*) FILTER (number = 1 AND NOT is_new AND NOT is_same AND NOT is_newer),
-       count(*) FILTER (number > 1)
-FROM compared GROUP BY symbol"""
+# What becomes of the bars of the batch, symbol by symbol, as the store counts them in all.
+STEPS = (
+    "CREATE OR REPLACE TEMP VIEW minutes_given AS FROM coming",
+    "CREATE OR REPLACE TEMP VIEW minutes_stored AS FROM known",
+    create("coming", PLAIN),
+    create("repeated", f"SELECT {KEY} FROM minutes_coming GROUP BY ALL HAVING count(*) > 1"),
+    create("matched", MATCHED),
+)
+OUTCOMES = """
+SELECT symbol, count(*) FILTER (is_new), count(*) FILTER (NOT is_new AND NOT is_same AND is_newer),
+       count(*) FILTER (NOT is_new AND is_same),
+       count(*) FILTER (NOT is_new AND NOT is_same AND NOT is_newer),
+       any_value(came) - count(*)
+FROM minutes_matched JOIN (SELECT symbol, count(*) AS came FROM coming GROUP BY symbol)
+USING (symbol) GROUP BY symbol"""
 
 
 def count_outcomes(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
     """Symbol → what became of its bars of the last batch, by the names of etl.contracts.runs."""
+    for step in STEPS:
+        connection.execute(step)
     rows = connection.execute(OUTCOMES).fetchall()
+    for name in ("coming", "repeated", "matched"):
+        connection.execute(f"DROP TABLE minutes_{name}")
     return {symbol: dict(zip(LOADED, counts, strict=True)) for symbol, *counts in rows}
