@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from etl.base.whole_files import compute_digest
-from etl.contracts.minutes import BASE_INTERVALS, PRICES
+from etl.contracts.minutes import BASE_INTERVALS, PRICES, MinuteStoreError
 from etl.contracts.minutes.changes import KEY
 from etl.contracts.minutes.digests import (
     ACCOUNT,
@@ -19,7 +19,7 @@ from etl.contracts.minutes.digests import (
     sum_spans,
 )
 from etl.contracts.minutes.duckdb_files import index, layout, reading
-from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
+from etl.contracts.minutes.duckdb_files.attached import AttachedFiles, tell_damaged
 from etl.contracts.minutes.duckdb_files.manifest import Manifest, PublishedFile, read_manifest
 
 Line = tuple[str, str]  # what must hold, what contradicts it
@@ -28,7 +28,7 @@ Line = tuple[str, str]  # what must hold, what contradicts it
 def check_store(files: AttachedFiles, folder: Path) -> Iterator[Line]:
     manifest = read_manifest(folder)
     damaged = [fault for file in manifest.list_files() if (fault := check_file(folder, file))]
-    yield "minutes: each file is as it was published", "; ".join(damaged[:3])
+    yield "each file is as it was published", "; ".join(damaged[:3])
     if damaged:
         return
     faults: dict[str, list[str]] = {name: [] for name in CHECKS}
@@ -40,7 +40,7 @@ def check_store(files: AttachedFiles, folder: Path) -> Iterator[Line]:
                 faults[name] += ask(files, file, query, describe_month(interval, month, file))
             accounts.append(read_accounts(files, file, interval, live))
     for name, found in faults.items():
-        yield f"minutes: {name}", "; ".join(found[:3])
+        yield name, "; ".join(found[:3])
     if live:
         yield from check_live(files, live)
         accounts += [read_accounts(files, live, interval, live) for interval in BASE_INTERVALS]
@@ -49,7 +49,15 @@ def check_store(files: AttachedFiles, folder: Path) -> Iterator[Line]:
 
 def check_live(files: AttachedFiles, live: PublishedFile) -> Iterator[Line]:
     for said, query in CHECKS_OF_LIVE.items():
-        yield f"minutes: of live batches {said}", "; ".join(ask(files, live, query, {}))
+        yield f"of live batches {said}", "; ".join(ask(files, live, query, {}))
+
+
+def find_damaged(folder: Path, manifest: Manifest) -> MinuteStoreError | None:
+    """What is wrong with a published file, where a load could not read one."""
+    for file in manifest.list_files():
+        if fault := check_file(folder, file):
+            return tell_damaged(folder / file.name, fault)
+    return None
 
 
 def check_file(folder: Path, file: PublishedFile) -> str:
@@ -173,7 +181,7 @@ def check_index(
             connection.execute(f"CREATE TEMP TABLE {table} AS {known}")
         for said, query in SAID.items():
             found = [row[0] for row in connection.execute(query).fetchall()]
-            yield f"minutes: {said}", "; ".join(found)
+            yield said, "; ".join(found)
 
 
 SAID = {

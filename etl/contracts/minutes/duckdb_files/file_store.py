@@ -21,15 +21,17 @@ from etl.contracts.minutes import (
     find_mixed,
 )
 from etl.contracts.minutes.duckdb_files.attached import AttachedFiles
-from etl.contracts.minutes.duckdb_files.checks import check_store
+from etl.contracts.minutes.duckdb_files.checks import check_store, find_damaged
 from etl.contracts.minutes.duckdb_files.index import Known
-from etl.contracts.minutes.duckdb_files.manifest import CURRENT, read_manifest, write_manifest
+from etl.contracts.minutes.duckdb_files.manifest import (
+    CURRENT,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
 from etl.contracts.minutes.duckdb_files.next_generation import NextGeneration, sweep
 from etl.contracts.minutes.duckdb_files.snapshot import FileSnapshot
 from etl.contracts.minutes.duckdb_files.workspace import Workspace, spill_of
-
-# What a full disk, a folder that may not be written to, or too little memory end in.
-NOT_WRITTEN = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError)
 
 
 class FileStore:
@@ -86,8 +88,13 @@ class FileStore:
         """An error while files are written leaves what was published, and nothing else."""
         try:
             yield
-        except NOT_WRITTEN as error:
+        except (duckdb.Error, OSError) as error:
+            before = self.next.before if self.next else Manifest()
             self.discard()
+            if damage := find_damaged(self.folder, before):
+                raise damage from None
+            if isinstance(error, duckdb.ProgrammingError):  # ours
+                raise
             raise MinuteStoreError(
                 f"{self.folder} cannot be written ({str(error).splitlines()[0]}): it is as it was"
                 " before this run; load again"
