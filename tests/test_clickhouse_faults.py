@@ -2,12 +2,14 @@
 
 import logging
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from etl.contracts.minutes import MinuteStore, MinuteStoreError, StoreDown
 from etl.contracts.minutes.engines import Place, open_place
+from etl.settings import PROJECT_ROOT
 from tests.clickhouse_server import USERS, ClickHouseServer, run_clickhouse, share_clickhouse
 from tests.daemons import find_port
 from tests.minute_stores import at, bar, batch, closes, load, told
@@ -76,6 +78,24 @@ def test_an_address_has_the_usual_ports_and_shows_no_password() -> None:
     assert (tls.port, tls.user, tls.is_tls, tls.password) == (8443, "u", True, "p:w")
     assert tls.shown == "clickhouses://u@[::1]:8443/m"
     assert "p:w" not in repr(tls)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "file"),
+    [
+        ("clickhouse://127.0.0.1/minutes", "clickhouse_connect", "requirements-clickhouse.txt"),
+        ("chdb:///folder", "chdb", "requirements-engines.txt"),
+    ],
+)
+def test_a_client_that_is_not_installed_is_named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str, file: str
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(link.__package__)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MinuteStoreError, match=f"wants the package {package}: pip .* {file} -c"):
+        open_url(url)
+    assert (PROJECT_ROOT / file).exists()
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

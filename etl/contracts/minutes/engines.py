@@ -73,5 +73,12 @@ def open_place(place: Place) -> MinuteStore:
         if error.name == name:
             raise MinuteStoreError(f"{place}: this version has no such engine") from None
         raise MinuteStoreError(
-            f"{place} wants the package {error.name}: pip install -r requirements-engines.txt"
+            f"{place} wants the package {error.name}: pip install -r {find_requirements(place)}"
+            " -c constraints.txt"
         ) from None
+
+
+def find_requirements(place: Place) -> str:
+    """The file that names the client of its engine; the engine itself is for tests, as chdb is."""
+    engine = "engines" if place.scheme == "chdb" else ENGINES[place.scheme]
+    return f"requirements-{engine}.txt"
