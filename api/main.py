@@ -152,6 +152,7 @@ async def run_beside(app: FastAPI) -> AsyncIterator[None]:
     load_secrets(app.state.settings)
     with watch_secrets(app.state.settings):
         yield
+    app.state.minutes.close()
     for each in (app.state.limiter, app.state.shared):
         if each is not None:
             await each.close()

@@ -128,7 +128,7 @@ class AnswerCache:
         target = await self.find_target(scope, media, coding)
         if target is None:
             return await self.app(scope, receive, secure(send))
-        send = name_generation(send, snapshot, scope["state"].get("minutes"))
+        unnamed, send = send, name_generation(send, snapshot, scope["state"].get("minutes"))
         if coding == "":
             return await send_answer(send, refuse(406, NO_CODING), X_MISS)
         is_conditional = b"if-none-match" in head or b"if-match" in head
@@ -148,7 +148,9 @@ class AnswerCache:
                 self.ready.remember(scope, snapshot, target.key, answer)
         if answer is not None:
             return await self.finish(scope, send, target, answer, x_cache)
-        return await self.share(scope, receive, send, target, (media, coding))
+        if await self.share(scope, receive, send, target, (media, coding)):
+            return None
+        return await self.answer(scope, receive, unnamed, media)
 
     async def finish(
         self, scope: Scope, send: Send, target: Target, answer: Answer, x_cache: tuple[bytes, bytes]
@@ -180,8 +182,9 @@ class AnswerCache:
 
     async def share(
         self, scope: Scope, receive: Receive, send: Send, target: Target, wanted: tuple[str, str]
-    ) -> None:
-        """Make the answer once for all who ask for it now, and send it to this one.
+    ) -> bool:
+        """Make the answer once for all who ask for it now, and send it to this one; False: it has
+        to be made anew, of what was published meanwhile.
 
         A client that goes away takes no other along; when all have gone, the work ends. Its memory
         counts until the last has it.
@@ -195,9 +198,10 @@ class AnswerCache:
             if flight.task.done():
                 answer, is_made = flight.task.result()
                 if answer.status == 503 and await self.has_moved(scope, target):
-                    return await self.answer(scope, receive, send, wanted[0])
+                    return False
                 scope["state"]["way"] = "miss" if is_made else "hit"
                 await self.finish(scope, send, target, answer, X_MISS if is_made else X_HIT)
+            return True
         finally:
             gone.cancel()
             flight.leave()

@@ -88,12 +88,19 @@ class Minutes:
         """Find the newest snapshot, and take it."""
         identity = self.identify()
         try:
-            self.view = await self.ask(self.open, OPENING) if self.is_remote or identity else None
+            self.view = await self.try_to_open() if self.is_remote or identity else None
             self.fault = None
         except Fault as error:
             self.fault = str(error)
         self.seen = identity
         self.fresh_until = time.monotonic() + FRESH
+
+    async def try_to_open(self) -> MinuteView | None:
+        """Once more where the engine is away: a connection to it may be older than it is."""
+        try:
+            return await self.ask(self.open, OPENING)
+        except MinutesDown:
+            return await self.ask(self.open, OPENING)
 
     def open(self) -> MinuteView | None:
         """The newest snapshot: the one there is, if nothing was published since."""
@@ -126,6 +133,11 @@ class Minutes:
             raise self.explain(error) from None
         finally:
             answer.cancel()
+
+    def close(self) -> None:
+        """Let go of the engine, when the service ends."""
+        if self.store is not None:
+            self.store.close()
 
     def explain(self, error: Exception) -> Fault:
         """What a client is told of an error of the engine: no address, and no path."""
