@@ -141,16 +141,23 @@ class AnswerCache:
             answer = await self.cut_short(scope, target)
             way = "miss" if answer is None else "shortcut"
         scope["state"]["way"] = way  # for who counts
-        if self.ready is not None and answer is not None:
-            if (media, coding) == ("json", "identity"):
-                self.ready.learn_head(scope)
-            if x_cache is X_HIT and not (self.targets.has_state(target) or target.has_minutes):
-                self.ready.remember(scope, snapshot, target.key, answer)
         if answer is not None:
+            self.get_ready(scope, target, answer, (media, coding), is_hit=x_cache is X_HIT)
             return await self.finish(scope, send, target, answer, x_cache)
         if await self.share(scope, receive, send, target, (media, coding)):
             return None
         return await self.answer(scope, receive, unnamed, media)
+
+    def get_ready(
+        self, scope: Scope, target: Target, answer: Answer, wanted: tuple[str, str], is_hit: bool
+    ) -> None:
+        """Answer the same request before it is parsed, when it comes again."""
+        if self.ready is None:
+            return
+        if wanted == ("json", "identity"):
+            self.ready.learn_head(scope)
+        if is_hit and not (self.targets.has_state(target) or target.has_minutes):
+            self.ready.remember(scope, scope["state"]["snapshot"], target.key, answer)
 
     async def finish(
         self, scope: Scope, send: Send, target: Target, answer: Answer, x_cache: tuple[bytes, bytes]
