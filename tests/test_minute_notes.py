@@ -38,7 +38,7 @@ DAILY = pa.schema(
 )
 
 
-def bar(minute: int, price: float, high: float = 0, low: float = 0, volume: float = 100) -> Bar:
+def bar(minute: float, price: float, high: float = 0, low: float = 0, volume: float = 100) -> Bar:
     return minute, price, high or price, low or price, price, volume
 
 
@@ -137,6 +137,12 @@ def test_a_price_that_does_not_move_for_an_hour_is_frozen(length: int, is_noted:
 def test_bars_that_repeat_with_their_volume_are_frozen_soon(length: int, is_noted: bool) -> None:
     bars = [*walk(range(10)), *(bar(n, 99, 101, 98, 777) for n in range(10, 10 + length))]
     assert set(note(bars)) == ({(10, "frozen_price")} if is_noted else set())
+
+
+def test_seconds_that_are_alike_for_as_long_as_minutes_are_frozen_too() -> None:
+    alike = [bar(n / 60, 99, volume=100) for n in range(240)]
+    assert note(alike[:120]) == {}
+    assert set(note(alike)) == {(0, "frozen_price")}
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ AROUND = 5  # bars on each side whose median tells where a price was, and where 
 NEEDED = 3  # of these there must be so many
 SPIKE = 0.02  # least share by which a price leaves and returns
 RANGES = 10  # ... and so many times the usual range of a minute of its session
-SAME_PRICES = 60  # bars with equal prices are a frozen price
-SAME_BARS = 4  # ... and so are bars with equal prices and volume
+# So many bars with equal prices, or with equal prices and volume, are a frozen price; bars of
+# seconds must last as long as so many minutes.
+SAME_PRICES = 60
+SAME_BARS = 4
 BEYOND_DAY = 0.01  # share outside the day's high and low: in the session, and before and after it
 BEYOND_DAY_EXTENDED = 0.2
 # What minutes and the daily bar differ by though neither is wrong: the day's close is that of an
@@ -168,7 +170,7 @@ def find_runs(names: str, least: int, condition: str = "") -> str:
     session = "PARTITION BY symbol, session ORDER BY timestamp"
     return f"""(
         WITH numbered AS (
-            SELECT *, row_number() OVER w AS n,
+            SELECT *, row_number() OVER w AS n, lag(timestamp) OVER w AS earlier,
                    coalesce(({names}) = lag(({names})) OVER w {condition}, false) AS is_repeat
             FROM placed WINDOW w AS ({session})),
         repeats AS (
@@ -177,7 +179,8 @@ def find_runs(names: str, least: int, condition: str = "") -> str:
         runs AS (
             SELECT symbol, session, min(n) - 1 AS first, 1 + count(*) AS bars,
                    max(timestamp) AS until
-            FROM repeats GROUP BY symbol, session, run HAVING count(*) >= {least} - 1)
+            FROM repeats GROUP BY symbol, session, run HAVING count(*) >= {least} - 1
+                AND max(timestamp) - min(earlier) >= INTERVAL {least - 1} MINUTES)
         SELECT symbol, f.timestamp, 'frozen_price' AS kind, format(
             'the same {names} in {{}} bars, until {{}} UTC', bars, until) AS detail
         FROM runs JOIN numbered f USING (symbol, session) WHERE f.n = runs.first)"""
