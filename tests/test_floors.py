@@ -223,7 +223,7 @@ def test_the_shortcut_and_the_routes_derive_bars_by_a_view_and_by_nothing_else()
         for alias in node.names
         if f"{node.module}.{alias.name}" in makers
     }
-    assert calling == {"api.bars.view", "api.protocols.udf.routes"}
+    assert calling == {"api.bars.view", "api.protocols.udf.asking"}
 
 
 def test_the_etl_knows_nothing_of_the_api_and_the_api_little_of_the_etl() -> None:

@@ -56,21 +56,23 @@ class ChartQuery(WidgetQuery):
 async def list_widgets(context: ContextOf) -> Response:
     """What the workspace can show of this store."""
     intervals = await list_intervals(context)
-    return answer(widgets.build_widgets(await find_first(context), intervals))
+    usual = "1d" if context.snapshot or not intervals else intervals[-1]
+    return answer(widgets.build_widgets(await find_first(context), intervals, usual))
 
 
 @router.get("/apps.json")
+@depends_on_minutes()
 async def list_apps(context: ContextOf) -> Response:
     """A dashboard of these widgets."""
     return answer(widgets.build_apps(await find_first(context)))
 
 
 @router.get("/openbb/symbols")
+@depends_on_minutes()
 async def list_symbols(context: ContextOf) -> Response:
     """The choices of a widget's symbol."""
-    most = context.max_rows
-    rows = await context.ask(lambda c: c.read_instruments("", "", most))
-    return answer([{"label": row["symbol"], "value": row["symbol"]} for row in rows])
+    names = await list_names(context, context.max_rows)
+    return answer([{"label": name, "value": name} for name in names])
 
 
 @router.get("/openbb/price_chart")
@@ -114,9 +116,24 @@ async def list_coverage(context: ContextOf) -> Response:
 
 
 async def find_first(context: Context) -> str | None:
-    """The symbol that a widget begins with; None in an empty store."""
-    rows = await context.ask(lambda c: c.read_instruments("", "", 1))
-    return rows[0]["symbol"] if rows else None
+    """The symbol that a widget begins with, one with daily bars where there are; None in an empty
+    store."""
+    if context.snapshot is not None:
+        rows = await context.ask(lambda c: c.read_instruments("", "", 1))
+        if rows:
+            return str(rows[0]["symbol"])
+    names = await list_names(context, 1)
+    return names[0] if names else None
+
+
+async def list_names(context: Context, most: int) -> list[str]:
+    """The first symbols: those with daily bars, and those that have shorter ones alone."""
+    view = await context.find_minute_view()
+    short = sorted(view.instruments)[:most] if view else []
+    if context.snapshot is None and short:
+        return short
+    rows = await context.ask(lambda c: c.read_instruments("", "", most))
+    return sorted({row["symbol"] for row in rows} | {*short})[:most]
 
 
 async def list_intervals(context: Context) -> Sequence[str]:

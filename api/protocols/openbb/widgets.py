@@ -41,7 +41,9 @@ def build_options(names: dict[str, str]) -> list[Row]:
     return [{"label": label, "value": value} for value, label in names.items()]
 
 
-def build_params(symbol: str | None, intervals: Sequence[str] = ()) -> list[Row]:
+def build_params(
+    symbol: str | None, intervals: Sequence[str] = (), interval: str = "1d"
+) -> list[Row]:
     """The parameters that the widgets of one symbol have in common."""
     spans = {name: label for name, label in SHORT_INTERVALS.items() if name in intervals}
     return [
@@ -54,7 +56,7 @@ def build_params(symbol: str | None, intervals: Sequence[str] = ()) -> list[Row]
             "value": symbol,
             "show": True,
         },
-        build_choice("interval", "Interval", "What a bar spans", "1d", spans | INTERVALS),
+        build_choice("interval", "Interval", "What a bar spans", interval, spans | INTERVALS),
         build_choice(
             "adjustment", "Adjusted for", "What prices are adjusted for", "split", ADJUSTMENTS
         ),
@@ -102,9 +104,11 @@ def build_widget(
     }
 
 
-def build_widgets(symbol: str | None, intervals: Sequence[str] = ()) -> dict[str, Row]:
-    """widgets.json; `symbol` is the one to begin with; intervals: shorter than a day, that are
-    stored. Their bars have a time, on the clock of the exchange."""
+def build_widgets(
+    symbol: str | None, intervals: Sequence[str] = (), interval: str = "1d"
+) -> dict[str, Row]:
+    """widgets.json; `symbol` and `interval` are those to begin with; intervals: shorter than a day,
+    that are stored. Their bars have a time, on the clock of the exchange."""
     time = ("Time", "text") if intervals else ("Session", "dateString")
     return {
         "price_chart": {
@@ -112,17 +116,17 @@ def build_widgets(symbol: str | None, intervals: Sequence[str] = ()) -> dict[str
                 "Price chart", "Candlesticks and volume", "chart", "openbb/price_chart", 26, 15
             ),
             "raw": True,
-            "params": build_params(symbol, intervals),
+            "params": build_params(symbol, intervals, interval),
         },
         "statistics": {
             **build_widget(
                 "Statistics", "Return, risk and drawdown", "metric", "openbb/statistics", 14, 15
             ),
-            "params": build_params(symbol, intervals),
+            "params": build_params(symbol, intervals, interval),
         },
         "bars": {
             **build_widget("Bars", BARS, "table", "openbb/bars", 40, 14),
-            "params": build_params(symbol, intervals),
+            "params": build_params(symbol, intervals, interval),
             "data": build_table(
                 build_column("timestamp", *time, pinned="left"),
                 *(build_column(name, name.title(), formatterFn="none") for name in PRICES),

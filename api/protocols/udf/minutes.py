@@ -1,6 +1,6 @@
 """Bars shorter than a day, as a chart asks for them by UDF: a range is never the whole history."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +11,14 @@ from api.bars.series import Series
 from api.bars.view import View
 from api.models.terms import DayOfInstant
 from api.protocols.udf import shapes
+from api.protocols.udf.symbols import build_symbol, find_kind
 from api.routes.context import Context
 from api.store.minutes.views import MinuteView
 
 Row = dict[str, Any]
 
 # Instants that have a year, whatever the clock: a chart asks from 0 and to what it likes.
+NEWEST = 1000  # bars, whose decimals are those of all
 EARLIEST, LATEST = -62_000_000_000, 253_300_000_000
 
 
@@ -46,6 +48,38 @@ def describe(view: MinuteView | None, symbol: str) -> tuple[Sequence[str], bool]
         return (), False
     bases = view.instruments.get(symbol, {})
     return view.list_intervals(symbol), any(each.is_synthetic for each in bases.values())
+
+
+async def list_alone(context: Context) -> list[Row]:
+    """Listings of the symbols that have bars shorter than a day and no others."""
+    view, daily = await context.find_minute_view(), list_daily(context)
+    if view is None:
+        return []
+    first = ((name, next(iter(bases.values()))) for name, bases in view.instruments.items())
+    return [build_listing(name, each.exchange) for name, each in first if name not in daily]
+
+
+def list_daily(context: Context) -> Container[str]:
+    return context.snapshot.versions if context.snapshot else ()
+
+
+def build_listing(symbol: str, exchange: str) -> Row:
+    return {"symbol": symbol, "exchange": exchange, "kind": find_kind(symbol, exchange)}
+
+
+async def has_minutes_alone(context: Context, symbol: str) -> bool:
+    """Whether all bars of a symbol are shorter than a day."""
+    view = await context.find_minute_view()
+    return view is not None and symbol in view.instruments and symbol not in list_daily(context)
+
+
+async def read_symbol(context: Context, symbol: str) -> Row:
+    """What a chart has to know of a symbol without daily bars, as its newest bars have it."""
+    intervals, is_synthetic = await describe_minutes(context, symbol)
+    newest = View((symbol,), interval=intervals[0], order="desc")
+    series = (await context.take_minutes(newest, most=NEWEST)).series
+    listing = build_listing(symbol, series.calendar)
+    return build_symbol(listing, series, intervals, is_synthetic, has_days=False)
 
 
 def build_view(symbol: str, interval: str, start: int | None, end: int) -> View:

@@ -8,8 +8,7 @@ that a chart sends beside those of the protocol are passed over.
 import logging
 import re
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -19,10 +18,6 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.bars.intraday import INTERVAL_SECONDS
-from api.bars.resample import resample
-from api.bars.series import Series
-from api.bars.view import View, derive_whole
-from api.cache.series_cache import CachedSeries
 from api.edge.depends import depends_on_minutes, depends_on_symbols
 from api.edge.passing import passes_cache
 from api.encode.formats import JSON
@@ -33,7 +28,8 @@ from api.problems import OUR_FAULT, Problem, as_problem, describe_invalid, short
 from api.protocols.udf import minutes as udf_minutes
 from api.protocols.udf import shapes as udf_shapes
 from api.protocols.udf import symbols as udf_symbols
-from api.routes.context import Context, ContextOf
+from api.protocols.udf.asking import list_exchanges, name_symbol, read_asked, search, take_bars
+from api.routes.context import ContextOf
 
 log = logging.getLogger("api")
 
@@ -111,7 +107,7 @@ def has_minutes(query: bytes) -> bool:
 @depends_on_minutes()
 async def read_config(context: ContextOf) -> Response:
     """What this data source can do."""
-    exchanges = await context.ask(lambda reader: reader.read_exchanges())
+    exchanges = await list_exchanges(context)
     return answer_udf(udf_symbols.build_config(exchanges, await udf_minutes.list_stored(context)))
 
 
@@ -120,26 +116,24 @@ async def read_config(context: ContextOf) -> Response:
 @depends_on_symbols("symbol")
 async def read_symbol(query: Annotated[SymbolQuery, InQuery()], context: ContextOf) -> Response:
     """What a chart has to know of one symbol."""
-    view = View((await name_symbol(context, query.symbol),), adjustment=udf_shapes.ADJUSTMENT)
-    held = await context.take_view(view)
-    symbol = held.series.symbol
+    symbol = await name_symbol(context, query.symbol)
+    if await udf_minutes.has_minutes_alone(context, symbol):
+        return answer_udf(await udf_minutes.read_symbol(context, symbol))
+    held = await context.take(symbol)
     listing = await context.ask(lambda c: c.read_listing(symbol))
     asked = await udf_minutes.describe_minutes(context, symbol)
     return answer_udf(udf_symbols.build_symbol(listing, held.series, *asked))
 
 
 @router.get("/search")
+@depends_on_minutes()
 async def search_symbols(query: Annotated[SearchQuery, InQuery()], context: ContextOf) -> Response:
     """Symbols that contain the query, those first that begin with it."""
     limit = min(query.limit, context.max_rows)
     exchange, symbol = udf_symbols.split_symbol(query.query)
     whole = query.query.strip().upper()
-    found = await context.ask(
-        lambda c: (
-            c.search_listings(symbol, query.type, query.exchange or exchange, limit)
-            or c.search_listings(whole, query.type, query.exchange, limit)
-        )
-    )
+    asked = (symbol, query.type, query.exchange or exchange), (whole, query.type, query.exchange)
+    found = await search(context, *asked[0], limit) or await search(context, *asked[1], limit)
     return answer_udf([udf_symbols.build_result(listing) for listing in found])
 
 
@@ -151,7 +145,7 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], context: Conte
     if not query.countback:
         check_range(query)
     wanted = query.start, query.end, query.countback
-    symbol, interval = await read_asked(context, query)
+    symbol, interval = await read_asked(context, query.symbol, query.resolution)
     if interval in INTERVAL_SECONDS:
         return answer_udf(await udf_minutes.read_history(context, symbol, interval, *wanted))
     _, _, bars = await take_bars(context, symbol, interval)
@@ -164,7 +158,7 @@ async def read_history(query: Annotated[HistoryQuery, InQuery()], context: Conte
 async def read_marks(query: Annotated[RangeQuery, InQuery()], context: ContextOf) -> Response:
     """Notes on bars, each with its reason."""
     start = check_range(query)
-    symbol, interval = await read_asked(context, query)
+    symbol, interval = await read_asked(context, query.symbol, query.resolution)
     if interval in INTERVAL_SECONDS:
         short = await udf_minutes.read_marks(context, symbol, interval, start, query.end)
         return answer_udf(short)
@@ -183,15 +177,17 @@ async def read_timescale_marks(
 ) -> Response:
     """Splits and dividends."""
     start = check_range(query)
-    symbol, interval = await read_asked(context, query)
-    held, daily, bars = await take_bars(context, symbol, "1d")
+    symbol, interval = await read_asked(context, query.symbol, query.resolution)
+    if interval in INTERVAL_SECONDS and await udf_minutes.has_minutes_alone(context, symbol):
+        return answer_udf([])
+    is_short = interval in INTERVAL_SECONDS
+    held, daily, bars = await take_bars(context, symbol, "1d" if is_short else interval)
     actions = udf_shapes.list_actions(held.splits, held.dividends)
     days = [action[0] for action in actions]
-    if interval in INTERVAL_SECONDS:
+    if is_short:
         bars = await udf_minutes.take_range(context, symbol, interval, start, query.end)
         places = udf_shapes.place_sessions(days, bars)
     else:
-        bars = resample(daily, interval)
         places = udf_shapes.place_on_bars(days, daily, bars)
     marks = udf_shapes.build_timescale_marks(actions, places, bars, start, query.end)
     return answer_udf(marks)
@@ -205,25 +201,6 @@ async def read_time() -> Response:
     return Response(str(int(time.time())), headers=headers, media_type="text/plain")
 
 
-async def name_symbol(context: Context, text: str) -> str:
-    """The symbol that a chart means: a stored one may hold a colon itself."""
-    name = text.strip().upper()
-    if ":" not in name:
-        return name
-    snapshot = context.require_snapshot()
-    catalog = await context.database.ask(
-        snapshot, partial(context.series_cache.read_catalog, snapshot)
-    )
-    if name in catalog:
-        return name
-    exchange, symbol = udf_symbols.split_symbol(name)
-    if symbol in catalog:
-        is_listed = exchange in ("", catalog[symbol].exchange)
-    else:
-        is_listed = any(entry.exchange == exchange for entry in catalog.values())
-    return symbol if is_listed else name
-
-
 def check_range(query: RangeQuery) -> int:
     """`from`, once it is known to be there and not after `to`."""
     if query.start is None:
@@ -231,27 +208,3 @@ def check_range(query: RangeQuery) -> int:
     if query.start > query.end:
         raise Problem(422, f"from {query.start} is after to {query.end}: swap them")
     return query.start
-
-
-async def read_asked(context: Context, query: RangeQuery) -> tuple[str, str]:
-    """The symbol, and the interval of the resolution, where that is one that it has."""
-    symbol = await name_symbol(context, query.symbol)
-    interval = udf_symbols.RESOLUTIONS.get(query.resolution)
-    stored: Sequence[str] = ()
-    if interval is None or interval in INTERVAL_SECONDS:
-        await context.take(symbol)
-        stored = await udf_minutes.list_intervals(context, symbol)
-    if interval is None or (interval in INTERVAL_SECONDS and interval not in stored):
-        possible = ", ".join(udf_symbols.list_resolutions(stored))
-        raise Problem(422, f"resolution={query.resolution}: possible are {possible}")
-    return symbol, interval
-
-
-async def take_bars(
-    context: Context, symbol: str, interval: str
-) -> tuple[CachedSeries, Series, Series]:
-    """The cached series, its daily bars, and those of an interval of a day or longer."""
-    view = View((symbol,), adjustment=udf_shapes.ADJUSTMENT)
-    held = await context.take_view(view)
-    daily = derive_whole(view, held)
-    return held, daily, resample(daily, interval)

@@ -44,11 +44,12 @@ LEAST_DECIMALS, MOST_DECIMALS = 2, 8
 PRECISION = 1e-7  # of a price: beyond it lies what single floats left behind
 
 
-def list_resolutions(intervals: Iterable[str]) -> list[str]:
+def list_resolutions(intervals: Iterable[str], has_days: bool = True) -> list[str]:
     """What a chart may ask for: of the intervals shorter than a day that are stored or can be made,
-    and of all others."""
+    and where there are days of all others."""
     stored = set(intervals)
-    return [*(name for name, interval in INTRADAY.items() if interval in stored), *DAILY]
+    short = [name for name, interval in INTRADAY.items() if interval in stored]
+    return [*short, *(DAILY if has_days else ())]
 
 
 def build_config(exchanges: Iterable[str], intervals: Iterable[str] = ()) -> Row:
@@ -81,10 +82,15 @@ def find_venue(exchange: str) -> tuple[str, str]:
 
 
 def build_symbol(
-    listing: Row, series: Series, intervals: Sequence[str] = (), is_synthetic: bool = False
+    listing: Row,
+    series: Series,
+    intervals: Sequence[str] = (),
+    is_synthetic: bool = False,
+    has_days: bool = True,
 ) -> Row:
-    """What the chart has to know of a symbol; `series` is all its bars as stored; intervals:
-    shorter than a day, that it has; is_synthetic: those were made out of days."""
+    """What the chart has to know of a symbol; `series` is all its daily bars as stored (has_days),
+    else some of its shorter ones; intervals: shorter than a day, that it has; is_synthetic: those
+    were made out of days."""
     symbol, exchange = listing["symbol"], listing["exchange"] or ""
     timezone, session = find_venue(exchange)
     return {
@@ -101,10 +107,10 @@ def build_symbol(
         "pricescale": 10 ** count_decimals(series),
         "minmov": 1,
         **build_multipliers(intervals),
-        "has_daily": True,
-        "has_weekly_and_monthly": True,
+        "has_daily": has_days,
+        "has_weekly_and_monthly": has_days,
         "monthly_multipliers": ["1", "3", "12"],
-        "supported_resolutions": list_resolutions(intervals),
+        "supported_resolutions": list_resolutions(intervals, has_days),
         "visible_plots_set": "ohlcv" if has_volume(series) else "ohlc",
         "volume_precision": series.volume_decimals,
         "data_status": "endofday",
@@ -120,6 +126,13 @@ def build_multipliers(intervals: Sequence[str]) -> Row:
     if "1s" in intervals:
         told |= {"has_seconds": True, "seconds_multipliers": ["1"]}
     return told
+
+
+def find_kind(symbol: str, exchange: str) -> str:
+    """What an instrument is, as the listings of the daily store have it."""
+    if symbol.startswith("^"):
+        return "index"
+    return {"24/7": "crypto", "24/5": "forex", "CMES": "futures"}.get(exchange, "stock")
 
 
 def build_result(listing: Row) -> Row:
