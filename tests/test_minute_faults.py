@@ -10,7 +10,7 @@ import pytest
 
 from api.main import create_app
 from api.store.minutes.views import MinuteView
-from etl.contracts.minutes import StoreDown
+from etl.contracts.minutes import Outdated
 from etl.contracts.minutes.engines import Place, open_place
 from tests.minute_data import FETCHED, Minutes, build_batch, fill
 from tests.minute_stores import load
@@ -132,7 +132,7 @@ def test_what_is_published_anew_while_it_is_read_is_read_anew(
             later = Minutes(shift=1.0, fetched_at=FETCHED + timedelta(days=1))
             moved.extend([self.generation, fill(data_dir, later)])
         if self.generation == moved[0]:
-            raise StoreDown("another generation by now: ask once more")
+            raise Outdated("another generation by now")
         return read(self, *asked)
 
     monkeypatch.setattr(MinuteView, "read_series", replace_once)

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api.cache.minute_texts import MinuteTexts
 from api.main import create_app
 from api.store.minutes.views import MinuteView
+from tests.conftest import clean_environ, run_stage
 from tests.minute_data import Minutes, fill
 from tests.server import connect, make_settings, serve_app, wait_until
 
@@ -158,3 +159,37 @@ def test_questions_at_once_read_a_month_once(
         with connect(client.base_url) as other:
             other.get(f"{URL}interval=30m&start=2013-02-26&end=2013-03-12").raise_for_status()
     assert len(read) == 2, "the month that was missing alone"
+
+
+def test_months_and_texts_keep_within_the_memory_for_all(data_dir: Path) -> None:
+    fill(data_dir, *(Minutes(f"S{n}", shift=float(n)) for n in range(6)))
+    app = create_app(make_settings(data_dir, CACHE_MAX_MB="1"))
+    memory = app.state.cache.memory
+    with serve_app(app) as client:
+        for turn in range(2):
+            for n in range(6):
+                url = f"/instruments/S{n}/ohlcv?interval=1m&start=2013-03-0{4 + turn}"
+                first = client.get(url).json()["data"][0]
+                minutes = (5 + turn) * 450 + 30  # before the open of that session
+                assert first["close"] == round(100 + n + minutes / 100, 2)
+                assert memory.bytes <= memory.max_bytes
+        wait_until(lambda: not app.state.minute_texts.preparing)
+    assert memory.bytes <= memory.max_bytes
+
+
+def test_who_asks_for_days_alone_pays_for_no_minutes(sample_dir: Path) -> None:
+    """No engine is imported, and none of what minutes are stored by."""
+    code = f"""
+import sys
+from tests.server import make_settings, serve_app
+from api.main import create_app
+from pathlib import Path
+from fastapi.testclient import TestClient
+with TestClient(create_app(make_settings(Path({str(sample_dir)!r}))), "http://127.0.0.1") as client:
+    assert client.get("/instruments/AAPL/ohlcv?limit=2").status_code == 200
+    assert client.get("/instruments/AAPL").json()["intervals"] == []
+found = [name for name in sys.modules if name.startswith(("clickhouse", "psycopg", "chdb"))]
+print([*found, *(n for n in sys.modules if n.startswith("etl.contracts.minutes"))])
+"""
+    done = run_stage("-W", "ignore", "-c", code, env=clean_environ(sample_dir))
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

@@ -30,6 +30,7 @@ FRESH = 1.0  # seconds that a look at an engine over a wire holds, and one that 
 PATIENCE = 10.0  # seconds to wait for a thread
 OPENING = 30.0  # seconds to open a store: its client has to be imported
 UNREADABLE = "The minute store cannot be read: run `make minutes`; the log says why."
+OUTDATED = "Minutes were published anew while these were read: ask again."
 DOWN = (
     "The minute store does not answer: start what MINUTE_STORE names, or ask again; the log says"
     " more."
@@ -141,10 +142,13 @@ class Minutes:
 
     def explain(self, error: Exception) -> Fault:
         """What a client is told of an error of the engine: no address, and no path."""
-        from etl.contracts.minutes import MinuteStoreError, StoreDown
+        from etl.contracts.minutes import MinuteStoreError, Outdated, StoreDown
 
         if isinstance(error, Fault):
             return error
+        if isinstance(error, Outdated):
+            self.fresh_until = 0.0  # the next who asks takes the newer one
+            return MinutesDown(OUTDATED)
         is_known = isinstance(error, MinuteStoreError)
         log.error("the minute store: %s", error, exc_info=None if is_known else error)
         if not isinstance(error, StoreDown):
