@@ -125,9 +125,14 @@ def test_where_there_is_no_room_the_store_stays_and_one_line_says_what_to_do(
 
 
 def test_an_engine_that_is_down_costs_nothing_and_is_named(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("psycopg")
+    called = tmp_path / "called"
+    monkeypatch.setenv("ON_FAILURE", f"sh -c 'echo $ETL_STAGE $ETL_EXIT_CODE > {called}'")
     address = "postgresql://ann:secret@127.0.0.1:1/market"
     monkeypatch.setenv("MINUTE_STORE", address)
     assert call_stage(minutes.main, *BEFORE) == 1
@@ -137,6 +142,7 @@ def test_an_engine_that_is_down_costs_nothing_and_is_named(
     stages = read_record(data_dir)["stages"]
     assert (stages["transform"]["clean"], stages["load"]["status"]) == (2 * 390, "failed")
     assert "secret" not in str(stages)
+    assert called.read_text() == "load 1\n"
     monkeypatch.setenv("MINUTE_STORE", "")
     assert call_stage(minutes.main, *BEFORE) == 0
     assert list(read_content(data_dir)) == ["FB"]
