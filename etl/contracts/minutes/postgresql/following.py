@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from etl.contracts.minutes import CHANGES, KEPT_CHANGES, StoreDown
+from etl.contracts.minutes import CHANGES, KEPT_CHANGES, Outdated
 from etl.contracts.minutes.postgresql.connections import Connection
 from etl.contracts.minutes.postgresql.generation import Head, select
 from etl.contracts.minutes.postgresql.reading import execute, read_rows
@@ -44,10 +44,10 @@ def drop_old(connection: Connection, before: Head, told: int) -> tuple[int, int]
 
 
 def read_changes(connection: Connection, head: Head, after: tuple[int, int], most: int) -> pa.Table:
-    """CHANGES up to a generation. StoreDown: some of them were dropped since."""
+    """CHANGES up to a generation. Outdated: some of them were dropped since."""
     values = {"counter": after[0], "number": after[1], "last": head.counter, "most": most}
     table = read_rows(connection, NEXT, CHANGES, values)
     (kept_from,) = execute(connection, KEPT_FROM, {})[0]
     if after[0] < kept_from and kept_from > head.changes_kept_from:
-        raise StoreDown("changes that a newer generation dropped are kept no more: ask once more")
+        raise Outdated("changes that a newer generation dropped are kept no more: ask once more")
     return table

@@ -21,7 +21,7 @@ from etl.contracts.minutes import (
     SPANS,
     STORED_BARS,
     MinuteInstrument,
-    StoreDown,
+    Outdated,
 )
 from etl.contracts.minutes.postgresql.connections import Connection, Pool
 from etl.contracts.minutes.postgresql.following import read_changes
@@ -43,7 +43,7 @@ EARLIEST, LATEST = datetime(1, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 (UT
 
 
 class PostgresSnapshot:
-    """StoreDown where what is asked for was changed since: a new snapshot has it."""
+    """Outdated where what is asked for was changed since: a new snapshot has it."""
 
     def __init__(self, pool: Pool, generation: Generation) -> None:
         self.pool = pool
@@ -183,7 +183,7 @@ class PostgresSnapshot:
 
 def refuse_changed(known: str | None, changed_in: str | None, what: str) -> None:
     if changed_in != known:
-        raise StoreDown(
+        raise Outdated(
             f"{what} was changed by generation {changed_in} just now; what it was before is kept no"
             " more: ask once more"
         )
