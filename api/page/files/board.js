@@ -12,6 +12,7 @@ import {
   createChart,
 } from "./vendor/lightweight-charts.standalone.production.mjs";
 import { Lane } from "./lane.js";
+import { fromSeconds, toSeconds } from "./times.js";
 import { writeNumber, writePercent, writePrice, writeTick } from "./texts.js";
 
 const QUIET = { priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false };
@@ -51,11 +52,40 @@ export class Board {
   setBars(data, gaps, areHidden) {
     this.areHidden = areHidden;
     this.showVolume(!areHidden);
-    const candles = data.timestamp.map((time, row) => (areHidden ? { time } : pickCandle(data, row)));
+    this.setClock(data.timestamp[0]?.length > DAY);
+    const candles = data.timestamp.map((time, row) => (areHidden ? { time: this.toTime(time) } : this.pickCandle(data, row)));
     const holes = gaps.map((time) => ({ time }));
     const byTime = (one, other) => (one.time < other.time ? -1 : 1);
     this.candles.setData(holes.length ? [...candles, ...holes].sort(byTime) : candles);
     this.volume?.setData(data.timestamp.map((_, row) => this.pickVolume(data, row)));
+  }
+
+  /** Times of day on the axis, where bars are shorter than a day: the chart counts them in seconds. */
+  setClock(hasTimes) {
+    if (hasTimes === Boolean(this.hasTimes)) return;
+    for (const api of [this.candles, this.volume, ...this.lines.map((one) => one.api)]) api?.setData([]);
+    this.setFalls([]);
+    this.hasTimes = hasTimes;
+    this.chart.applyOptions({ timeScale: { timeVisible: hasTimes, secondsVisible: false } });
+  }
+
+  toTime(text) {
+    return this.hasTimes ? toSeconds(text) : text;
+  }
+
+  toText(time) {
+    return typeof time === "number" ? fromSeconds(time) : time;
+  }
+
+  /** One more bar, or another value of one that is there; `isLast`: it is the newest. */
+  updateBar(data, row, isLast) {
+    if (this.areHidden) return;
+    this.candles.update(this.pickCandle(data, row), !isLast);
+    this.volume?.update(this.pickVolume(data, row), !isLast);
+  }
+
+  pickCandle({ timestamp, open, high, low, close }, row) {
+    return { time: this.toTime(timestamp[row]), open: open[row], high: high[row], low: low[row], close: close[row] };
   }
 
   /** The pane below the prices; an empty pane goes away with its last series. */
@@ -74,7 +104,7 @@ export class Board {
 
   pickVolume({ timestamp, open, close, volume }, row) {
     const color = close[row] >= open[row] ? this.colors.volumeUp : this.colors.volumeDown;
-    return { time: timestamp[row], value: volume[row] ?? 0, color };
+    return { time: this.toTime(timestamp[row]), value: volume[row] ?? 0, color };
   }
 
   /**
@@ -111,7 +141,7 @@ export class Board {
         lineStyle: dashed ? LineStyle.Dashed : LineStyle.Solid,
         invertFilledArea: true,
       });
-      one.api.setData(points);
+      one.api.setData(this.hasTimes ? points.map((point) => ({ ...point, time: toSeconds(point.time) })) : points);
     });
     return kept;
   }
@@ -143,7 +173,7 @@ export class Board {
 
   /** The place of a day on the time scale, or of the bar next to it. */
   findIndex(day) {
-    return this.chart.timeScale().timeToIndex(day, true);
+    return this.chart.timeScale().timeToIndex(this.toTime(day), true);
   }
 
   /** From the bar of one day to that of another, both whole; behind the newest some room is left. */
@@ -166,20 +196,17 @@ export class Board {
   /** The days of what is seen, clipped to what there is: [first, last]; null before anything is. */
   readDays() {
     const range = this.chart.timeScale().getVisibleRange();
-    return range && [range.from, range.to];
+    return range && [this.toText(range.from), this.toText(range.to)];
   }
 
   /** Puts the crosshair on the bar of a day; without one, takes it away. */
   pointAt(day, price) {
     if (day === null) this.chart.clearCrosshairPosition();
-    else this.chart.setCrosshairPosition(price, day, this.areHidden ? this.lines[0].api : this.candles);
+    else this.chart.setCrosshairPosition(price, this.toTime(day), this.areHidden ? this.lines[0].api : this.candles);
   }
 }
 
-function pickCandle({ timestamp, open, high, low, close }, row) {
-  return { time: timestamp[row], open: open[row], high: high[row], low: low[row], close: close[row] };
-}
-
+const DAY = "2012-01-31".length;
 const EDGE = 1; // pixels beside the first and the last bar shown: each is drawn one to the left
 const ROOM = 14; // pixels behind the newest bar
 const MARGINS = { top: 0.08, bottom: 0.08 }; // of the price pane: the legend, and the lane of marks

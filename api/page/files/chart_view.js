@@ -2,12 +2,13 @@
 
 import { Board } from "./board.js";
 import { readColors } from "./colors.js";
-import { showCompared, showControls } from "./controls.js";
+import { showCompared, showControls, showIntervals } from "./controls.js";
 import { debounce, find } from "./elements.js";
 import { findShown } from "./figures.js";
 import { Hands } from "./hands.js";
 import { drawLegend, drawQuote, emptyQuote } from "./legend.js";
 import { buildFalls, buildLines, rebaseAll } from "./lines.js";
+import { Live, MOST_LIVE, takeBar } from "./live.js";
 import { findInstruments, loadBars, loadCloses, loadIndicators, loadInstrument, loadRecord, loadStatistics, settle } from "./loading.js";
 import { listMarks, placeMarks } from "./marks.js";
 import { hideOverlay, showActionsKnown, showFault, showLoading, showMarks, showPartFault, showStatistics } from "./panels.js";
@@ -29,6 +30,7 @@ export class ChartView {
     this.work = 0; // questions under way
     this.isMeasured = true; // the panels are of the days shown
     this.measureSoon = debounce(60, () => this.measure());
+    this.live = new Live((bar) => this.takeLive(bar));
   }
 
   /** Called at each change of state; `isStale`: the data changed under the page. */
@@ -55,8 +57,9 @@ export class ChartView {
       if (!state.symbol) return await this.chooseFirst(signal);
       const record = settle(loadRecord(state.symbol, signal));
       const instrument = settle(loadInstrument(state.symbol, signal));
-      const indicators = state.indicators.length ? settle(loadIndicators(state, signal)) : null;
-      const [bars, others] = await Promise.all([loadBars(state, signal), state.against.length ? loadCloses(state, signal) : null]);
+      const asked = loadBars(state, signal);
+      const indicators = state.indicators.length ? settle(loadIndicators(state, signal, asked)) : null;
+      const [bars, others] = await Promise.all([asked, state.against.length ? loadCloses(state, signal) : null]);
       if (signal.aborted) return undefined;
       this.held = { ...NOTHING, bars, ...others };
       this.redraw();
@@ -91,12 +94,45 @@ export class ChartView {
     this.held.recordFault = recorded.fault;
     this.takeRows(rows);
     this.redraw();
+    showIntervals(this.held.instrument);
+    this.followLive();
+  }
+
+  /** Bars as they come, where there are minutes that they are made of, and one symbol is seen. */
+  followLive() {
+    const { symbol, interval, tab, against, end } = getState();
+    const stored = this.held.instrument?.intervals ?? [];
+    const hasMinutes = stored.some(({ interval: base }) => base !== "1d");
+    this.live.follow(tab === "chart" && hasMinutes && !against.length && !end ? { symbol, interval } : null);
+  }
+
+  /** A bar that came: the newest, one more, or another value of one that is shown. */
+  takeLive(bar) {
+    const { bars } = this.held;
+    const { symbol, interval } = getState();
+    if (!bars || !this.board || bar.symbol !== symbol || bar.interval !== interval) return;
+    const place = takeBar(bars, bar);
+    if (place === null) return;
+    const isLast = place === bars.data.timestamp.length - 1;
+    this.board.updateBar(bars.data, place, isLast);
+    if (place > MOST_LIVE) this.load(getState()); // a page that is left open does not grow
+    else if (isLast) this.moveOn(place);
+  }
+
+  /** The view goes on with the newest bar where it was at the end. */
+  moveOn(place) {
+    const state = getState();
+    if (!this.places || !state.range) return;
+    this.places = [this.places[0], place];
+    this.shown = { ...this.shown, end: this.held.bars.data.timestamp[place] };
+    drawQuote(state, this.held, this.places);
+    this.drawLegend(place);
   }
 
   async takeIndicators(state) {
     const { signal } = this.asked;
     this.count(1);
-    const rows = state.indicators.length ? await settle(loadIndicators(state, signal)) : null;
+    const rows = state.indicators.length ? await settle(loadIndicators(state, signal, this.held.bars)) : null;
     this.count(-1);
     if (signal.aborted || !isSame(state, getState(), "indicators")) return;
     this.takeRows(rows);

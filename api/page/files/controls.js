@@ -1,9 +1,10 @@
 // The row of controls: what it shows is the state, what it does is change the state.
 
 import { find, make } from "./elements.js";
+import { isIntraday, pickDay } from "./times.js";
 import { ADJUSTMENTS, INTERVALS, MOST_COMPARED, RANGES, changeState, getState } from "./state.js";
 
-const INTERVAL_NAMES = { "1d": "day", "1wk": "week", "1mo": "month", "3mo": "quarter", "1y": "year" };
+const INTERVAL_NAMES = { "1m": "minute", "5m": "5 minutes", "15m": "15 minutes", "30m": "30 minutes", "1h": "hour", "1d": "day", "1wk": "week", "1mo": "month", "3mo": "quarter", "1y": "year" };
 const ADJUSTMENT_NAMES = {
   raw: "prices as traded",
   split: "as if all splits had always been",
@@ -21,7 +22,7 @@ const SWITCHES = [
 
 export function buildControls() {
   fillSegments("ranges", RANGES, (range) => ({ range, start: "", end: "" }));
-  fillSegments("intervals", INTERVALS, (interval) => ({ interval }), INTERVAL_NAMES);
+  fillSegments("intervals", INTERVALS, changeInterval, INTERVAL_NAMES);
   fillSegments("adjustments", ADJUSTMENTS, (adjustment) => ({ adjustment }), ADJUSTMENT_NAMES);
   find("indicators").append(...INDICATORS.map(makeIndicator));
   find("switches").append(...SWITCHES.map(makeSwitch));
@@ -34,7 +35,22 @@ export function showControls(state, shown) {
   check("adjustments", state.adjustment);
   for (const { name } of SWITCHES) find(`switch-${name}`).checked = state[name];
   for (const each of INDICATORS) showIndicator(each, state);
-  if (shown) [find("start").value, find("end").value] = [shown.start, shown.end];
+  if (shown) [find("start").value, find("end").value] = [pickDay(shown.start), pickDay(shown.end)];
+}
+
+/** The intervals that a symbol has bars of; those of days are always there to be asked for. */
+export function showIntervals(instrument) {
+  const stored = (instrument?.intervals ?? []).map(({ interval }) => interval);
+  const has = stored.some((interval) => interval !== "1d");
+  for (const input of find("intervals").querySelectorAll("input")) input.disabled = isIntraday(input.value) && !has && !input.checked;
+}
+
+/** Minutes of years are more than a chart can show: a few days of them come into view first. */
+function changeInterval(interval) {
+  const { interval: before, range } = getState();
+  if (isIntraday(interval) && !isIntraday(before)) return { interval, range: "5D", start: "", end: "" };
+  if (!isIntraday(interval) && isIntraday(before) && ["1D", "5D", ""].includes(range)) return { interval, range: "1Y", start: "", end: "" };
+  return { interval };
 }
 
 function fillSegments(id, values, change, names = {}) {

@@ -1,4 +1,7 @@
-// What the page reckons itself, out of closes and days. Days are text as 2012-01-31, sorted.
+// What the page reckons itself, out of closes and days. Days are text as 2012-01-31, sorted; of bars
+// shorter than a day, with the time that the exchange's clock shows: 2012-01-31T09:30.
+
+import { isIntraday, pickDay } from "./times.js";
 
 /** The place of the first day that is `day` or later; the length, if there is none. */
 export function findFirst(days, day) {
@@ -12,9 +15,20 @@ export function findFirst(days, day) {
   return low;
 }
 
+/** The first day of a range of days, months or years that ends with the last of the bars. */
+function findRangeStart(range, days) {
+  if (!range.endsWith("D") || range === "YTD") return findStart(range, days.at(-1));
+  let day = pickDay(days.at(-1));
+  for (let left = parseInt(range, 10) - 1; left > 0; left -= 1) {
+    const before = findFirst(days, day) - 1;
+    if (before >= 0) day = pickDay(days[before]);
+  }
+  return day;
+}
+
 /** The first day of a range that ends with `last`: 1M back, the turn of the year … */
 export function findStart(range, last) {
-  const [year, month, day] = last.split("-").map(Number);
+  const [year, month, day] = pickDay(last).split("-").map(Number);
   if (range === "YTD") return `${last.slice(0, 4)}-01-01`;
   if (range === "All") return "1900-01-01";
   const months = { M: 1, Y: 12 }[range.at(-1)] * parseInt(range, 10);
@@ -26,7 +40,7 @@ export function findStart(range, last) {
 
 /** What a bar is of: a day, a year, a quarter, a month, or the week of a Monday. */
 export function findPeriod(day, interval) {
-  if (interval === "1d") return day;
+  if (interval === "1d" || isIntraday(interval)) return pickDay(day);
   if (interval === "1y") return day.slice(0, 4);
   if (interval === "1mo") return day.slice(0, 7);
   if (interval === "3mo") return `${day.slice(0, 4)} ${Math.ceil(Number(day.slice(5, 7)) / 3)}`;
@@ -40,9 +54,9 @@ export function findPeriod(day, interval) {
  */
 export function findShown(days, { range, start, end, interval }) {
   if (!days.length) return null;
-  const from = range ? findStart(range, days.at(-1)) : start;
+  const from = range ? findRangeStart(range, days) : isIntraday(interval) ? start : pickDay(start);
   let first = findFirst(days, from);
-  if (range && interval !== "1d" && first > 0) {
+  if (range && interval !== "1d" && !isIntraday(interval) && first > 0) {
     const isBegun = first === days.length || findPeriod(days[first], interval) !== findPeriod(from, interval);
     if (isBegun) first -= 1;
   }

@@ -71,8 +71,9 @@ export class Hands {
     changeState({ range: "", start: this.days[first], end: this.days[Math.min(last, first + width)] }, true);
   }
 
-  onPoint({ time, point, paneIndex }) {
+  onPoint({ time: at, point, paneIndex }) {
     const { view, days } = this;
+    const time = at && view.board.toText(at);
     if (!view.places) return;
     const place = time ? findFirst(days, time) : -1;
     if (time && days[place] !== time) sayNoBar(time);

@@ -3,9 +3,10 @@
 import { find, make } from "./elements.js";
 import { findFirst } from "./figures.js";
 import { listColumns, pickColor } from "./lines.js";
+import { writeTime } from "./times.js";
 import { writeNumber, writePercent, writePrice, writeShort } from "./texts.js";
 
-const PERIODS = { "1d": "day", "1wk": "week", "1mo": "month", "3mo": "quarter", "1y": "year" };
+const PERIODS = { "1m": "minute", "5m": "5 minutes", "15m": "15 minutes", "30m": "30 minutes", "1h": "hour", "1d": "day", "1wk": "week", "1mo": "month", "3mo": "quarter", "1y": "year" };
 const ADJUSTED = { raw: "as traded", split: "split-adjusted", all: "split- and dividend-adjusted" };
 
 /** The symbol, the close of the last bar shown, its change from the bar before and over the days shown. */
@@ -17,9 +18,17 @@ export function drawQuote(state, held, [first, last]) {
     make("span", { class: "price" }, writePrice(close[last])),
     tellChange(close[last] / close[last - 1] - 1, PERIODS[state.interval], before),
     tellChange(close[last] / close[first] - 1, `over ${state.range || "the days shown"}`, `from ${timestamp[first]} to ${timestamp[last]}`),
+    held.bars.synthetic ? make("small", { class: "badge", title: "made out of the daily sample: nobody traded them" }, "synthetic") : null,
+    make("small", {}, describeMinutes(held.bars)),
     make("small", {}, held.instrument ? describeInstrument(held.instrument, state.adjustment) : ""),
   );
   document.title = `${state.symbol} ${writePrice(close[last])} · Market Data Service`;
+}
+
+/** Whose clock the times are of, and that there are more bars than are shown. */
+function describeMinutes({ zone, isCut, count }) {
+  if (!zone) return "";
+  return isCut ? `times of ${zone}, the newest ${writeNumber(count, 0)} bars` : `times of ${zone}`;
 }
 
 /** A change as −2.48 % with what it is of; `title` says between which days. */
@@ -53,7 +62,7 @@ export function drawLegend(state, held, rebased, place, colors) {
   const day = held.bars.data.timestamp[place];
   const parts = rebased ? listRebased(rebased, day, held, colors) : listPrices(held.bars.data, place);
   find("legend").replaceChildren(
-    make("time", { datetime: day }, day),
+    make("time", { datetime: day }, writeTime(day)),
     ...parts,
     ...(rebased ? [] : listIndicators(held, place, colors)),
     ...listFaults(held).map(({ detail }) => make("span", { class: "fault" }, detail)),
@@ -62,7 +71,7 @@ export function drawLegend(state, held, rebased, place, colors) {
 
 /** A session that lacks its bar, or where only another symbol has one. */
 export function sayNoBar(day) {
-  find("legend").replaceChildren(make("time", { datetime: day }, day), make("span", {}, "no bar"));
+  find("legend").replaceChildren(make("time", { datetime: day }, writeTime(day)), make("span", {}, "no bar"));
 }
 
 function listPrices(data, place) {

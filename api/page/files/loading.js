@@ -1,24 +1,40 @@
 // What the chart shows, asked of the API: bars, indicators, statistics, and what is marked.
 
 import { Fault, ask, askAll, buildPath, buildUrl } from "./service.js";
+import { isIntraday, readClock } from "./times.js";
 
 const FIELDS = "open,high,low,close,volume";
 
-/** The whole series of the view: { symbol, interval, adjustment, count, data: { timestamp, … } }. */
-export function loadBars({ symbol, interval, adjustment }, signal) {
+const MOST_MINUTES = 10_000; // bars shorter than a day that are loaded: the newest, or those up to a day
+
+/**
+ * The whole series of the view: { symbol, interval, adjustment, count, data: { timestamp, … } }. Of bars
+ * shorter than a day the newest ones, with `zone`, whose clock their timestamps are of, and `since` (UTC).
+ */
+export function loadBars(state, signal) {
+  const { symbol, interval, adjustment } = state;
   const parameters = { interval, adjustment, fields: FIELDS, format: "columns" };
+  if (isIntraday(interval)) return loadMinutes(symbol, { ...parameters, end: state.end }, signal);
   return askAll(buildUrl(buildPath(symbol, "ohlcv"), parameters), signal);
+}
+
+async function loadMinutes(symbol, parameters, signal) {
+  const page = await ask(buildUrl(buildPath(symbol, "ohlcv"), { ...parameters, order: "desc", limit: MOST_MINUTES }), signal);
+  const data = Object.fromEntries(Object.entries(page.data).map(([name, column]) => [name, column.reverse()]));
+  const { texts, zone } = readClock(data.timestamp, page.timezone);
+  const since = data.timestamp[0];
+  return { ...page, data: { ...data, timestamp: texts }, zone, since, isCut: Boolean(page.next), perAnswer: page.count };
 }
 
 /**
  * Closes of the symbols compared with: symbol → { timestamp, close }; and why others have none:
  * symbol → fault. One that cannot be had takes nothing from the rest.
  */
-export async function loadCloses({ against, interval, adjustment }, signal) {
+export async function loadCloses({ against, interval, adjustment, end }, signal) {
   const parameters = { interval, adjustment, fields: "close", format: "columns" };
-  const found = await Promise.all(
-    against.map((symbol) => settle(askAll(buildUrl(buildPath(symbol, "ohlcv"), parameters), signal))),
-  );
+  const load = (symbol) =>
+    isIntraday(interval) ? loadMinutes(symbol, { ...parameters, end }, signal) : askAll(buildUrl(buildPath(symbol, "ohlcv"), parameters), signal);
+  const found = await Promise.all(against.map((symbol) => settle(load(symbol))));
   const closes = new Map();
   const faults = new Map();
   against.forEach((symbol, place) => {
@@ -30,9 +46,13 @@ export async function loadCloses({ against, interval, adjustment }, signal) {
 }
 
 /** Rows of indicators over the whole series: { timestamp, sma_20, … }. */
-export async function loadIndicators({ symbol, interval, adjustment, indicators }, signal) {
+export async function loadIndicators({ symbol, interval, adjustment, indicators, end }, signal, bars) {
   const parameters = { names: indicators.join(","), interval, adjustment };
-  return (await ask(buildUrl(buildPath(symbol, "indicators"), parameters), signal)).data;
+  if (!isIntraday(interval)) return (await ask(buildUrl(buildPath(symbol, "indicators"), parameters), signal)).data;
+  const { since } = await bars;
+  const { data, timezone } = await ask(buildUrl(buildPath(symbol, "indicators"), { ...parameters, start: since, end }), signal);
+  const { texts } = readClock(data.map(({ timestamp }) => timestamp), timezone);
+  return data.map((row, place) => ({ ...row, timestamp: texts[place] }));
 }
 
 /**

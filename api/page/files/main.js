@@ -22,7 +22,8 @@ function render(state, before, isStale = false) {
     find(tab.getAttribute("aria-controls")).hidden = !isShown;
   }
   if (state.tab === "chart") view.render(state, before, isStale);
-  else if (isStale || !before || !isSame(state, before, "tab", "run")) showHealth(state);
+  else view.live.follow(null);
+  if (state.tab !== "chart" && (isStale || !before || !isSame(state, before, "tab", "run"))) showHealth(state);
 }
 
 function wireTabs() {

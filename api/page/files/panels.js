@@ -1,5 +1,6 @@
 // Beside the chart: the figures of the days shown, the marks among them, and what goes wrong.
 
+import { pickDay, writeTime } from "./times.js";
 import { find, make, makeTable } from "./elements.js";
 import { TITLES } from "./marks.js";
 import { KINDS, changeState } from "./state.js";
@@ -37,7 +38,7 @@ const AGAINST = [
 
 /** A column a symbol; where there are several, what each is against the first. */
 export function showStatistics(all, shown) {
-  find("statistics-of").textContent = `${shown.start} – ${shown.end}`;
+  find("statistics-of").textContent = `${writeTime(shown.start)} – ${writeTime(shown.end)}`;
   const against = AGAINST.map(([label, write]) => [`${label} to ${all[0].symbol}`, write]);
   const rows = all.length > 1 ? [...ROWS, ...against] : ROWS;
   const cells = rows.map(([label, write, sign, day]) => [
@@ -57,7 +58,7 @@ function writeFigure(text, sign, day) {
 
 /** The marks of the days shown, newest first; `point(mark)` shows one on the chart. */
 export function showMarks(marks, shown, hidden, point) {
-  const inside = marks.filter(({ day }) => day >= shown.start && day <= shown.end);
+  const inside = marks.filter(({ day }) => day >= pickDay(shown.start) && day <= shown.end);
   showKinds(inside, hidden);
   const listed = inside.filter(({ kind }) => !hidden.includes(kind)).reverse();
   find("events-of").textContent = writePlural(listed.length, "mark");

@@ -1,12 +1,14 @@
 // What is looked at, as the page's address says it: reload, back and a sent link give the same view.
 
-export const RANGES = ["1M", "3M", "6M", "YTD", "1Y", "5Y", "All"];
-export const INTERVALS = ["1d", "1wk", "1mo", "3mo", "1y"];
+import { INTRADAY } from "./times.js";
+
+export const RANGES = ["1D", "5D", "1M", "3M", "6M", "YTD", "1Y", "5Y", "All"];
+export const INTERVALS = [...INTRADAY, "1d", "1wk", "1mo", "3mo", "1y"];
 export const ADJUSTMENTS = ["raw", "split", "all"];
 export const KINDS = ["split", "dividend", "note", "gap", "revision"];
 export const MOST_COMPARED = 5;
 
-const DAY = /^\d{4}-\d{2}-\d{2}$/;
+const DAY = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2})?$/;
 const SPEC = /^(sma|ema):\d{1,4}$|^bbands:\d{1,4}:\d{1,2}(\.\d{1,2})?$/;
 
 const DEFAULTS = {

@@ -42,9 +42,10 @@ export function writeVolume(value) {
   return isWhole ? writeCount(value) : String(Number(value.toPrecision(3)));
 }
 
-/** A day on the time axis: its year, its month, or day and month, as `kind` (TickMarkType) has it. */
+/** A day on the time axis: its year, its month, day and month, or the time, as `kind` (TickMarkType) has it. */
 export function writeTick(day, kind) {
-  const date = new Date(`${day}T00:00:00Z`);
+  const date = new Date(typeof day === "number" ? day * 1000 : `${day}T00:00:00Z`);
+  if (kind > 2) return date.toISOString().slice(11, 16);
   if (kind === 0) return String(date.getUTCFullYear());
   const month = date.toLocaleString("en-US", { month: "short", timeZone: "UTC" });
   return kind === 1 ? month : `${date.getUTCDate()} ${month}`;
