@@ -98,6 +98,21 @@ def test_each_minute_of_a_session_has_that_session(exchange, span):
     assert places.is_regular.all()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("exchange", sorted(set(ZONES) - {"AIXK", "XSAU"}))  # known for few years
+def test_weeks_of_every_exchange_are_as_exchange_calendars_says(exchange):
+    known, chosen = read_exchange(exchange), random.Random(exchange)
+    for _ in range(4):
+        first = int(known.days.searchsorted(np.datetime64("2010-02-01"))) + chosen.randrange(3500)
+        said = ask_calendar(exchange, f"{known.days[first]} {known.days[first + 6]}")
+        series, places = build_minutes(said["minutes"]), find_places(said["minutes"], known)
+        assert places.days.tolist() == said["sessions"]
+        assert places.is_regular.all()
+        for interval in ("5m", "15m", "30m", "1h"):
+            bars = resample_minutes(series, known, interval)
+            assert bars.timestamps.tolist() == said[interval].tolist()
+
+
 def find_session(seconds: int, known: Sessions) -> tuple[date, int]:
     """Session and part of a bar as the rules have it, one bar at a time."""
     zone = ZoneInfo(ZONES[known.exchange])
