@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from api.bars.series import Axis, Series, take_slice
 from api.figures.indicators import count_past, parse_indicators
 from api.models import DrawdownsAnswer, FiguresPage, MatrixAnswer, Statistics
+from api.routes.taken import Taken, cut_past
 from tests.minute_data import Minutes, fill
 from tests.server import check_answer, forbid_more, read_json, serve
 
@@ -223,3 +225,29 @@ def test_more_rows_than_a_page_has_are_refused(sample_dir: Path, tmp_path: Path)
             assert (answer.status_code, "than 311 " in answer.text) == (422, True), answer.text
             answer = small.get(f"/instruments/AAPL/{figure}?interval=5m&start=2013-03-01")
             assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "start", ["2013-02-27", "2013-02-28T12:00", "2013-03-01T15:55", "2013-03-02"]
+)
+@pytest.mark.parametrize("window", [2, 50, 400])
+def test_beta_of_a_range_is_that_of_the_whole_history(
+    client: httpx.Client, start: str, window: int
+) -> None:
+    asked = {"what": "beta", "benchmark": "IBM", "window": window}
+    whole = ask(client, "rolling", **asked)["data"]
+    part = ask(client, "rolling", start=start, **asked)["data"]
+    assert part == whole[len(whole) - len(part) :]
+
+
+def test_no_more_is_kept_for_beta_than_its_window_wants() -> None:
+    stamps = np.arange(1000).astype("datetime64[s]")
+    ones = np.ones(1000)
+    volume = np.ma.masked_array(np.arange(1000), False)
+    series = Series("A", "raw", stamps, ones, ones, ones, ones, volume, axis=Axis("instant"))
+    other = take_slice(series, np.s_[::3])
+    taken, benchmark = cut_past(Taken(series, {}, 900, 1000), other, 20)
+    assert (len(taken.series), taken.first, taken.last) == (160, 60, 160)
+    assert benchmark.timestamps[0] == taken.series.timestamps[0]
+    same, _ = cut_past(Taken(series, {}, 10, 1000), other, 20)
+    assert same.first == 10

@@ -36,7 +36,7 @@ from api.models.terms import find_session_day
 from api.problems import Problem
 from api.routes.context import Context, ContextOf, check_size
 from api.routes.lists import answer_json
-from api.routes.taken import Taken, take_benchmark, take_range, take_with_past
+from api.routes.taken import Taken, cut_past, take_benchmark, take_range, take_with_past
 
 router = APIRouter(tags=["figures"])
 
@@ -94,6 +94,9 @@ async def read_rolling(
     view = build_figures_view([symbol], query)
     benchmark = await take_benchmark(context, query.benchmark, view)
     taken = await take_with_past(context, view, None if benchmark else query.window)
+    if view.is_intraday and benchmark is not None:
+        whole = taken, benchmark, query.window
+        taken, benchmark = await context.compute(lambda: cut_past(*whole))
     series = taken.series
     periods = query.periods or get_periods(query.interval, series)
     asked = (query.window, query.what, benchmark, query.risk_free, query.interval, periods)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from api.bars.series import Series, find_range, join_series, take_slice
 from api.bars.view import View, derive_range, derive_ranges, derive_whole
 from api.cache.minute_bars import MinuteBars, tell_minutes
+from api.figures.comparison import find_common_days
 from api.models.terms import DayOfInstant
 from api.problems import Problem
 from api.routes.context import Context, check_size
@@ -73,6 +74,22 @@ async def take_benchmark(context: Context, symbol: str | None, view: View) -> Se
         return None
     whole = view._replace(symbols=(symbol,), start=None, end=None)
     return (await take_range(context, whole)).series
+
+
+def cut_past(taken: Taken, benchmark: Series, bars: int) -> tuple[Taken, Series]:
+    """Without the bars before the range that bear on no figure: so many common ones are kept."""
+    if taken.first == taken.last:
+        return taken, benchmark
+    series = taken.series
+    common = find_common_days(series, benchmark)
+    place = int(common.searchsorted(series.timestamps[taken.first])) - bars
+    if place <= 0:
+        return taken, benchmark
+    own, other = (int(each.timestamps.searchsorted(common[place])) for each in (series, benchmark))
+    own = min(own, taken.first)
+    kept = take_slice(series, slice(own, None))
+    cut = Taken(kept, taken.told, taken.first - own, taken.last - own)
+    return cut, take_slice(benchmark, slice(other, None))
 
 
 async def part_known(context: Context, view: View, must_know: bool) -> tuple[View, list[str]]:
