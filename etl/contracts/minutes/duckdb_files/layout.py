@@ -10,8 +10,11 @@ import pyarrow as pa
 from etl.contracts.minutes import CHANGES, NOTES, REVISIONS, SESSIONS, SPANS, STORED_BARS
 from etl.contracts.minutes.instruments import ACCOUNTS
 
-# DuckDB 1.2 and newer read it, and groups of rows are as small, as in the daily file.
-OPTIONS = "(STORAGE_VERSION 'v1.2.0', ROW_GROUP_SIZE 32768)"
+# Rows that are read at once. It divides DuckDB's own 122,880, so that each group is full. It has to
+# be said at each attachment too: else a checkpoint merges the groups, and writes all of them anew.
+ROW_GROUPS = "ROW_GROUP_SIZE 30720"
+# DuckDB 1.2 and newer read it, as the daily file.
+NEW = f"(STORAGE_VERSION 'v1.2.0', {ROW_GROUPS})"
 # Tables of a month's file, and of the index.
 OF_MONTH = {"bars": STORED_BARS, "revisions": REVISIONS, "notes": NOTES}
 INTERVAL = pa.field("interval", pa.string())
@@ -56,7 +59,7 @@ def attach_new(
 ) -> None:
     """A file with empty tables, to write to."""
     path.unlink(missing_ok=True)
-    connection.execute(f"ATTACH {quote(path)} AS {name} {OPTIONS}")
+    connection.execute(f"ATTACH {quote(path)} AS {name} {NEW}")
     for table, schema in tables.items():
         columns = ", ".join(f'"{each.name}" {TYPES[str(each.type)]}' for each in schema)
         connection.execute(f"CREATE TABLE {name}.{table} ({columns})")
@@ -64,6 +67,11 @@ def attach_new(
 
 def month_of(instant: datetime) -> str:
     return f"{instant:%Y-%m}"
+
+
+def attach_own(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """A file that is there, to write to."""
+    connection.execute(f"ATTACH {quote(path)} AS {name} ({ROW_GROUPS})")
 
 
 def list_columns(schema: pa.Schema) -> str:

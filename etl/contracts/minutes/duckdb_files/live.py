@@ -13,7 +13,12 @@ import pyarrow as pa
 from etl.contracts.minutes import CHANGES, KEPT_CHANGES, REVISIONS, STORED_BARS
 from etl.contracts.minutes.changes import KEY, Changes
 from etl.contracts.minutes.duckdb_files import index
-from etl.contracts.minutes.duckdb_files.layout import OF_LIVE, attach_new, list_columns, quote
+from etl.contracts.minutes.duckdb_files.layout import (
+    OF_LIVE,
+    attach_new,
+    attach_own,
+    list_columns,
+)
 from etl.contracts.minutes.duckdb_files.manifest import Manifest, PublishedFile
 from etl.contracts.minutes.duckdb_files.month import close_file, copy_whole
 from etl.contracts.minutes.duckdb_files.workspace import Workspace
@@ -34,7 +39,7 @@ class NextLive:
         self.pending: list[pa.Table] = []
         if before.live:
             copy_whole(space.folder / before.live.name, path, before.live.sha256)
-            space.connection.execute(f"ATTACH {quote(path)} AS {LIVE}")
+            attach_own(space.connection, path, LIVE)
         else:
             attach_new(space.connection, path, LIVE, OF_LIVE)
 

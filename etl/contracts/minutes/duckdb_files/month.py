@@ -13,8 +13,8 @@ from etl.contracts.minutes.duckdb_files.attached import tell_damaged
 from etl.contracts.minutes.duckdb_files.layout import (
     OF_MONTH,
     attach_new,
+    attach_own,
     list_columns,
-    quote,
 )
 from etl.contracts.minutes.duckdb_files.manifest import PublishedFile
 
@@ -46,7 +46,7 @@ def open_month(
         attach_new(connection, path, name, OF_MONTH)
         return NextMonth(path, name, 0, True)
     copy_whole(folder / published.name, path, published.sha256)
-    connection.execute(f"ATTACH {quote(path)} AS {name}")
+    attach_own(connection, path, name)
     return NextMonth(path, name, published.appended, False)
 
 
@@ -135,7 +135,7 @@ def rewrite(connection: duckdb.DuckDBPyConnection, month: NextMonth) -> None:
     connection.execute(f"DETACH {month.name}")
     close_file(connection, "in_order", target)
     target.replace(month.path)
-    connection.execute(f"ATTACH {quote(month.path)} AS {month.name}")
+    attach_own(connection, month.path, month.name)
     month.appended = 0
 
 

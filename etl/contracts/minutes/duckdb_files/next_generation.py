@@ -26,6 +26,7 @@ from etl.contracts.minutes.duckdb_files import month as months
 from etl.contracts.minutes.duckdb_files.layout import (
     OF_INDEX,
     attach_new,
+    attach_own,
     list_columns,
     quote,
 )
@@ -171,7 +172,7 @@ class NextGeneration:
         connection = self.space.connection
         if before := self.before.index:
             months.copy_whole(self.folder / before.name, self.index_path, before.sha256)
-            connection.execute(f"ATTACH {quote(self.index_path)} AS {INDEX}")
+            attach_own(connection, self.index_path, INDEX)
         else:
             attach_new(connection, self.index_path, INDEX, OF_INDEX)
         self.has_index = True
