@@ -13,6 +13,7 @@ from etl.base.errors import EtlError, InputError
 from etl.contracts.minutes import BATCH_BARS, Batch
 from etl.contracts.minutes.engines import open_minutes
 from etl.contracts.runs import LOADED
+from etl.minute_stages import batches
 from etl.settings import Settings, SettingsError
 from tests.minutes import Row, load_rows, look_at, make_row, transform_rows, use_folder
 
@@ -220,3 +221,33 @@ def test_the_record_counts_as_the_store_does(data_dir: Path, tmp_path: Path, see
             store.publish()
             assert tuple(record[name] for name in LOADED) == tuple(counts)
             assert sum(counts) == len(rows)
+
+
+@pytest.mark.parametrize("rows", [7, 100, 500])
+def test_batches_of_any_size_give_the_same_store(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Months and symbols and days are parted; sessions that reach over a part's end are not."""
+    coming = [
+        make_row(f"{at:%Y-%m-%dT%H:%M}Z", 100 + at.minute % 9, symbol, volume=str(at.minute))
+        for symbol in ("BTC-USD", "CBA.AX", "IBM")
+        for day in ("2013-01-31", "2013-02-01", "2013-02-28")
+        for n in range(0, 120, 3)
+        for at in [datetime.fromisoformat(f"{day}T22:30") + timedelta(minutes=n)]
+    ]
+    whole, parted = use_folder(data_dir), use_folder(tmp_path / "parted")
+    wanted = load_rows(whole, coming)
+    monkeypatch.setattr(batches, "BATCH_ROWS", rows)
+    found = load_rows(parted, coming)
+    assert [found[name] for name in ("symbols", "inserted")] == [
+        wanted[name] for name in ("symbols", "inserted")
+    ]
+    assert read_stored(parted) == read_stored(whole)
+
+
+def read_stored(settings: Settings) -> dict[Any, Any]:
+    with look_at(settings) as snapshot:
+        return {
+            key: (each.digest, snapshot.notes(*key, None, None).to_pylist())
+            for key, each in snapshot.instruments.items()
+        }

@@ -1,6 +1,6 @@
 """The clean minutes in batches that fit into memory, each with the notes on what it touches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,6 +27,9 @@ BATCH_ROWS = 250_000
 COLUMNS = ", ".join(BATCH_BARS.names)
 WITHIN = "timestamp >= begins AND timestamp < ends"  # the reach of a symbol
 MARGIN_SQL = f"INTERVAL {MARGIN.days} DAYS"
+
+
+Stretch = tuple[datetime, datetime, int]  # from, until (exclusive), rows
 
 
 class Part(NamedTuple):
@@ -56,38 +59,56 @@ def view_clean(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
 
 
 def list_parts(connection: duckdb.DuckDBPyConnection) -> Iterator[Part]:
-    """What is loaded at once: some whole months, or some symbols of a month that is too large."""
-    months = connection.execute(
-        """SELECT month, (month + INTERVAL 1 MONTH)::TIMESTAMP, count(*)
-        FROM (SELECT date_trunc('month', timestamp)::TIMESTAMP AS month FROM clean)
+    """What is loaded at once: some whole months, or some symbols of a month that is too large, or
+    some days of one of these."""
+    for part in gather(count_rows(connection, "month", "true")):
+        yield from split_month(connection, part) if part.rows > BATCH_ROWS else [part]
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, unit: str, condition: str) -> list[Stretch]:
+    """The rows of each month or day that has some."""
+    return connection.execute(
+        f"""SELECT start, (start + INTERVAL 1 {unit})::TIMESTAMP, count(*)
+        FROM (SELECT date_trunc('{unit}', timestamp)::TIMESTAMP AS start
+              FROM clean WHERE {condition})
         GROUP BY ALL ORDER BY ALL"""
     ).fetchall()
-    whole: Part | None = None
-    for start, end, rows in months:
-        if whole and whole.rows + rows > BATCH_ROWS:
-            yield whole
-            whole = None
-        if rows > BATCH_ROWS:
-            yield from split_month(connection, Part(start, end, rows))
-        else:
-            whole = Part(whole.start, end, whole.rows + rows) if whole else Part(start, end, rows)
-    if whole:
-        yield whole
+
+
+def gather(stretches: Iterable[Stretch], symbols: tuple[str, str] | None = None) -> Iterator[Part]:
+    """As many together as a batch holds, and one at least."""
+    part: Part | None = None
+    for start, end, rows in stretches:
+        if part and part.rows + rows > BATCH_ROWS:
+            yield part
+            part = None
+        part = Part(part.start if part else start, end, rows + (part.rows if part else 0), symbols)
+    if part:
+        yield part
 
 
 def split_month(connection: duckdb.DuckDBPyConnection, month: Part) -> Iterator[Part]:
     counts = connection.execute(
         f"SELECT symbol, count(*) FROM clean WHERE {month.condition} GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    part: Part | None = None
-    for symbol, rows in counts:
-        if part and part.rows + rows > BATCH_ROWS:
+    for first, last, rows in join_symbols(counts):
+        part = Part(month.start, month.end, rows, (first, last))
+        if rows > BATCH_ROWS:
+            yield from gather(count_rows(connection, "day", part.condition), part.symbols)
+        else:
             yield part
-            part = None
-        first = part.symbols[0] if part and part.symbols else symbol
-        part = Part(month.start, month.end, rows + (part.rows if part else 0), (first, symbol))
-    if part:
-        yield part
+
+
+def join_symbols(counts: Iterable[tuple[str, int]]) -> Iterator[tuple[str, str, int]]:
+    """First and last of some symbols, and their rows: as many as a batch holds, one at least."""
+    first, last, total = "", "", 0
+    for symbol, rows in counts:
+        if total and total + rows > BATCH_ROWS:
+            yield first, last, total
+            total = 0
+        first, last, total = (first if total else symbol), symbol, total + rows
+    if total:
+        yield first, last, total
 
 
 def build_batch(
@@ -115,13 +136,21 @@ def build_batch(
         read_exchanges(connection),
         read(
             connection,
-            f"SELECT {', '.join(NOTES.names)} FROM notes JOIN reach USING (symbol) WHERE {WITHIN}",
+            NOTES_HERE,
             NOTES,
         ),
         read(connection, SESSIONS_NEAR, SESSIONS),
     )
 
 
+# Those between the first and the last bar of a symbol in the batch: what is said of other bars of
+# their sessions, the batch says that brings these.
+NOTES_HERE = f"""
+SELECT {", ".join(NOTES.names)} FROM notes JOIN (
+    SELECT symbol, min(timestamp) AS first, max(timestamp) AS last
+    FROM (SELECT symbol, timestamp FROM coming UNION ALL SELECT symbol, timestamp FROM edges)
+    GROUP BY symbol) USING (symbol)
+WHERE timestamp BETWEEN first AND last"""
 # The sessions of the bars, and those of a month before and after: a bar of a Saturday is of the
 # session that is nearest.
 SESSIONS_NEAR = f"""
