@@ -226,9 +226,10 @@ def find_single(row: Row, below: Sequence[Row]) -> Heads | None:
     drop_amounts(first, columns)
     if "timestamp" not in columns and (place := find_unnamed(names, first)) is not None:
         columns["timestamp"] = place
-    if "timestamp" not in columns and (place := find_zoned(row, "timestamp")) is not None:
-        columns["timestamp"] = place
     has_bars = all(price in columns for price in PRICES)
+    if "timestamp" not in columns and has_bars:
+        place = find_zoned(row, "timestamp")
+        columns |= {"timestamp": place} if place is not None else {}
     if not has_bars:
         match_events(names, columns)
     has_events = any(kind in columns for kind in ("split", "split_to", "dividend"))

@@ -19,23 +19,17 @@ from etl.base.parquet_sql import quote
 from etl.contracts.deliveries import Delivery
 from etl.contracts.minute_files import RAW_MINUTES
 from etl.settings import Settings
-from etl.sources.files import BATCH_ROWS, Files, amounts, dates, open_found, zones
+from etl.sources.files import BATCH_ROWS, Files, amounts, open_found, zones
 from etl.sources.files.headers import find_zoned, normalize
 from etl.sources.files.intervals import DAILY, Interval, find_interval, find_said
+from etl.sources.files.minute_cells import look_at_cells, open_cells
 from etl.sources.files.reading import (
     NUMBERS,
     Reading,
-    decide_date_order,
-    decide_numbers,
     find_known,
-    list_wide,
-    look_at_columns,
-    mark_shifted,
-    name_fields,
     open_reading,
     pick_symbols,
     read_symbol,
-    select_cells,
 )
 from etl.sources.files.summary import FULL_LINES
 from etl.sources.files.tables import Table
@@ -43,8 +37,6 @@ from etl.sources.files.tables import Table
 log = logging.getLogger("etl")
 
 ENDS = ("closetime", "timeclose", "endtime", "windowend", "candleendtime", "barend")
-ZONE_HEADERS = ("timezone", "tz", "zone", "utcoffset", "tzname", "offset")
-MOST_MARKS = 100
 ADJUSTED = re.compile(r"(?<!un)adj(usted|split|$|[-_. ])", re.IGNORECASE)
 MIXED = "{}: bars of {} in one file: save each interval as a file of its own"
 DAYS = "{} passed over: `make etl` loads them"
@@ -106,79 +98,30 @@ def read_minutes(
     if not reading.has_bars:
         return reading
     table = replace(table, scan=table.exact or table.scan)
-    cells = open_cells(connection, table, settings, override, reading)
-    interval = decide_interval(connection, table, cells, reading)
+    cells = open_cells(connection, table, override, reading)
+    look = look_at_cells(connection, table, settings, cells, reading)
+    interval = decide_interval(connection, table, look.select(cells), reading)
     if interval.name == DAILY:
         return reading
     usual = find_usual(table, settings)
-    marks = list_marks(connection, cells, reading)
     stamp_is = find_stamp(table, settings, interval)
-    tell_stamps(table, reading, interval, stamp_is, usual, marks)
+    tell_stamps(table, reading, interval, stamp_is, usual, look.marks)
     numbered = number_cells(cells, reading)
-    stamped = zones.add_offsets(dates.add_stamps(numbered, reading.order), marks, usual)
+    stamped = zones.add_offsets(look.select(numbered), look.marks, usual)
     reading.rows = select_minutes(stamped, settings, path, reading, interval, stamp_is)
     return reading
 
 
-def open_cells(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    settings: Settings,
-    override: str | None,
-    reading: Reading,
-) -> str:
-    """SQL of the cells, what stands behind their times taken off; how dates and numbers are read
-    goes into the reading."""
-    fields = name_fields(connection, table, override, reading)
-    add_clock(table, fields)
-    if marked := mark_shifted(table):
-        fields["open"] = marked
-    cells = zones.part_marks(select_cells(table, fields))
-    present = [n for n in NUMBERS if n in fields or n in list_wide(table)]
-    shapes, odd = look_at_columns(connection, cells, present)
-    decide_date_order(table, settings, reading, shapes)
-    decide_numbers(connection, cells, table, reading, odd)
-    return cells
-
-
 def decide_interval(
-    connection: duckdb.DuckDBPyConnection, table: Table, cells: str, reading: Reading
+    connection: duckdb.DuckDBPyConnection, table: Table, stamped: str, reading: Reading
 ) -> Interval:
     """Malformed where it is none that is stored, or there are two."""
     if len(said := find_said(connection, table)) > 1:
         raise Malformed(MIXED.format(reading.label, " and ".join(said[:3])))
-    interval = find_interval(connection, dates.add_stamps(cells, reading.order))
+    interval = find_interval(connection, stamped)
     if interval.name != DAILY:
         check_interval(reading.label, interval)
     return interval
-
-
-def add_clock(table: Table, fields: dict[str, str]) -> None:
-    """Join a time of day, also one under a header like Time (UTC), and a column of zones, to the
-    day; 931 and 093100 are times of day here."""
-    heads, names = table.heads, table.heads.names
-    day = heads.columns["timestamp"]
-    place = heads.columns.get("time", find_zoned(names, "time"))
-    if place is not None and place != day:
-        clock = zones.part_digits(f"c{place}")
-        fields["date"] = dates.join_time(dates.as_text(f"c{day}"), [clock])
-    words = [normalize(name) for name in names]
-    if place := next((words.index(word) for word in ZONE_HEADERS if word in words), None):
-        fields["date"] = f"concat_ws(' ', {fields['date']}, nullif(trim(c{place}), ''))"
-
-
-def list_marks(connection: duckdb.DuckDBPyConnection, cells: str, reading: Reading) -> list[str]:
-    """What stands behind the times of day; of what is not known a warning."""
-    found = connection.execute(
-        f"SELECT DISTINCT mark FROM ({cells}) WHERE mark <> '' ORDER BY 1 LIMIT {MOST_MARKS}"
-    ).fetchall()
-    marks = [mark for (mark,) in found]
-    if unknown := [mark for mark in marks if not zones.read_zone(mark)]:
-        reading.warnings.append(
-            f"clock {', '.join(unknown[:3])} is not known: its rows are refused; write the offset"
-            " (-06:00) or a name like America/Chicago"
-        )
-    return marks
 
 
 def find_usual(table: Table, settings: Settings) -> zones.Zone:
