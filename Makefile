@@ -78,7 +78,7 @@ consume: $(VENV)/.run  ## Store the live bars of the bus; any number may run
 dead: $(VENV)/.run  ## List live bars that could not be stored; ARGS=--resend hands them on anew
 	@$(PY) -m etl.dead $(ARGS)
 
-rollback: $(VENV)/.run  ## Publish the version before; a second one undoes the first
+rollback: $(VENV)/.run  ## Publish the version before of the days; a second one undoes the first
 	@$(PY) -m etl.rollback
 
 user: $(VENV)/.run  ## Add a user, or change the password: NAME=ann SCOPES=read,admin
