@@ -115,6 +115,9 @@ def test_a_second_writer_is_told_who_writes(
             other.upsert(build_generation(1.0, 0), "run")
         store.upsert(build_generation(2.0, 0), "run")
         store.publish()
+    store.upsert(build_generation(2.5, 0), "run")
+    with store.writing():
+        store.publish()
     load(other, build_generation(3.0, 1))
     assert set(closes(store, "A")) == {3.0}
     other.close()

@@ -185,7 +185,7 @@ class ClickHouseStore:
     def writing(self) -> Iterator[None]:
         """What was not published by the end of the block is discarded."""
         self.check_tables()
-        self.lease, self.is_held = self.take_place(), True
+        self.lease, self.is_held = self.lease or self.take_place(), True
         try:
             yield
         finally:
