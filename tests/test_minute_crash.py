@@ -107,11 +107,10 @@ def test_after_a_death_anywhere_the_store_is_as_before_or_as_after_and_the_next_
     "room", [900_000, *(pytest.param(r, marks=pytest.mark.long) for r in (20_000, 300_000))]
 )
 def test_where_there_is_no_room_the_store_stays_and_one_line_says_what_to_do(
-    tmp_path: Path, room: int
+    data_dir: Path, room: int
 ) -> None:
-    folder = tmp_path / "data"
-    env = clean_environ(folder)
-    assert run_stage("-m", "etl.minutes", *BEFORE, env=env).returncode == 0
+    folder, env = data_dir, clean_environ(data_dir)
+    assert call_stage(minutes.main, *BEFORE) == 0
     before = read_content(folder)
     failed = run_stage("-c", BOUNDED, str(room), *AFTER, "--since", "2012-12-01", env=env)
     assert failed.returncode == 1, failed.stderr
@@ -120,7 +119,7 @@ def test_where_there_is_no_room_the_store_stays_and_one_line_says_what_to_do(
     assert "room" in errors[0] or "load again" in errors[0]
     assert "Traceback" not in failed.stderr
     assert read_content(folder) == before
-    assert run_stage("-m", "etl.minutes", *AFTER, env=env).returncode == 0
+    assert call_stage(minutes.main, *AFTER) == 0
     assert set(read_content(folder)) == {"FB", "IBM"}
 
 

@@ -1,6 +1,5 @@
 """`make minutes`: from the source to the published store, and what it leaves alone."""
 
-import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -72,17 +71,15 @@ def test_days_and_minutes_leave_each_others_files_alone(own_sample: Path) -> Non
     ours = {path: compute_digest(path) for path in own_sample.glob("*minute*.parquet")}
     manifest = (own_sample / "minutes" / "current.json").read_text()
     assert len(ours) == 4
-    assert run_stage("-m", "etl", env=env).returncode == 0
+    assert call_stage(etl_main, "--source", "sample") == 0
     assert {path: compute_digest(path) for path in ours} == ours
     assert (own_sample / "minutes" / "current.json").read_text() == manifest
 
 
 def test_the_minutes_of_the_sample_agree_with_its_daily_bars(own_sample: Path) -> None:
     """Nothing is noted: sessions are whole, and each makes its daily bar."""
-    env = clean_environ(own_sample, SOURCE="sample", SYMBOLS="AAPL,MSFT")
-    assert run_stage("-m", "etl.minutes", env=env, cwd=PROJECT_ROOT).returncode == 0
-    record = json.loads(max((own_sample / "runs").glob("*.json")).read_text())
-    assert record["stages"]["load"]["notes"] == {}
+    assert make_minutes("--source", "sample", "--symbols", "AAPL,MSFT") == 0
+    assert read_record(own_sample)["stages"]["load"]["notes"] == {}
 
 
 def test_the_clean_file_is_in_the_order_in_which_it_is_loaded(
