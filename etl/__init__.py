@@ -8,6 +8,7 @@ __main__    the three stages in order, under one lock: `make etl`
 extract     renames columns, never rejects a value
 transform   validates each row, never fetches or stores
 load        stores, never rejects a row that transform took
+minutes     the same three for bars of minutes: `make minutes`; its stages are in minute_stages
 verify, rollback, report, check   what `make` runs beside them
 sources     one vendor, one folder: fetch (I/O) and parse (pure)
 store       what is known and since when; duckdb_file builds and publishes the next version
