@@ -13,9 +13,13 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from etl import __main__ as whole
-from etl.settings import PROJECT_ROOT
+from etl.bus.memory import MemoryBus
+from etl.contracts.minutes.engines import Place, open_place
+from etl.feed import telling
+from etl.feed.consumer import Consumer
+from etl.settings import PROJECT_ROOT, Settings, read_settings
 from tests.conftest import call_stage
-from tests.server import serve
+from tests.server import NO_ENV_FILE, serve
 
 PROMETHEUS = PROJECT_ROOT / "deploy" / "prometheus"
 ALERTMANAGER = PROJECT_ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
@@ -142,11 +146,22 @@ def told(data_dir: Path, sample_dir: Path, monkeypatch: pytest.MonkeyPatch) -> d
     with serve(sample_dir, METRICS="on", MINUTE_STORE=minutes) as client:
         ask_all_ways(client)
         texts.append(client.get("/metrics").text)
+    texts.append(tell_live(data_dir))
     found: dict[str, set[str]] = {}
     for text in texts:
         for name, labels in read_names(text).items():
             found.setdefault(name, set()).update(labels)
     return found
+
+
+def tell_live(data_dir: Path) -> str:
+    """What a consumer of live bars tells."""
+    settings = read_settings(Settings, environ={"DATA_DIR": str(data_dir)}, env_file=NO_ENV_FILE)
+    store = open_place(Place(data_dir))
+    try:
+        return telling.show(Consumer(settings, MemoryBus(1), store))
+    finally:
+        store.close()
 
 
 def ask_all_ways(client: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from etl.contracts.minutes import Batch, Counts, MinuteStore, StoreDown
 from etl.contracts.minutes.engines import open_minutes
 from etl.feed.consumer import TRIES, Consumer
 from etl.feed.messages import BAR, DAILY, NOTHING, UPDATED, Message, pack
+from etl.feed.telling import Teller
 from etl.settings import Settings, read_settings
 
 AT = 1_795_530_700_000_000
@@ -206,9 +208,24 @@ def test_a_consumer_stores_what_comes_until_it_is_told_to_end(
 
 
 def test_batches_are_bounded(settings: Settings, bus: Bus, store: MinuteStore) -> None:
-    from dataclasses import replace
-
     consumer = Consumer(replace(settings, consume_bars=10), bus, store)
     for number in range(5):
         publish(bus, *(bar(symbol=f"S{number}{each}") for each in range(8)))
     assert [consumer.step(1) for _ in range(2)] == [5, 0]
+
+
+def test_live_bars_are_folded_in_a_pause_and_told_meanwhile(
+    settings: Settings, bus: Bus, store: MinuteStore, tmp_path: Path
+) -> None:
+    consumer = Consumer(settings, bus, store)
+    publish(bus, bar())
+    consumer.step(0)
+    consumer.fold_if_quiet()
+    assert not consumer.is_folded  # the pause is short yet
+    consumer.stored_at -= 10_000
+    consumer.fold_if_quiet()
+    assert consumer.is_folded
+    assert len(read(store)) == 1
+    Teller(replace(settings, metrics_textfile=tmp_path / "mds.prom")).tell(consumer)
+    (told,) = tmp_path.glob("market_data_live_*.prom")
+    assert 'outcome="inserted"} 1.0' in told.read_text()

@@ -7,7 +7,9 @@ apart with its reason; an entry that cannot be stored for another reason is too,
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import orjson
 
@@ -22,6 +24,7 @@ log = logging.getLogger("etl")
 MOST_ENTRIES = 500  # of one batch
 LONGEST = 1.0  # seconds that a batch is collected for, at most
 QUIET = 0.2  # seconds without another entry that end it sooner
+QUIET_BEFORE_FOLD = 900.0  # seconds without a bar
 IDLE = 15.0  # seconds after which another consumer's entry is taken over
 TRIES = 5  # of an entry that cannot be stored, before it is kept apart
 RETRY = 1.0  # seconds until a store, or a bus, is asked again
@@ -47,15 +50,31 @@ class Consumer:
     idle: float = IDLE
     state: State = field(default_factory=State)
     held: list[Entry] = field(default_factory=list)  # read, and not stored yet
+    tell: Callable[["Consumer"], None] = lambda consumer: None
+    is_folded: bool = True  # nothing was stored since
+    stored_at: float = 0.0
 
     def run(self, is_over: threading.Event) -> None:
-        """Until it is over, and what was read is stored."""
+        """Until it is over, and what was read is stored; `tell` is called after each batch."""
         while not is_over.is_set():
             try:
-                self.step(LONGEST)
+                if not self.step(LONGEST):
+                    self.fold_if_quiet()
+                self.tell(self)
             except (BusDown, StoreDown) as error:
                 log.warning("consume: %s; again in %g s, nothing is lost", error, RETRY)
                 is_over.wait(RETRY)
+
+    def fold_if_quiet(self) -> None:
+        """After the close, or in a long pause: live bars go to where history is kept."""
+        if not self.is_folded and time.monotonic() - self.stored_at > QUIET_BEFORE_FOLD:
+            self.fold()
+
+    def fold(self) -> None:
+        with self.store.writing():
+            self.store.fold(datetime.now(UTC).replace(tzinfo=None))
+            self.store.publish()
+        self.is_folded = True
 
     def drain(self) -> None:
         """Store all that there is, and return when nothing comes any more."""
@@ -120,6 +139,7 @@ class Consumer:
         with self.store.writing():
             counts = [self.store.upsert(batch, "live") for batch in validated.batches]
             self.store.publish()
+        self.is_folded, self.stored_at = False, time.monotonic()
         self.state.stored = Counts(
             *(sum(some) for some in zip(self.state.stored, *counts, strict=True))
         )

@@ -28,10 +28,13 @@ class Outbox:
         self.packed: deque[tuple[bytes, int]] = deque()  # and how many messages
         self.bytes = self.dropped = self.published = 0
         self.is_down = False
-        self.lock = threading.Lock()
+        self.lock = threading.Lock()  # of who publishes
+        self.adding = threading.Lock()
 
     def add(self, message: Message) -> None:
-        self.fresh.append(message)
+        """May be called by several threads."""
+        with self.adding:
+            self.fresh.append(message)
 
     @property
     def is_empty(self) -> bool:
@@ -66,7 +69,8 @@ class Outbox:
             self.tell("")
 
     def seal(self) -> None:
-        fresh, self.fresh = self.fresh, []
+        with self.adding:
+            fresh, self.fresh = self.fresh, []
         for body in pack(fresh):
             self.packed.append((body, body.count(b"\n") + 1))
             self.bytes += len(body)

@@ -7,7 +7,8 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from etl.base.parquet_sql import describe
 from etl.base.secret_log import log_to_terminal
@@ -17,8 +18,11 @@ from etl.contracts.minutes import MinuteSnapshot, MinuteStoreError
 from etl.contracts.minutes.engines import open_minutes
 from etl.feed.connection import Stream
 from etl.feed.consumer import Consumer
+from etl.feed.messages import Message
+from etl.feed.missed import ask_missed
 from etl.feed.outbox import Outbox
 from etl.feed.replay import Replay, read_start
+from etl.feed.telling import Teller
 from etl.feed.vendors import AlpacaFeed, Feed, MassiveFeed, Refused, check_keys
 from etl.market.exchanges import find_exchange
 from etl.market.sessions import is_open
@@ -28,6 +32,7 @@ log = logging.getLogger("etl")
 
 MIB = 1 << 20
 ALONE = ": the address of a Redis or Kafka; make live needs none, and does both in one process"
+Take = Callable[[Message], None]
 FULL_BUS = 0.5  # of its bytes: a replay waits for those who store
 
 
@@ -99,7 +104,8 @@ async def consume(settings: Settings, bus: Bus, is_over: asyncio.Event) -> None:
     """From the bus into the store, in a thread, until it is over and what is there is stored."""
     ends = threading.Event()
     with closing(open_minutes(settings)) as store:
-        consumer = Consumer(settings, bus, store, choose_source(settings) == "replay")
+        is_replay = choose_source(settings) == "replay"
+        consumer = Consumer(settings, bus, store, is_replay, tell=Teller(settings).tell)
         working = asyncio.create_task(asyncio.to_thread(consumer.run, ends))
         over = asyncio.create_task(is_over.wait())
         await asyncio.wait((working, over), return_when=asyncio.FIRST_COMPLETED)
@@ -120,7 +126,34 @@ def build_stream(settings: Settings, source: str, outbox: Outbox) -> Stream:
             exchange is None or is_open(exchange, datetime.now(UTC)) for exchange in exchanges
         )
 
-    return Stream(feed, symbols, outbox.add, settings.stream_silence, is_expected)
+    def catch_up(last: int) -> None:
+        """In a thread: what comes meanwhile is not kept waiting."""
+        begin = partial(ask_since, settings, source, symbols, last, outbox.add)
+        asyncio.get_running_loop().run_in_executor(None, begin)
+
+    return Stream(feed, symbols, outbox.add, settings.stream_silence, is_expected, catch_up)
+
+
+def ask_since(
+    settings: Settings, source: str, symbols: tuple[str, ...], last: int, take: Take
+) -> None:
+    """Ask for what came since the last bar that was heard (microseconds since 1970), or at the
+    start since the last that is stored; nothing where none is."""
+    try:
+        since = (
+            find_last(settings, symbols) if not last else datetime.fromtimestamp(last / 1e6, UTC)
+        )
+        if since is not None:
+            ask_missed(settings, source, symbols, since - timedelta(minutes=1), take)
+    except (MinuteStoreError, OSError) as error:
+        log.warning("stream: what was missed is left to make minutes: %s", describe(error))
+
+
+def find_last(settings: Settings, symbols: tuple[str, ...]) -> datetime | None:
+    with closing(open_minutes(settings)) as store:
+        known = store.snapshot().instruments
+        found = [known[each, "1m"].last for each in symbols if (each, "1m") in known]
+    return max(found).replace(tzinfo=UTC) if found else None
 
 
 def list_symbols(settings: Settings) -> tuple[str, ...]:
