@@ -10,6 +10,7 @@ from api.models.terms import (
     Adjustment,
     AnyCase,
     FormatName,
+    Hours,
     Instant,
     Interval,
     NameList,
@@ -19,6 +20,7 @@ from api.models.terms import (
     ToldSynthetic,
     ToldZone,
     ViewQuery,
+    choose_hours,
 )
 
 SEPARATORS = {"\t": "tab", "comma": ",", "semicolon": ";", "pipe": "|"}
@@ -98,6 +100,7 @@ class HistoryQuery(PageQuery):
         " and says how many.",
         examples=["all"],
     )
+    hours: Hours = choose_hours()
 
 
 class BarsQuery(HistoryQuery):

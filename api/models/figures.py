@@ -8,6 +8,7 @@ from api.models.terms import (
     ActionsKnownAt,
     Adjustment,
     AnyCase,
+    Hours,
     Instant,
     Interval,
     NameList,
@@ -18,6 +19,7 @@ from api.models.terms import (
     ToldZone,
     UpperCase,
     ViewQuery,
+    choose_hours,
 )
 
 
@@ -32,6 +34,7 @@ class FigureQuery(ViewQuery):
         description="Bars, splits and dividends as known at this instant. A day: to its end, UTC.",
         examples=["2099-12-31T20:00:00Z"],
     )
+    hours: Hours = choose_hours()
 
 
 RiskFree = Field(

@@ -1,6 +1,6 @@
 """Coverage, notes, revisions and corporate actions."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -19,16 +19,21 @@ from api.models.terms import (
 Base = Annotated[Literal["1s", "1m", "1d"], BeforeValidator(read_interval)]
 
 
-class CoverageQuery(ListQuery):
-    interval: Base = Field(
+def choose_stored() -> Any:
+    """The field of what stored bars are asked for."""
+    return Field(
         "1d",
         description="Of which stored bars: 1d, or shorter ones (1m; 1s where it is stored).",
         examples=["1d"],
     )
 
 
-class OfInterval(RangeListQuery, CoverageQuery):
-    pass
+class CoverageQuery(ListQuery):
+    interval: Base = choose_stored()
+
+
+class OfInterval(RangeListQuery):
+    interval: Base = choose_stored()
 
 
 class OfMinutes(Page):

@@ -262,16 +262,20 @@ class ViewQuery(RangeQuery):
         " from the open of each session on.",
         examples=["1d"],
     )
-    hours: Hours = Field(
-        "regular",
-        description="Of intraday intervals: regular, the trading hours of the sessions; extended:"
-        " also bars before the open, after the close and in breaks.",
-        examples=["regular"],
-    )
     adjusted_as_of: LastDay | None = Field(
         None,
         description="Adjust only for splits and dividends with an ex-date up to this day.",
         examples=["2013-03-01"],
+    )
+
+
+def choose_hours() -> Any:
+    """The field of what is asked for beside regular hours."""
+    return Field(
+        "regular",
+        description="Of intraday intervals: regular, the trading hours of the sessions; extended:"
+        " also bars before the open, after the close and in breaks.",
+        examples=["regular"],
     )
 
 

@@ -70,7 +70,7 @@ def show_instant(instant: datetime) -> str:
     return f"{instant.isoformat()}Z"
 
 
-async def ask_for(context: Context, symbol: str, query: CoverageQuery) -> Asked:
+async def ask_for(context: Context, symbol: str, query: CoverageQuery | OfInterval) -> Asked:
     """What is asked of the stored bars of a symbol, of all or in a range."""
     start, end = getattr(query, "start", None), getattr(query, "end", None)
     view = View((), start, end, query.interval, hours="extended")
