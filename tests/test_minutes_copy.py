@@ -15,6 +15,7 @@ from etl.settings import PROJECT_ROOT
 from tests.clickhouse_server import ClickHouseServer, share_clickhouse
 from tests.conftest import call_stage, clean_environ
 from tests.minute_stores import at, bar, batch, closes, load, session, told
+from tests.postgres_server import shared_server
 
 MONTHS = (0, 31, 62)  # days from the first bar to those of the next months
 
@@ -74,24 +75,27 @@ def name_database(server: ClickHouseServer, folder: Path) -> str:
     return server.name_url(store.link.address.database)  # type: ignore[attr-defined]
 
 
-def test_a_store_goes_to_another_engine_and_back_with_all_that_is_known(
+def test_a_store_goes_to_the_other_engines_and_back_with_all_that_is_known(
     server: ClickHouseServer, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(files := open_at("", data_dir))
     url, back = name_database(server, tmp_path), tmp_path / "back"
+    postgres = shared_server().create()
     assert copy("files", url) == 0
     printed = capsys.readouterr().out
     digest = files.snapshot().instruments["A", "1m"].digest
     assert f"equal A 1m: 9 bars, digest {digest}" in printed
     assert "3 of 3 symbols and 12 bars are equal in " in printed
-    assert copy(url, f"files:{back}") == 0
-    stores = [files, open_at(url, data_dir), open_at("", back)]
-    first, second, third = map(read_all, stores)
-    assert first == second == third
+    assert copy(url, postgres) == 0
+    assert copy(postgres, f"files:{back}") == 0
+    urls = [(url, data_dir), (postgres, data_dir), ("", back)]
+    stores = [files, *(open_at(*each) for each in urls)]
+    first, *others = map(read_all, stores)
+    assert others == [first] * 3
     assert closes(stores[1], "A", as_of=told(2))[:3] == [10.5, 11.5, 12.5]
     assert all(not wrong for store in stores for _, wrong in store.verify())
     generations = [store.newest() for store in stores]
-    assert copy("files", url) == 0
+    assert copy("files", url) == copy("files", postgres) == 0
     assert [store.newest() for store in stores] == generations
     for store in stores:
         store.close()
