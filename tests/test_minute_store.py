@@ -94,6 +94,28 @@ def test_a_range_begins_at_its_start_and_ends_before_its_end(store: MinuteStore)
     assert found == [wanted for _, _, wanted in RANGES]
 
 
+# Largest volume, decimals of another of 1 unit, unit of both, both in it.
+UNITS = [
+    (3, 18, 18, [3 * 10**18, 1]),
+    (10, 18, 17, [10**18, 0]),
+    (2**63 - 1, 2, 0, [2**63 - 1, 0]),
+    (92_233_720_368, 8, 8, [92_233_720_368 * 10**8, 1]),
+    (92_233_720_369, 8, 7, [92_233_720_369 * 10**7, 0]),
+]
+
+
+def test_the_unit_is_the_finest_in_which_the_largest_volume_fits(store: MinuteStore) -> None:
+    bars = [
+        *(bar(f"S{i}", at(0), volume=largest) for i, (largest, *_) in enumerate(UNITS)),
+        *(bar(f"S{i}", at(1), volume=1, decimals=d) for i, (_, d, *_) in enumerate(UNITS)),
+    ]
+    load(store, batch(*bars))
+    snapshot = store.snapshot()
+    for number, (_, _, unit, wanted) in enumerate(UNITS):
+        assert snapshot.instruments[f"S{number}", "1m"].volume_decimals == unit
+        assert snapshot.bars(f"S{number}", "1m")["volume"].to_pylist() == wanted
+
+
 def test_months_and_intervals_are_read_as_one(store: MinuteStore) -> None:
     days = (0, 30, 300, 700)
     load(store, batch(*(bar("A", at(days=day), float(day)) for day in days)))

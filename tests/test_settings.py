@@ -9,6 +9,7 @@ import pytest
 
 from api.settings import ApiSettings
 from etl import extract, load, settings
+from etl.credentials.redaction import strike
 from etl.settings import Settings, SettingsError, declare, read_settings, to_integer
 from tests.conftest import call_stage, clean_environ, read_record, run_stage
 
@@ -69,6 +70,7 @@ def test_an_env_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         ("HTTP_TIMEOUT", "inf", "a number of 0.1 or more seconds"),
         ("ETL_MEMORY_MB", "1", "a whole number from 64"),
         ("ETL_MEMORY_MB", "1e3", "a whole number from 64"),
+        ("MINUTE_STORE", "mysql://host/db", "an address like clickhouse://user@127.0.0.1:8123/"),
         ("SYMBOLS", "AAPL,I B M", "symbols like AAPL,BRK.B,^GSPC parted by commas"),
         ("DATA_DIR", "~no-such-user/data", "a path"),
         ("DATA_DIR", "what?/data", "a path without ?"),
@@ -80,6 +82,14 @@ def test_a_value_that_cannot_be_used_is_named_with_key_value_and_wanted_type(
     with pytest.raises(SettingsError) as caught:
         read({name: value})
     assert str(caught.value).startswith(f"{name}={value!r}: wanted {wanted}")
+
+
+def test_the_password_in_an_address_is_never_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read({"MINUTE_STORE": "mysql://me:hunter2@host/db"})
+    assert str(caught.value).startswith("MINUTE_STORE=(hidden): wanted an address like")
+    read({"MINUTE_STORE": "postgresql://me:swordfish%21@host/db"})
+    assert "swordfish" not in strike("it said swordfish! and no more")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from etl.contracts.bar_digests import KEYS, LAST_KEY, add_up, fold, mix
+from etl.contracts.tables import MOST_VOLUME
 
 # As of a daily bar, and the unit of its volume: 100 and 1.00 are told in one way (see changes).
 BAR_KEYS = {**KEYS, "volume_decimals::BIGINT": 0x3C6EF372FE94F82}
@@ -42,8 +43,10 @@ ACCOUNT = pa.schema(
         ("sources", pa.list_(pa.string())),
     ]
 )
+# Of a number of n digits 18 - n more fit, and one more where it is not above the greatest so far.
 ROOM = f"""CASE WHEN coalesce(volume, 0) = 0 THEN {DIGITS}
-    ELSE greatest(0, volume_decimals + {DIGITS} - length(abs(volume)::VARCHAR)) END"""
+    ELSE greatest(0, volume_decimals + {DIGITS} - length(volume::VARCHAR)
+                     + (rpad(volume::VARCHAR, 19, '0') <= '{MOST_VOLUME}')::INTEGER) END"""
 
 
 def digest_bars(rows: str) -> str:

@@ -82,10 +82,10 @@ NOT_TAKEN = """ AND NOT EXISTS (FROM {live}.bars l WHERE l.interval = $interval
 OF_INTERVAL = " AND interval = $interval"
 
 
-def select_values(where: str, decimals: int, as_of: datetime | None) -> str:
-    """SQL: the bars of one symbol, as they are or as they were known; with decimals, where its
-    volumes may be in several units."""
-    columns = f"{VALUES}, volume_decimals" if decimals else VALUES
+def select_values(where: str, as_of: datetime | None) -> str:
+    """SQL: the bars of one symbol, as they are or as they were known; the volume of each is in a
+    unit of its own."""
+    columns = f"{VALUES}, volume_decimals"
     if as_of is None:
         return f"SELECT {columns} FROM {{file}}.bars t WHERE {where}"
     return (

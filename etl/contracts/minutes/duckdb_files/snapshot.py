@@ -79,7 +79,7 @@ class FileSnapshot:
             values["as_of"] = as_of
         within = max_of(start, instrument.first), min_of(end, instrument.last)
         tables = self.ask(
-            lambda more: select_values(where + more, decimals, as_of),
+            lambda more: select_values(where + more, as_of),
             values,
             *([symbol], interval, *within),
         )
@@ -267,10 +267,9 @@ def read_live(files: AttachedFiles, manifest: Manifest) -> dict[Key, tuple[datet
 def shape(tables: list[pa.Table], decimals: int) -> pa.Table:
     """BARS of what several files gave of one symbol."""
     rows = put_in_order(pa.concat_tables(tables))
-    if decimals:
-        volumes = to_unit(rows["volume"], rows["volume_decimals"], decimals)
-        at = rows.column_names.index("volume")
-        rows = rows.set_column(at, "volume", volumes).select(BARS.names)
+    volumes = to_unit(rows["volume"], rows["volume_decimals"], decimals)
+    at = rows.column_names.index("volume")
+    rows = rows.set_column(at, "volume", volumes).select(BARS.names)
     return rows.cast(BARS)
 
 

@@ -73,8 +73,8 @@ class PostgresSnapshot:
         if found is None:
             return BARS.empty_table()
         key = (symbol, interval)
-        # volumes may be of several units only where one has decimals
-        fields = [*BARS, DECIMALS] if found.volume_decimals else [*BARS]
+        # also where the unit is 1: of volumes with decimals beside one that has no room for them
+        fields = [*BARS, DECIMALS]
         span = bound(found, start, end)
         changed_in, rows = self.pool.ask(lambda c: read_bars(c, fields, key, span, as_of))
         self.check(key, changed_in)
