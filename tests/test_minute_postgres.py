@@ -189,7 +189,7 @@ def test_a_second_writer_is_told_who_writes(address: str, store: PostgresStore) 
 def test_readers_wait_for_no_load(address: str, store: PostgresStore) -> None:
     """Not even for one that makes the partition of a new month."""
     load(store, batch(bar("A", at(0))))
-    reader = open_store(address, timeout=60)
+    reader = open_store(address, timeout=20)
     with store.writing():
         store.upsert(batch(bar("A", at(days=40), 11.0), bar("A", at(0), 12.0, told(1))), "run")
         assert closes(reader, "A") == closes(reader, "A", as_of=told(2)) == [10.0]
