@@ -129,14 +129,28 @@ def test_the_smallest_step_tells_the_interval(
 
 @pytest.mark.parametrize(
     ("seconds", "says"),
-    [(300, "5m bars cannot be stored as 1m"), (3600, "1h bars cannot be stored as 1m"),
-     (120, "2m bars cannot be stored as 1m"), (5, "5s bars cannot be stored as 1s")],
+    [(300, "5m bars cannot be stored as 1m: export bars of 1m or 1s, of which 5m are made"),
+     (3600, "1h bars cannot be stored as 1m: export bars of 1m or 1s, of which 1h are made"),
+     (120, "2m bars cannot be stored as 1m: export bars of 1m or 1s, of which 1m 5m 15m 30m 1h"),
+     (5, "5s bars cannot be stored as 1s: export bars of 1m or 1s, of which 1m 5m 15m 30m 1h")],
 )  # fmt: skip
 def test_bars_of_another_interval_are_refused_by_name(
     tmp_path: Path, seconds: int, says: str
 ) -> None:
     stamps = [*count_up(DAY, seconds, 4), *count_up(NEXT, seconds, 4)]
     read = Read(write(tmp_path, "IBM.csv", HEAD + lines(*stamps)))
+    assert read.rows == []
+    assert [says in error for error in read.errors] == [True]
+
+
+@pytest.mark.parametrize(
+    ("day", "says"),
+    [("03/08/2024", "set DATE_ORDER=MDY or DATE_ORDER=DMY"), ("2024-13-45", "write times as")],
+)
+def test_dates_that_cannot_be_read_are_refused_with_the_remedy(
+    tmp_path: Path, day: str, says: str
+) -> None:
+    read = Read(write(tmp_path, "IBM.csv", HEAD + lines(f"{day} 09:30", f"{day} 09:31")))
     assert read.rows == []
     assert [says in error for error in read.errors] == [True]
 

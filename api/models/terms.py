@@ -40,6 +40,9 @@ MANY_MONTHS = re.compile(r"\d+M")  # some mean months by it: nothing is guessed
 PERIOD = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 # 2012-01-03T10:00+01:00 in a URL, where a plus is a blank unless it is written as %2B.
 LOST_PLUS = re.compile(r"(T\d\d|:\d\d(?:\.\d+)?) (\d\d(?::?\d\d)?)$", re.ASCII)
+# What of an instant is not left to Python, which takes any sign between day and time: the digits of
+# an epoch would be one in the year 1362.
+INSTANT = re.compile(r"(\d{4}-\d\d-\d\d|\d{8})[Tt ].*", re.ASCII)
 LONGEST_DAY = len("2012-01-31")
 COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)  # 201201 is no day: which digits mean what?
 
@@ -168,7 +171,16 @@ def read_period(value: Any, is_end: bool) -> Any:
     try:
         return find_day(text, is_end)
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is no day: write it as 2012-01-31") from None
+        raise ValueError(refuse_period(text)) from None
+
+
+def refuse_period(text: str) -> str:
+    if len(text) <= LONGEST_DAY and not text.isdecimal():
+        return f"{text[:40]!r} is no day: write it as 2012-01-31"
+    return (
+        f"{text[:40]!r} is no day and no instant: write it as 2012-01-31, or as"
+        " 2012-01-31T09:30, with Z or an offset where it is not the exchange's clock"
+    )
 
 
 def find_day(text: str, is_end: bool) -> date:
@@ -187,7 +199,9 @@ def find_day(text: str, is_end: bool) -> date:
 
 
 def read_time(text: str) -> datetime:
-    return datetime.fromisoformat(LOST_PLUS.sub(r"\1+\2", text))
+    if not INSTANT.fullmatch(text):
+        raise ValueError(text)
+    return datetime.fromisoformat(LOST_PLUS.sub(r"\1+\2", text.upper()))
 
 
 def read_instant(value: Any) -> Any:

@@ -21,7 +21,7 @@ from etl.contracts.minute_files import RAW_MINUTES
 from etl.settings import Settings
 from etl.sources.files import BATCH_ROWS, Files, amounts, open_found, zones
 from etl.sources.files.headers import find_zoned, normalize
-from etl.sources.files.intervals import DAILY, Interval, find_interval, find_said
+from etl.sources.files.intervals import DAILY, GRIDS, Interval, find_interval, find_said
 from etl.sources.files.minute_cells import look_at_cells, open_cells
 from etl.sources.files.reading import (
     NUMBERS,
@@ -120,7 +120,7 @@ def decide_interval(
         raise Malformed(MIXED.format(reading.label, " and ".join(said[:3])))
     interval = find_interval(connection, stamped)
     if interval.name != DAILY:
-        check_interval(reading.label, interval)
+        check_interval(reading, interval)
     return interval
 
 
@@ -146,16 +146,19 @@ def find_stamp(table: Table, settings: Settings, interval: Interval) -> str:
     return table.stamp_is or ("end" if is_end else settings.minutes_stamp)
 
 
-def check_interval(label: str, interval: Interval) -> None:
+def check_interval(reading: Reading, interval: Interval) -> None:
+    label = reading.label
     if not interval.name:
-        raise Malformed(f"{label}: no date with a time of day can be read in it")
+        why = "; ".join(reading.warnings) or "write times as 2012-01-31 09:30, or as an epoch"
+        raise Malformed(f"{label}: no date with a time of day can be read in it: {why}")
     if interval.mixed:
         raise Malformed(MIXED.format(label, f"{interval.name} and {interval.mixed}"))
     if not interval.is_base:
         base = "1m" if interval.is_longer_than_a_minute else "1s"
+        made = interval.name if interval.name in GRIDS else " ".join(GRIDS)
         raise Malformed(
             f"{label}: {interval.name} bars cannot be stored as {base}: export bars of 1m or 1s,"
-            f" of which {interval.name} is made when it is asked for"
+            f" of which {made} are made when they are asked for"
         )
 
 
