@@ -22,6 +22,7 @@ from api.bars.series import (
     Dividend,
     Series,
     Split,
+    join_series,
     list_fields,
     select_fields,
     slice_days,
@@ -44,7 +45,8 @@ class View(NamedTuple):
     of intraday intervals a DayOfInstant is that instant; hours: of intraday intervals;
     adjusted_as_of: adjusted only for actions up to this day; as_of: as known at this instant (naive
     UTC), None: now; quality: all, or strict without the bars that have a note; fields: columns
-    after the timestamp; limit: None asks for as many as there may be.
+    after the timestamp; limit: None asks for as many as there may be; provisional: with daily bars
+    made of the minutes of later sessions.
     """
 
     symbols: tuple[str, ...]
@@ -59,6 +61,7 @@ class View(NamedTuple):
     order: str = "asc"
     limit: int | None = None
     hours: str = "regular"
+    provisional: bool = False
 
     @property
     def is_intraday(self) -> bool:
@@ -80,7 +83,7 @@ class View(NamedTuple):
     def is_plain(self) -> bool:
         """Whether its bars are those of a symbol's prepared text: all columns, as traded, now."""
         asked = self.interval, self.adjustment, self.as_of, self.quality, self.fields
-        return asked == ("1d", "raw", None, "all", FIELDS)
+        return asked == ("1d", "raw", None, "all", FIELDS) and not self.provisional
 
 
 def build_bars_view(symbols: Iterable[str], query: HistoryQuery) -> View:
@@ -95,11 +98,13 @@ def build_bars_view(symbols: Iterable[str], query: HistoryQuery) -> View:
         )
     if query.quality == "strict" and query.as_of and query.interval in INTRADAY:
         raise Problem(422, "notes on minutes have no history: leave out quality=strict, or as_of")
+    check_provisional(query)
     return View(
         tuple(symbols),
         *(query.start, query.end, query.interval, query.adjustment, query.adjusted_as_of),
         *(query.as_of, query.quality, read_fields(query.fields, query.interval)),
         *(query.order, query.limit, query.hours),
+        provisional=query.provisional,
     )
 
 
@@ -109,6 +114,21 @@ def build_figures_view(symbols: Iterable[str], query: FigureQuery) -> View:
     check_hours(query.interval, query.hours)
     asked = query.start, query.end, query.interval, query.adjustment, query.adjusted_as_of
     return View(tuple(symbols), *asked, query.as_of, hours=query.hours)
+
+
+def check_provisional(query: "HistoryQuery | View") -> None:
+    if query.provisional and query.interval != "1d":
+        raise Problem(
+            422,
+            "provisional=true adds daily bars made of minutes: it goes with interval=1d only; leave"
+            f" it out for interval={query.interval}",
+        )
+    if query.provisional and query.quality == "strict":
+        raise Problem(
+            422,
+            "provisional=true adds bars that nobody has checked yet: leave it out, or"
+            " quality=strict",
+        )
 
 
 def check_range(start: date | None, end: date | None) -> None:
@@ -171,6 +191,16 @@ def derive_whole(view: View, stored: StoredSeries) -> Series:
         adjusted_as_of=find_session_day(view.adjusted_as_of, stored.series.calendar),
     )
     return resample(name_known(adjusted, stored, view.adjustment), view.interval)
+
+
+def append_days(stored: StoredSeries, later: Series) -> StoredSeries:
+    """With bars as traded behind the stored ones, on their basis."""
+    held, actions = stored.series, (stored.splits, stored.dividends, stored.known_at)
+    if not len(later):
+        return stored
+    joined = join_series([held, adjust(later, stored.splits, held.adjustment)])
+    decimals = max(held.volume_decimals, later.volume_decimals)
+    return StoredSeries(replace(joined, volume_decimals=decimals), *actions)
 
 
 def name_known(

@@ -68,6 +68,7 @@ OF_TABLES = {
     "X-Hours": "Of intraday intervals: regular or extended.",
     "X-Timezone": "Of intraday intervals: the clock of the exchange.",
     "X-Synthetic": "true where bars were made out of daily ones: nobody traded them.",
+    "X-Provisional": "Of provisional=true: days whose bars are made of minutes so far.",
     "X-Adjustment": "What the prices are adjusted for.",
     "X-Count": "Rows in this answer.",
     "X-Unknown": "Symbols asked for that are not in the store.",

@@ -51,6 +51,11 @@ def is_intraday(query: bytes) -> bool:
     return INTRADAY_QUERY.search(query) is not None
 
 
+def wants_provisional(query: bytes) -> bool:
+    """Whether minutes count for bars: they are asked for, or daily bars made of them."""
+    return b"provisional=true" in query or is_intraday(query)
+
+
 class Dependence:
     """The marks of an app's routes, read once; paths are those below its root path."""
 

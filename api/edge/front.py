@@ -60,7 +60,7 @@ from api.store.run_records import describe_folder
 EXPOSED = [
     *("ETag", "Link", "X-Cache", "X-Data-Generation", "Content-Disposition", "Content-Range"),
     *("X-Symbol", "X-Symbols", "X-Interval", "X-Adjustment", "X-Count"),
-    *("X-Hours", "X-Timezone", "X-Synthetic", "X-Minute-Generation"),
+    *("X-Hours", "X-Timezone", "X-Synthetic", "X-Provisional", "X-Minute-Generation"),
     *("X-Unknown", "X-Detail", "X-As-Of", "X-Left-Out", "X-Actions-Known-At", "X-Never-Asked"),
     *("Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "X-Request-ID"),
 ]

@@ -86,9 +86,9 @@ def show_instant(instant: datetime) -> str:
 def find_base(told: Changed, symbol: str, interval: str) -> str | None:
     """Of which stored bars those of an interval are made."""
     if interval == "1d":
-        bases = told.view.instruments.get(symbol, {})
-        return next(reversed(bases), None)
-    found = told.view.find_base(symbol, interval)
+        found = told.view.find_daily_base(symbol)
+    else:
+        found = told.view.find_base(symbol, interval)
     return found.interval if found else None
 
 

@@ -47,18 +47,18 @@ class Reading:
         self, view: MinuteView, symbol: str, interval: str, first: date, last: date
     ) -> Made:
         """All hours of an interval; of 1d the regular ones of each session, as one bar."""
-        bases = view.instruments[symbol]
         is_daily = interval == "1d"
+        base = view.find_daily_base(symbol) if is_daily else view.find_base(symbol, interval)
+        assert base is not None  # its bars have changed
         wanted = View(
             (symbol,),
             first,
             last,
-            next(reversed(bases)) if is_daily else interval,
+            base.interval if is_daily else interval,
             hours="regular" if is_daily else "extended",
         )
         bars = await take_minutes(replace(self, view=view), wanted)
-        exchange = next(iter(bases.values())).exchange
-        calendar = await self.minute_cache.take_calendar(view, exchange)
+        calendar = await self.minute_cache.take_calendar(view, base.exchange)
 
         def find_sessions(instants: Timestamps) -> Timestamps:
             days: Any = find_places(instants, calendar.sessions).days

@@ -17,6 +17,7 @@ from api.models.terms import (
     Start,
     ToldAsOf,
     ToldHours,
+    ToldProvisional,
     ToldSynthetic,
     ToldZone,
     ViewQuery,
@@ -101,6 +102,13 @@ class HistoryQuery(PageQuery):
         examples=["all"],
     )
     hours: Hours = choose_hours()
+    provisional: bool = Field(
+        False,
+        description="Of interval=1d: add a bar of each session after the last stored day, made of"
+        " its minutes so far (regular hours). `provisional` of the answer names these days; the"
+        " vendor's own bars take their place once they are loaded.",
+        examples=[False],
+    )
 
 
 class BarsQuery(HistoryQuery):
@@ -163,6 +171,7 @@ class BarsPage(BaseModel):
         " need and that were never asked for.",
     )
     detail: str | None = Field(None, description="Only where as_of leaves nothing: why.")
+    provisional: ToldProvisional = None
     symbol: str
     interval: Interval
     hours: ToldHours = None

@@ -74,6 +74,11 @@ class LatestQuery(Query):
     hours: Hours = Field(
         "regular", description="Of intraday intervals: as of /ohlcv.", examples=["regular"]
     )
+    provisional: bool = Field(
+        False,
+        description="Of interval=1d: made of today's minutes where that is newer; as of /ohlcv.",
+        examples=[False],
+    )
     format: FormatName | None = Field(
         None, description="Format of the answer; stands above Accept.", examples=["json"]
     )
@@ -133,6 +138,11 @@ class ManyBarsPage(BaseModel):
     actions_known_at: ActionsKnownAt = None
     never_asked: NeverAskedOf = None
     detail: str | None = Field(None, description="Only where as_of leaves nothing: why.")
+    provisional: list[str] | None = Field(
+        None,
+        description="Only where asked for: the bars of this answer that are made of minutes, for"
+        " the vendor has not told them yet, as SYMBOL:2012-01-31.",
+    )
     unknown: list[str] = Field(description="Symbols asked for that are not in the store.")
     symbols: list[str] = Field(description="Symbols that have rows in this answer.")
     interval: Interval

@@ -333,6 +333,13 @@ ToldZones = Annotated[
         " where they differ; UTC where no calendar is known."
     ),
 ]
+ToldProvisional = Annotated[
+    list[str] | None,
+    Field(
+        description="Only where asked for: the days of this answer whose bars are made of minutes,"
+        " for the vendor has not told them yet."
+    ),
+]
 ToldSynthetic = Annotated[
     bool | None,
     Field(

@@ -10,8 +10,9 @@ from api.bars.adjust import tell_actions
 from api.bars.series import Series, cut_page, find_begin, find_end, show_day, take_slice
 from api.bars.view import View, build_bars_view, derive_range, tell_nothing_known, tell_view
 from api.cache.minute_bars import cut_minutes, tell_minutes
+from api.cache.provisional import tell_added, tell_synthetic, with_provisional
 from api.docs import openapi as docs
-from api.edge.depends import depends_on_symbols
+from api.edge.depends import depends_on_minutes, depends_on_symbols, wants_provisional
 from api.encode.formats import Page
 from api.models import BarsPage, BarsQuery, Symbol
 from api.routes.context import Context, ContextOf
@@ -27,6 +28,7 @@ router = APIRouter(tags=["bars"])
     responses=docs.bar_answers(BarsPage, "ohlcv", 404, 406, 422, 503),
 )
 @depends_on_symbols()
+@depends_on_minutes(wants_provisional)
 async def read_ohlcv(
     symbol: Symbol, request: Request, query: Annotated[BarsQuery, InQuery()], context: ContextOf
 ) -> Response:
@@ -38,7 +40,8 @@ async def read_ohlcv(
     if view.is_intraday:
         return await answer_minutes(request, context, view, query)
     limit, chosen = context.check_limit(view.limit), read_format(request, query.format)
-    stored = await context.take_view(view)
+    held = await context.take_view(view)
+    stored, added = await with_provisional(context, view, held)
     series = kept = derive_range(view, stored)
     if view.is_strict:
         (kept,) = await context.leave_out_noted([series], view.as_of)
@@ -47,11 +50,13 @@ async def read_ohlcv(
     if following is not None:
         check_whole(chosen, view, len(kept), context.max_rows)
     moved = move_on(request, after=show_day(part, -1)) if following else None
-    page = Page((part,), view.fields, moved, **read_csv_form(query, chosen))
+    form = read_csv_form(query, chosen)
+    page = Page((part,), view.fields, moved, **form, told=tell_synthetic([part], added))
     if view.is_plain:
-        context.series_cache.count_encoded(stored, len(part))
+        context.series_cache.count_encoded(held, len(part))
     told = tell_view(view, len(series) - len(kept)) | tell_actions(series)
     told |= tell_nothing_known(view.as_of, [stored])
+    told |= tell_added([part], added) if view.provisional else {}
     return await answer_page(context, page, chosen, told)
 
 

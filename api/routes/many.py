@@ -14,6 +14,7 @@ from api.bars.view import (
     View,
     build_bars_view,
     check_hours,
+    check_provisional,
     check_range,
     derive_ranges,
     derive_whole,
@@ -23,8 +24,9 @@ from api.bars.view import (
     tell_nothing_known,
     tell_view,
 )
+from api.cache.provisional import tell_added, tell_synthetic
 from api.docs import openapi as docs
-from api.edge.depends import depends_on_symbols
+from api.edge.depends import depends_on_minutes, depends_on_symbols, wants_provisional
 from api.edge.route_table import weighs
 from api.encode.formats import Page
 from api.models import (
@@ -44,7 +46,7 @@ from api.routes.many_minutes import answer_latest_minutes, answer_many_minutes
 from api.routes.matrices import answer_matrix
 from api.routes.pages import answer_page, check_whole, read_csv_form, read_format
 from api.routes.symbols import FEWER, NO_ROW, must_know, read_symbols
-from api.routes.taken import part_known
+from api.routes.taken import part_known, take_with_added
 from api.store import Entry, Reader
 
 router = APIRouter(tags=["several symbols"])
@@ -56,6 +58,7 @@ router = APIRouter(tags=["several symbols"])
     responses=docs.bar_answers(ManyBarsPage, "many", 404, 406, 422, 503),
 )
 @depends_on_symbols("symbols")
+@depends_on_minutes(wants_provisional)
 @weighs(1, by_symbols=True)
 async def read_many(
     request: Request, query: Annotated[ManyQuery, InQuery()], context: ContextOf
@@ -69,7 +72,7 @@ async def read_many(
         return await answer_many_minutes(request, context, view, query)
     limit, chosen = context.check_limit(view.limit), read_format(request, query.format)
     known, unknown = await part_known(context, view, must_know(query.unknown, chosen))
-    found = await context.take_views(known)
+    found, added = await take_with_added(context, known)
     whole = await context.series_cache.compute(lambda: derive_ranges(known, found))
     parts = await context.leave_out_noted(whole, view.as_of) if view.is_strict else whole
     left_out = sum(map(len, whole)) - sum(map(len, parts))
@@ -81,14 +84,11 @@ async def read_many(
     moved = move_on(request, after=following) if following else None
     told = tell_view(view, left_out) | tell_actions(*whole)
     told |= tell_nothing_known(view.as_of, found)
-    shown = page or (take_slice(parts[0], slice(0)),)
-    form = read_csv_form(query, chosen)
-    return await answer_page(
-        context,
-        Page(shown, view.fields, moved, is_many=True, **form),
-        chosen,
-        {**told, "unknown": unknown},
-    )
+    told |= tell_added(page, added, is_many=True) if view.provisional else {}
+    form, synthetic = read_csv_form(query, chosen), tell_synthetic(page, added)
+    rows = page or (take_slice(parts[0], slice(0)),)
+    shown = Page(rows, view.fields, moved, is_many=True, **form, told=synthetic)
+    return await answer_page(context, shown, chosen, {**told, "unknown": unknown})
 
 
 @router.get(
@@ -97,6 +97,7 @@ async def read_many(
     responses=docs.bar_answers(ManyBarsPage, "latest", 404, 406, 422, 503),
 )
 @depends_on_symbols("symbols")
+@depends_on_minutes(wants_provisional)
 @weighs(1, by_symbols=True)
 async def read_latest(
     request: Request, query: Annotated[LatestQuery, InQuery()], context: ContextOf
@@ -105,16 +106,18 @@ async def read_latest(
     the order asked."""
     chosen = read_format(request, query.format)
     view = View(tuple(read_symbols(query.symbols)), interval=query.interval, hours=query.hours)
+    view = view._replace(provisional=query.provisional)
     check_hours(view.interval, view.hours)
+    check_provisional(view)
     if view.is_intraday:
         return await answer_latest_minutes(context, view, chosen, query.unknown)
     known, unknown = await part_known(context, view, must_know(query.unknown, chosen))
     check_size(len(known.symbols), context.max_rows, FEWER)
-    found = await context.take_views(known)
+    found, added = await take_with_added(context, known)
     last = tuple(take_slice(derive_whole(known, stored), slice(-1, None)) for stored in found)
-    return await answer_page(
-        context, Page(last, FIELDS, is_many=True), chosen, {"unknown": unknown}
-    )
+    told = tell_added(last, added, is_many=True) if view.provisional else {}
+    shown = Page(last, FIELDS, is_many=True, told=tell_synthetic(last, added))
+    return await answer_page(context, shown, chosen, {**told, "unknown": unknown})
 
 
 @router.get(

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from api.bars.series import Series, find_range, join_series, take_slice
-from api.bars.view import View, derive_range, derive_ranges, derive_whole
+from api.bars.view import StoredSeries, View, derive_range, derive_ranges, derive_whole
 from api.cache.minute_bars import MinuteBars, tell_minutes
+from api.cache.provisional import Added, add_provisional
 from api.figures.comparison import find_common_days
 from api.models.terms import DayOfInstant
 from api.problems import Problem
@@ -90,6 +91,15 @@ def cut_past(taken: Taken, benchmark: Series, bars: int) -> tuple[Taken, Series]
     kept = take_slice(series, slice(own, None))
     cut = Taken(kept, taken.told, taken.first - own, taken.last - own)
     return cut, take_slice(benchmark, slice(other, None))
+
+
+async def take_with_added(context: Context, view: View) -> tuple[list[StoredSeries], list[Added]]:
+    """What is stored of each of the view's symbols, with provisional bars where it wants them."""
+    found: list[StoredSeries] = [*await context.take_views(view)]
+    if not view.provisional:
+        return found, []
+    pairs = [await add_provisional(context, view, stored) for stored in found]
+    return [stored for stored, _ in pairs], [added for _, added in pairs]
 
 
 async def part_known(context: Context, view: View, must_know: bool) -> tuple[View, list[str]]:

@@ -48,6 +48,13 @@ class MinuteView:
         coarsest = max(fitting, key=INTERVAL_SECONDS.__getitem__, default=None)
         return bases[coarsest] if coarsest else None
 
+    def find_daily_base(self, symbol: str) -> "MinuteInstrument | None":
+        """The stored bars that today's daily bar is made of: those that reach furthest, of several
+        the shortest."""
+        bases = self.instruments.get(symbol, {}).values()
+        order = lambda each: (each.last, -INTERVAL_SECONDS[each.interval])  # noqa: E731
+        return max(bases, key=order, default=None)
+
     def list_intervals(self, symbol: str) -> list[str]:
         """What can be made of the stored bars of a symbol."""
         return [name for name in INTERVAL_SECONDS if self.find_base(symbol, name)]
