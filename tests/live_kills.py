@@ -137,13 +137,19 @@ class Live:
             if each.is_running:
                 each.end()
 
-    def count_stored(self) -> int:
-        return sum(bars for bars, _ in read_digests(self.target).values())
+    def find_generation(self) -> str:
+        with open_snapshot(self.target) as snapshot:
+            return snapshot.generation
 
     def wait_for_more(self) -> None:
-        """Until more is stored than now, or the day is over."""
-        before = self.count_stored()
-        wait_until(lambda: self.count_stored() > before or not self.processes[STREAM].is_running)
+        """Until more is published than now; a day that is over begins anew."""
+        before = self.find_generation()
+        while self.find_generation() == before:
+            if not self.processes[STREAM].is_running:
+                self.start(STREAM, STREAM_START=str(DAY))
+            wait_until(
+                lambda: self.find_generation() != before or not self.processes[STREAM].is_running
+            )
 
     def finish(self) -> None:
         """The rest of the day at once; the consumer ends when it is told to."""
@@ -174,17 +180,13 @@ def open_live(folder: Path, redis: RedisServer, speed: float) -> Iterator[Live]:
 def kill_parts(live: Live, count: int, seed: int) -> list[str]:
     """Kill a part at a moment of a day in replay, start it again, `count` times; which it was."""
     moments = random.Random(seed)
-    killed: list[str] = []
-    while len(killed) < count:
-        for name in moments.sample(PARTS, len(PARTS)):
-            live.wait_for_more()
-            time.sleep(moments.uniform(0, 0.3))  # the moment
-            if not live.processes[STREAM].is_running:
-                return killed
-            live.kill(name)
-            live.start(name)
-            killed.append(name)
-    return killed[:count]
+    turns = [name for _ in range(count) for name in moments.sample(PARTS, len(PARTS))][:count]
+    for name in turns:
+        live.wait_for_more()
+        time.sleep(moments.uniform(0, 0.3))  # the moment
+        live.kill(name)
+        live.start(name)
+    return turns
 
 
 @dataclass

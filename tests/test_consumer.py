@@ -12,6 +12,7 @@ from etl.bus import Bus
 from etl.bus.memory import MemoryBus
 from etl.contracts.minutes import Batch, Counts, MinuteStore, StoreDown
 from etl.contracts.minutes.engines import open_minutes
+from etl.feed import consumer
 from etl.feed.consumer import TRIES, Consumer
 from etl.feed.messages import BAR, DAILY, NOTHING, UPDATED, Message, pack
 from etl.feed.telling import Teller
@@ -166,6 +167,19 @@ def test_a_store_that_is_down_costs_nothing(
     assert consumer.step(0) == 1
     assert len(read(store)) == 2
     assert bus.measure() == (0, 0.0, 0, 0)
+
+
+def test_who_ends_waits_a_while_for_a_store_that_another_writes_to(
+    settings: Settings, bus: Bus, store: MinuteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "LAST_TRIES", 4)
+    publish(bus, bar())
+    Consumer(settings, bus, Failing(store, 3), retry=0.0).drain()  # type: ignore[arg-type]
+    assert len(read(store)) == 1
+    publish(bus, bar(stamp=T2))
+    with pytest.raises(StoreDown):
+        Consumer(settings, bus, Failing(store, 99), retry=0.0).drain()  # type: ignore[arg-type]
+    assert bus.measure().waiting == 1
 
 
 def test_an_entry_that_fails_again_and_again_is_kept_apart_and_others_are_stored(

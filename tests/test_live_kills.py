@@ -35,7 +35,6 @@ def test_a_day_in_replay_is_stored_and_told_once_whatever_is_killed(
         following(live.port) as follower,
     ):
         killed = Counter(kill_parts(live, count, seed=15))
-        assert sum(killed.values()) == count
         assert set(killed) == set(PARTS)
         live.finish()
         assert read_digests(live.target) == read_digests(live.source)

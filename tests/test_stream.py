@@ -88,12 +88,21 @@ def test_bars_come_as_they_were_sent(source: str) -> None:
         found = collect(peer, len(wanted[source]), source)
     assert [show(each) for each in found] == wanted[source]
     assert {each.source for each in found} == {source}
+    dates = [each.received_at for each in found]
+    assert dates == sorted(set(dates))  # no two at once, so that a correction is newer
     channels = {name: ["AAPL", "IBM"] for name in ("bars", "updatedBars", "dailyBars")}
     subscribed = {
         "alpaca": {"action": "subscribe", **channels},
         "massive": {"action": "subscribe", "params": "AM.AAPL,AM.IBM"},
     }
     assert peer.subscribed == [subscribed[source]]
+
+
+def test_an_uncorrected_bar_that_comes_late_is_older_than_its_correction() -> None:
+    late = [send(bar("AAPL", T1, 2, "u")), send(bar("AAPL", T1, 1), bar("AAPL", T2, 1))]
+    with stream_peer(acts=[late]) as peer:
+        corrected, old, other = collect(peer, 3)
+    assert old.received_at < corrected.received_at < other.received_at
 
 
 @pytest.mark.parametrize("end", ["close", "break_off", "be_silent"])

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 
-from etl.feed.messages import BAR, UPDATED, Message, now_us
+from etl.feed.messages import BAR, UPDATED, Message, Text, now_us
 from etl.feed.vendors import Feed, Hangup, Refusal
 
 log = logging.getLogger("etl")
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries
 MOST_OF_A_MESSAGE = 16 << 20  # bytes
+MOST_CORRECTED = 50_000  # bars of which it is known that they were
 
 
 @dataclass
@@ -46,6 +47,8 @@ class Stream:
     catch_up: Callable[[int], None] = lambda last: None
     pauses: tuple[float, float] = (FIRST_PAUSE, LONGEST_PAUSE)
     state: State = field(default_factory=State)
+    at: int = 0  # when the newest message came (microseconds since 1970): no two at once
+    corrected: dict[tuple[Text, Text], int] = field(default_factory=dict)  # bar → when it was
 
     async def run(self, is_over: asyncio.Event) -> None:
         """Until it is over. Refused where the vendor lets nobody in with this key."""
@@ -110,8 +113,20 @@ class Stream:
             if message.kind in (BAR, UPDATED):
                 self.state.bars += 1
                 self.state.last = at
-            self.take(message)
+            self.take(message._replace(received_at=self.date(message, at)))
         return self.state.bars > before
+
+    def date(self, message: Message, at: int) -> int:
+        """Of two values of a bar the one that came last is newer, but for an uncorrected one."""
+        self.at = max(at, self.at + 1)
+        key = message.symbol, message.timestamp
+        if message.kind == UPDATED:
+            self.corrected[key] = self.at
+            if len(self.corrected) > MOST_CORRECTED:
+                self.corrected.pop(next(iter(self.corrected)))
+        elif message.kind == BAR and key in self.corrected:
+            return self.corrected[key] - 1
+        return self.at
 
     def note_refusal(self, said: str) -> None:
         self.state.refused[said] = self.state.refused.get(said, 0) + 1

@@ -28,6 +28,7 @@ QUIET_BEFORE_FOLD = 900.0  # seconds without a bar
 IDLE = 15.0  # seconds after which another consumer's entry is taken over
 TRIES = 5  # of an entry that cannot be stored, before it is kept apart
 RETRY = 1.0  # seconds until a store, or a bus, is asked again
+LAST_TRIES = 20  # at the end
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Consumer:
     store: MinuteStore
     is_replay: bool = False
     idle: float = IDLE
+    retry: float = RETRY
     state: State = field(default_factory=State)
     held: list[Entry] = field(default_factory=list)  # read, and not stored yet
     tell: Callable[["Consumer"], None] = lambda consumer: None
@@ -62,8 +64,8 @@ class Consumer:
                     self.fold_if_quiet()
                 self.tell(self)
             except (BusDown, StoreDown) as error:
-                log.warning("consume: %s; again in %g s, nothing is lost", error, RETRY)
-                is_over.wait(RETRY)
+                log.warning("consume: %s; again in %g s, nothing is lost", error, self.retry)
+                is_over.wait(self.retry)
 
     def fold_if_quiet(self) -> None:
         """After the close, or in a long pause: live bars go to where history is kept."""
@@ -77,9 +79,19 @@ class Consumer:
         self.is_folded = True
 
     def drain(self) -> None:
-        """Store all that there is, and return when nothing comes any more."""
-        while self.step(0.0):
-            pass
+        """Store all that there is, and return when nothing comes any more. BusDown, StoreDown: not
+        even after a while, as where another process writes."""
+        tries = LAST_TRIES
+        while True:
+            try:
+                if not self.step(0.0):
+                    return
+            except (BusDown, StoreDown) as error:
+                tries -= 1
+                if not tries:
+                    raise
+                log.warning("consume: %s; again in %g s before it ends", error, self.retry)
+                time.sleep(self.retry)
 
     def step(self, longest: float) -> int:
         """Read and store one batch; how many entries it had. BusDown, StoreDown: it comes again."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.base.instances import borrow
 from etl.contracts.files import PRICES
 from etl.contracts.minute_files import RAW_MINUTES
 from etl.contracts.minutes import BASE_INTERVALS, BATCH_BARS, SESSIONS, Batch
@@ -58,7 +58,7 @@ def validate_bars(
     messages: Sequence[Message], interval: str, settings: Settings
 ) -> tuple[pa.Table, list[tuple[int, str]]]:
     """BATCH_BARS, and (place among the messages, reason) of the others."""
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with borrow({"threads": "1"}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("raw_here", build_raw(messages))
         connection.execute("CREATE TEMP VIEW raw AS FROM raw_here")
