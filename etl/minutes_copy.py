@@ -25,6 +25,7 @@ from etl.settings import Settings, SettingsError, to_minute_store
 log = logging.getLogger("etl")
 
 FILES = "files"
+EXAMPLE = "postgresql://user@127.0.0.1:5432/database, or files:/folder"
 WANTED = (
     "an address as of MINUTE_STORE, or files (the DuckDB files in DATA_DIR; files:/folder for those"
     " of another data folder)"
@@ -44,7 +45,7 @@ def copy(settings: Settings, args: argparse.Namespace) -> None:
     chosen = args.source or settings.minute_store or FILES
     source, target = (find_place(settings, text) for text in (chosen, args.target))
     if str(source) == str(target):
-        raise SettingsError(f"{source} is source and target: nothing to copy")
+        raise SettingsError(f"{source} is source and target: TO= another, as {EXAMPLE}")
     try:
         with closing(open_place(source)) as taken, closing(open_place(target)) as given:
             move(settings, taken, given, (str(source), str(target)))

@@ -33,6 +33,7 @@ COUNTED = {
     "rejected_minutes": ("rejected", "rejected"),
 }
 REMEDY_OF_MINUTES = "put the minutes back from a backup, or move them away and make minutes again"
+REACHED = "minutes: the store can be read"  # what contradicts it says the remedy
 Lines = Iterator[tuple[str, str]]  # what is said, and what contradicts it, "" for nothing
 
 
@@ -47,18 +48,24 @@ def verify(settings: Settings, args: argparse.Namespace) -> None:
     has_days, has_minutes = path.exists(), bool(settings.minute_store) or has_files(settings)
     if not (has_days or has_minutes):
         raise StoreError(f"{path} does not exist: run the ETL first")
-    of_days = tell(check_days(settings)) if has_days else 0
-    of_minutes = tell(check_minutes(settings)) if has_minutes else 0
+    of_days = tell(check_days(settings)) if has_days else []
+    of_minutes = tell(check_minutes(settings)) if has_minutes else []
     if of_days or of_minutes:
-        remedy = "`make rollback` gives the version before" if of_days else REMEDY_OF_MINUTES
-        raise StoreError(f"verify: {of_days + of_minutes} lines do not add up; {remedy}")
+        remedy = find_remedy(of_days, of_minutes)
+        raise StoreError(f"verify: {len(of_days) + len(of_minutes)} lines do not add up; {remedy}")
 
 
-def tell(lines: Lines) -> int:
-    """Print each line; returns how many do not hold."""
-    wrong = 0
+def find_remedy(of_days: list[str], of_minutes: list[str]) -> str:
+    if of_days:
+        return "`make rollback` gives the version before"
+    return "that line says what to do" if of_minutes == [REACHED] else REMEDY_OF_MINUTES
+
+
+def tell(lines: Lines) -> list[str]:
+    """Print each line; returns those that do not hold."""
+    wrong = []
     for said, fault in lines:
-        wrong += bool(fault)
+        wrong += [said] if fault else []
         print(f"{'WRONG' if fault else 'ok':5} {said}{f': {fault}' if fault else ''}")
     return wrong
 
@@ -79,7 +86,7 @@ def check_minutes(settings: Settings) -> Lines:
         with closing(open_minutes(settings)) as store:
             yield from ((f"minutes: {said}", fault) for said, fault in store.verify())
     except MinuteStoreError as error:
-        yield "minutes: the store can be read", str(error)
+        yield REACHED, str(error)
     with parquet_sql.connect(settings) as connection:
         yield from check_files(connection, list_minute_files(settings), settings)
 

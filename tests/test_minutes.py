@@ -10,6 +10,7 @@ from etl.__main__ import main as etl_main
 from etl.base.whole_files import compute_digest
 from etl.settings import PROJECT_ROOT
 from tests.conftest import call_stage, clean_environ, read_record, run_stage
+from tests.daemons import find_port
 from tests.minutes import look_at, use_folder
 
 
@@ -113,6 +114,17 @@ def test_make_verify_checks_minutes_with_days_and_without(
     told = capsys.readouterr().out.splitlines()
     assert [line for line in told if line.startswith("WRONG minutes: ")]
     assert not [line for line in told if line.startswith("WRONG") and "minutes" not in line]
+
+
+def test_make_verify_takes_an_engine_that_is_away_for_no_damage(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed: make engines")
+    monkeypatch.setenv("MINUTE_STORE", f"postgresql://127.0.0.1:{find_port()}/minutes")
+    assert call_stage(verify.main) == 1
+    told = capsys.readouterr()
+    assert "does not answer: is PostgreSQL running there?" in told.out
+    assert "1 lines do not add up; that line says what to do" in told.err
 
 
 # Counts what the process takes at most, in MiB.

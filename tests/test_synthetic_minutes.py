@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from etl.base.errors import InputError
 from etl.settings import Settings, read_settings
 from etl.sources.sample import SAMPLE_DIR, read_csv
 from etl.sources.synthetic import Synthetic, list_starts
@@ -146,3 +147,11 @@ def test_by_default_the_last_two_months_are_made_and_said_to_be_synthetic() -> N
     assert set(made["source"].to_pylist()) == {"synthetic"}
     assert set(made["interval"].to_pylist()) == {"1m"}
     assert made.num_rows == 20 * 5 * 390
+
+
+@pytest.mark.parametrize("since", ["2013-03-02", "2030-01-01"])
+def test_a_day_after_the_sample_is_refused_with_the_last_that_it_has(since: str) -> None:
+    settings = read_settings(Settings, {"SOURCE": "sample"}, {}, Path("no .env"))
+    source = Synthetic(settings, ("AAPL", "IBM"), date.fromisoformat(since))
+    with pytest.raises(InputError, match="the sample ends on 2013-03-01: set MINUTES_SINCE"):
+        list(source.fetch())

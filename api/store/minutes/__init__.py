@@ -29,7 +29,7 @@ Identity = tuple[int, int, int]
 FRESH = 1.0  # seconds that a look at an engine over a wire holds, and one that failed
 PATIENCE = 10.0  # seconds to wait for a thread
 OPENING = 30.0  # seconds to open a store: its client has to be imported
-UNREADABLE = "The minute store cannot be read: run `make minutes`; the log says why."
+UNREADABLE = "The minute store cannot be read: `make verify` says why, and what to do."
 OUTDATED = "Minutes were published anew while these were read: ask again."
 DOWN = (
     "The minute store does not answer: start what MINUTE_STORE names, or ask again; the log says"

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.base.errors import InputError
 from etl.contracts.deliveries import Delivery
 from etl.contracts.minute_files import RAW_MINUTES, RAW_SPANS
 from etl.contracts.minutes import BASE_INTERVALS, SYNTHETIC
@@ -41,7 +42,12 @@ class Synthetic:
 
     def fetch(self) -> Iterator[Delivery]:
         bars = group_by_symbol(read_csv(SAMPLE_DIR / "bars.csv.gz"))
-        since = self.since or begin_month_before(max(find_day(rows[-1]) for rows in bars.values()))
+        last = max(find_day(rows[-1]) for rows in bars.values())
+        since = self.since or begin_month_before(last)
+        if since > last:
+            raise InputError(
+                f"the sample ends on {last}: set MINUTES_SINCE (--since) to a day of it"
+            )
         self.notes["since"] = str(since)
         for symbol in self.symbols:
             if symbol not in bars:
