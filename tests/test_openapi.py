@@ -140,7 +140,7 @@ def test_every_parameter_has_a_description_and_an_example(schema: dict[str, Any]
         *("symbol", "start", "end", "limit", "order", "adjustment", "q", "after"),
         *("as_of", "history", "quality", "run_id", "interval", "adjusted_as_of", "fields"),
         *("symbols", "names", "window", "what", "risk_free", "benchmark", "explain", "kind"),
-        *("format", "unknown", "periods", "sep", "decimal", "hours"),
+        *("format", "unknown", "periods", "sep", "decimal", "hours", "provisional"),
         *("most", "sort", "min_volume", "min_dollar_volume", "min_price", "min_bars"),
     }
     for path, parameter in parameters:
