@@ -206,6 +206,58 @@ def test_a_load_is_told_as_a_new_generation(
         assert data["store"] == "daily"
 
 
+def publish_notes(store: MinuteStore, symbol: str, count: int) -> None:
+    bars = [bar(symbol, at(n), 10 + n) for n in range(count)]
+    notes = [(symbol, each["timestamp"], "large_move", "x") for each in bars]
+    spans = [(symbol, at(0), at(count), "alpaca", told())]
+    load(
+        store,
+        batch(
+            *bars,
+            notes=notes,
+            spans=spans,
+            exchanges={symbol: "XNYS"},
+            sessions=[session("XNYS", at(0).date())],
+        ),
+    )
+
+
+def test_a_load_tells_its_new_notes_of_symbols_listened_to_up_to_a_bound(
+    client: httpx.Client, store: MinuteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.live.notes.MOST", 3)
+    publish_notes(store, "N1", 2)
+    with listening(client, "/stream?symbols=N1&interval=5m") as heard:
+        publish_notes(store, "N2", 2)
+        heard.wait(1)
+        publish_notes(store, "N1", 9)
+        kinds = [kind for kind, _, _ in heard.wait(6)]
+    assert kinds == ["generation", "generation", *["note"] * 4]
+    notes = [data for _, _, data in heard.events[2:]]
+    assert notes[0] == {
+        **{"kind": "note", "symbol": "N1", "interval": "1m", "timestamp": "2024-03-07T14:32:00Z"},
+        **{"reason": "large_move", "detail": "x"},
+    }
+    assert notes[-1]["more"] == 4
+
+
+def test_a_load_is_told_beside_live_bars_that_came_with_it(
+    client: httpx.Client, store: MinuteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, bar("G", at(0), 10))
+    with listening(client, "/stream?symbols=G") as heard:
+        look = hub.Hub.look_once
+        monkeypatch.setattr(hub.Hub, "look_once", look_at_nothing)
+        publish(store, bar("G", at(1), 11), is_live=False)
+        publish(store, bar("G", at(2), 12))
+        monkeypatch.setattr(hub.Hub, "look_once", look)
+        assert sorted(kind for kind, _, _ in heard.wait(2)) == ["bar", "generation"]
+
+
+async def look_at_nothing(self: hub.Hub) -> None:
+    """A look that comes late."""
+
+
 @pytest.mark.parametrize("position", ["3", "a-b", "-1-0", "1-2-3", "1" * 30 + "-1"])
 def test_a_position_that_is_none_is_refused(client: httpx.Client, position: str) -> None:
     answer = client.get("/stream", headers={"Last-Event-ID": position})

@@ -14,6 +14,7 @@ import orjson
 from api.bars.series import FIELDS, Series, Timestamps
 from api.bars.volumes import divide_volume
 from api.live.hub import Changed, Missed, Published, Row
+from api.live.notes import Noted
 from api.store.minutes.views import MinuteView
 
 
@@ -51,6 +52,17 @@ def name_position(row: Row) -> str:
 def tell_published(told: Published) -> Event:
     return Event("generation", "", {"kind": "generation", "store": told.store,
                                     "generation": told.generation})  # fmt: skip
+
+
+def tell_noted(told: Noted) -> Iterator[Event]:
+    """Notes one by one, and how many more there are."""
+    for interval, timestamp, reason, detail in told.notes:
+        note = {"interval": interval, "timestamp": show_instant(timestamp), "reason": reason}
+        yield Event("note", "", {"kind": "note", "symbol": told.symbol, **note, "detail": detail})
+    if told.more:
+        detail = f"{told.more} more notes are new: ask /instruments/{told.symbol}/notes"
+        yield Event("note", "", {"kind": "note", "symbol": told.symbol,
+                                 "more": told.more, "detail": detail})  # fmt: skip
 
 
 def tell_missed(told: Missed) -> Event:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from api.faults import Fault
+from api.live.notes import Noted, list_new_notes
 from api.store import Store
 from api.store.minutes import Minutes
 from api.store.minutes.views import MinuteView
@@ -50,7 +51,7 @@ class Missed(NamedTuple):
     kept_from: Position
 
 
-Told = Changed | Published | Missed
+Told = Changed | Noted | Published | Missed
 
 
 @dataclass(eq=False)
@@ -69,7 +70,9 @@ class Listener:
             told = Changed(told.view, self.pick(told.rows))
             if not told.rows:
                 return
-            self.waiting += len(told.rows)
+        elif isinstance(told, Noted) and self.symbols and told.symbol not in self.symbols:
+            return
+        self.waiting += weigh(told)
         self.is_slow = self.is_slow or self.waiting > MOST_WAITING
         if self.is_slow:
             self.queue.clear()
@@ -95,8 +98,7 @@ class Listener:
         if self.is_over or self.is_slow or not self.queue:
             return None
         told = self.queue.popleft()
-        if isinstance(told, Changed):
-            self.waiting -= len(told.rows)
+        self.waiting -= weigh(told)
         return told
 
 
@@ -206,15 +208,25 @@ class Hub:
             self.tell(Published("daily", daily))
 
     async def tell_changes(self, view: MinuteView) -> None:
-        count = 0
+        old, live = self.view, set[int]()  # counters of publications that changes tell of
         async for rows in self.read_changes(view, self.position):
             self.position = place(rows[-1])
             self.tell(Changed(view, rows))
-            count += len(rows)
+            live |= {row["counter"] for row in rows}
         self.position = max(self.position, (find_counter(view), 1 << 30))
         self.view = view
-        if not count:
+        if find_counter(view) - find_counter(old) != len(live):  # others are loads, or rollbacks
             self.tell(Published("minutes", view.generation))
+            await self.tell_notes(old, view)
+
+    async def tell_notes(self, old: MinuteView | None, view: MinuteView) -> None:
+        """Those that a load has brought, of the symbols that somebody listens to."""
+        if not self.listeners:
+            return
+        of_all = any(not listener.symbols for listener in self.listeners)
+        wanted = {name for listener in self.listeners for name in listener.symbols}
+        for told in await list_new_notes(self.minutes, old, view, set() if of_all else wanted):
+            self.tell(told)
 
     def tell(self, told: Told) -> None:
         for listener in self.listeners:
@@ -230,6 +242,13 @@ class Hub:
 
 def ask_changes(view: MinuteView, since: Position) -> "Callable[[], pa.Table]":
     return lambda: view.snapshot.changes(since, READ_AT_ONCE)
+
+
+def weigh(told: Told) -> int:
+    """How much of a queue it takes."""
+    if isinstance(told, Changed):
+        return len(told.rows)
+    return len(told.notes) if isinstance(told, Noted) else 0
 
 
 def place(row: Row) -> Position:

@@ -9,8 +9,9 @@ from fastapi import Query as InQuery
 from starlette.responses import StreamingResponse
 
 from api.edge.passing import passes_cache
-from api.live.events import Event, tell_made, tell_missed, tell_published, tell_stored
+from api.live.events import Event, tell_made, tell_missed, tell_noted, tell_published, tell_stored
 from api.live.hub import Hub, Listener, Missed, Position, Published, Told
+from api.live.notes import Noted
 from api.models.live import StreamQuery
 from api.problems import Problem
 
@@ -30,7 +31,8 @@ MEDIA_TYPE = "text/event-stream"
 @passes_cache()
 async def stream(request: Request, query: Annotated[StreamQuery, InQuery()]) -> Response:
     """Server-sent events, each with one bar (`bar`, `revised`; `provisional` is today's daily bar
-    out of the minutes so far), or a new `generation` of a store.
+    out of the minutes so far), or a new `generation` of a store; after a load of
+    minutes the new notes of these symbols (`note`).
 
     `id` is a position: whoever connects again with `Last-Event-ID` misses nothing. Where changes so
     old are kept no more, `resync` says so. A comment comes every 15 seconds.
@@ -72,6 +74,8 @@ async def encode(request: Request, told: Told | None, interval: str) -> bytes:
         return tell_published(told).encode()
     if isinstance(told, Missed):
         return tell_missed(told).encode()
+    if isinstance(told, Noted):
+        return b"".join(event.encode() for event in tell_noted(told))
     events = [*tell_stored(told, interval)]
     if not events:
         events += await tell_made(told, interval, request.app.state.reading.read)
