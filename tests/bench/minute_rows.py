@@ -39,8 +39,8 @@ async def take_turns(ours: Ask, peer: Ask, questions: list[str]) -> list[Pair]:
 
 def show_head() -> None:
     print(
-        f"{'':44}{'ours':>10}{'peer':>10}{'wall':>9}{'processor':>11}  goal\n"
-        f"{'(medians of turns, in ms, of ratios too)':44}",
+        f"{'':52}{'ours':>10}{'peer':>10}{'wall':>9}{'processor':>11}  goal\n"
+        f"{'(medians of turns, in ms, of ratios too)':52}",
         flush=True,
     )
 
@@ -63,7 +63,11 @@ def show(
     if len(set(met)) == 1:
         verdict = "met" if met[0] else "MISSED"
     print(
-        f"{what:44}{ours:10,.2f}{peer:10,.2f}{ratios.wall:7.2f} x{ratios.cpu:9.2f} x"
+        f"{what:52}{ours:10,.2f}{peer:10,.2f}{ratios.wall:7.2f} x{write(ratios.cpu):>11}"
         f"  {'>=' if least else '<='} {goal:g} x: {verdict}",
         flush=True,
     )
+
+
+def write(ratio: float) -> str:
+    return "-" if math.isnan(ratio) else f"{ratio:.2f} x"
