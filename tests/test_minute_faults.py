@@ -102,7 +102,7 @@ def test_a_damaged_file_of_minutes_is_said_and_days_go_on(data_dir: Path) -> Non
     month.chmod(0o644)
     month.write_bytes(month.read_bytes()[:9_000])
     with serve(data_dir) as client:
-        assert "make minutes" in refused(client, FEBRUARY)
+        assert "make verify" in refused(client, FEBRUARY)
         assert str(data_dir) not in refused(client, FEBRUARY)
         assert client.get(MARCH).status_code == 200
         assert client.get(DAILY).status_code == 200
@@ -114,7 +114,7 @@ def test_a_manifest_that_is_none_is_said_and_another_one_is_read(data_dir: Path)
     whole = manifest.read_bytes()
     manifest.write_bytes(b"{")
     with serve(data_dir) as client:
-        assert "make minutes" in refused(client, MARCH)
+        assert "make verify" in refused(client, MARCH)
         assert client.get(DAILY).status_code == 200
         assert client.get("/health").json()["minutes"]["fault"]
         manifest.write_bytes(whole)
