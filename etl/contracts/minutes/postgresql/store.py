@@ -175,7 +175,7 @@ class PostgresStore:
         snapshot = self.snapshot()
         with self.lock:
             lines += verify_rows(snapshot, self.connect_engine())
-        return [(f"minutes: {what}", contradiction) for what, contradiction in lines]
+        return lines
 
     def close(self) -> None:
         self.discard()
