@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: make engines")
 
+from etl.contracts.minutes import MinuteStoreError
 from etl.contracts.minutes.postgresql.store import PostgresStore
 from tests.minute_stores import at, bar, batch, closes, load, told
 from tests.postgres_server import PostgresServer, name_database, open_store, shared_server
@@ -54,6 +55,16 @@ def test_what_was_changed_by_hand_does_not_verify(
     assert [fault for _, fault in store.verify() if fault] == []
     server.execute(statement, database=name_database(address))
     assert any(said.startswith(what) and fault for said, fault in store.verify())
+
+
+def test_bars_without_their_generation_are_no_empty_store(
+    server: PostgresServer, address: str, store: PostgresStore
+) -> None:
+    load(store, batch(bar("A", at(0))))
+    server.execute("DROP TABLE minutes.generation", database=name_database(address))
+    for ask in (store.newest, store.verify):
+        with pytest.raises(MinuteStoreError, match="restore a backup, or drop the schema"):
+            ask()
 
 
 def test_timescale_keeps_the_same_bars_in_compressed_chunks(server: PostgresServer) -> None:

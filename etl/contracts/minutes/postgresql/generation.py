@@ -6,6 +6,7 @@ from datetime import datetime
 
 import duckdb
 import pyarrow as pa
+from psycopg.pq import TransactionStatus
 
 from etl.contracts.minutes import SESSIONS, MinuteInstrument, MinuteStoreError
 from etl.contracts.minutes.instruments import ACCOUNTS, describe
@@ -54,10 +55,11 @@ class Generation:
 
 
 def read_head(connection: Connection) -> Head:
-    """MinuteStoreError for tables of another version."""
+    """MinuteStoreError for tables of another version, and for some without the others."""
     try:
         row = connection.execute(HEAD).fetchone()
     except ABSENT:
+        check_absence(connection)
         return Head()
     if row is None:
         return Head()
@@ -67,6 +69,17 @@ def read_head(connection: Connection) -> Head:
             " take the version that wrote them, or another database"
         )
     return Head(*row[:-1])
+
+
+def check_absence(connection: Connection) -> None:
+    """All tables are made at once: bars without a generation are what is left of a store."""
+    if connection.info.transaction_status is TransactionStatus.INERROR:
+        return  # nothing can be asked within it; who asks for the newest generation is told
+    if connection.execute(b"SELECT to_regclass('minutes.bars_1m')").fetchone() != (None,):
+        raise MinuteStoreError(
+            "the schema `minutes` has bars, but no table `generation`: restore a backup, or drop"
+            " the schema and load again"
+        )
 
 
 def read_generation(
