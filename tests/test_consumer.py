@@ -17,6 +17,7 @@ from etl.feed.consumer import TRIES, Consumer
 from etl.feed.messages import BAR, DAILY, NOTHING, UPDATED, Message, pack
 from etl.feed.telling import Teller
 from etl.settings import Settings, read_settings
+from tests.server import wait_until
 
 AT = 1_795_530_700_000_000
 M30, M31 = (datetime.fromisoformat(f"2026-11-23T14:{minute}") for minute in (30, 31))
@@ -243,3 +244,23 @@ def test_live_bars_are_folded_in_a_pause_and_told_meanwhile(
     Teller(replace(settings, metrics_textfile=tmp_path / "mds.prom")).tell(consumer)
     (told,) = tmp_path.glob("market_data_live_*.prom")
     assert 'outcome="inserted"} 1.0' in told.read_text()
+
+
+def test_consumers_of_one_store_take_turns(settings: Settings, bus: Bus) -> None:
+    ends = threading.Event()
+    stores = [open_minutes(settings) for _ in range(2)]
+    consumers = [Consumer(settings, bus, each, retry=0.01) for each in stores]
+    threads = [threading.Thread(target=each.run, args=(ends,)) for each in consumers]
+    for thread in threads:
+        thread.start()
+    for number in range(20):
+        publish(bus, bar(symbol=f"S{number}"))
+        wait_until(lambda: bus.measure().waiting < 3)
+    wait_until(lambda: not bus.measure().waiting)
+    ends.set()
+    for thread in threads:
+        thread.join(120)
+    assert sum(each.state.stored.inserted for each in consumers) == 20
+    assert len(stores[0].snapshot().instruments) == 20
+    for store in stores:
+        store.close()

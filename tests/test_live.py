@@ -94,6 +94,13 @@ def test_a_replay_needs_no_key_and_changes_nothing_of_what_is_stored(tmp_path: P
         assert {key: each.digest for key, each in snapshot.instruments.items()} == before
 
 
+def test_without_a_key_and_without_minutes_live_says_what_to_do(tmp_path: Path) -> None:
+    with run("live", tmp_path) as process:
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert said.splitlines()[-1].startswith("error: there are no minutes to replay: make minutes")
+
+
 @pytest.mark.parametrize("command", ["stream", "consume", "dead"])
 def test_what_needs_a_bus_says_so(command: str, tmp_path: Path) -> None:
     with run(command, tmp_path) as process:

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
@@ -17,7 +18,8 @@ from etl.feed.vendors import Feed, Hangup, Refusal
 log = logging.getLogger("etl")
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries
-MOST_OF_A_MESSAGE = 16 << 20  # bytes
+# seconds, bytes; a vendor that does not answer any more is not waited for long
+OF_CONNECTION: dict[str, Any] = {"open_timeout": 10, "close_timeout": 2, "max_size": 16 << 20}
 MOST_CORRECTED = 50_000  # bars of which it is known that they were
 
 
@@ -68,7 +70,7 @@ class Stream:
     async def connect_once(self, is_over: asyncio.Event) -> str:
         """Why the connection ended."""
         try:
-            async with connect(self.feed.url, max_size=MOST_OF_A_MESSAGE, open_timeout=10) as it:
+            async with connect(self.feed.url, **OF_CONNECTION) as it:
                 await self.feed.greet(it, self.symbols)
                 self.state.opened += 1
                 log.info("stream: %s is open, %s symbols", self.feed.name, f"{len(self.symbols):,}")
