@@ -149,7 +149,9 @@ class KafkaBus:
     # Reading.
 
     def read(self, most: int, wait: float) -> list[Entry]:
-        found = self.ask(lambda: self.consumer.consume(most, wait))
+        found = self.ask(lambda: self.consumer.consume(1, wait))
+        if found and most > 1:  # asked for many at once it would wait until there are so many
+            found += self.ask(lambda: self.consumer.consume(most - 1, 0.0))
         entries = []
         for message in found:
             if (error := message.error()) is not None:
