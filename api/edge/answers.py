@@ -383,11 +383,15 @@ async def send_answer(send: Send, answer: Answer, x_cache: tuple[bytes, bytes]) 
 
 
 def drop_body(send: Send) -> Send:
+    """The answer is over with its head, however long its body goes on."""
+    is_over = False
+
     async def send_head(message: Message) -> None:
+        nonlocal is_over
         if message["type"] == "http.response.body":
-            if message.get("more_body"):
+            if is_over:
                 return
-            message = {"type": "http.response.body", "body": b""}
+            is_over, message = True, {"type": "http.response.body", "body": b""}
         await send(message)
 
     return send_head

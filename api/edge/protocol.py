@@ -107,6 +107,7 @@ class Protocol(HttpToolsProtocol):
         self.is_in_head = self.is_refused = False
         self.is_between = True  # two requests
         self.chunk: bytes | None = None  # what came last, if a request began with it
+        self.running: RequestResponseCycle | None = None  # cycle is the last that was asked for
         self.head_bytes = 0
         self.head_timer: asyncio.TimerHandle | None = None
         self.write_timer: asyncio.TimerHandle | None = None
@@ -126,6 +127,9 @@ class Protocol(HttpToolsProtocol):
         self.known.leave(self.get_client(), self)
         self.stop_timers()
         super().connection_lost(exc)
+        if self.running is not None and not self.running.response_complete:
+            self.running.disconnected = True  # uvicorn tells the last one alone
+            self.running.message_event.set()
 
     def get_client(self) -> str:
         return self.client[0] if self.client else ""
@@ -151,10 +155,16 @@ class Protocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The service ends. An answer under way goes on to its end; a stream is told to end."""
         super().shutdown()
-        if self.cycle is not None and not self.cycle.response_complete:
-            end = self.cycle.scope["state"].get("end_stream")
+        if self.running is not None and not self.running.response_complete:
+            end = self.running.scope["state"].get("end_stream")
             if end is not None:
+                self.pipeline.clear()  # what was asked for behind a stream may be another
+                self.running.keep_alive = False
                 end()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def stop_timers(self) -> None:
         for timer in (self.head_timer, self.write_timer, self.body_timer):
