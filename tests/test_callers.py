@@ -51,7 +51,7 @@ def list_paths(app: Service) -> dict[str, str]:
 
 
 def fill(path: str) -> str:
-    for name, value in {"symbol": "AAPL", "name": "main.js", "run_id": "x"}.items():
+    for name, value in {"symbol": "AAPL", "name": "main.js", "run_id": "x", "feed": "iex"}.items():
         path = path.replace(f"{{{name}}}", value).replace(f"{{{name}:path}}", value)
     assert "{" not in path
     return path

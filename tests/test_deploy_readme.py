@@ -27,7 +27,7 @@ ROWS = re.findall(r"^\| (\d+\.\d+\.\d+.*?) \| (.*?) \| (.*) \|$", README, re.MUL
 
 def test_every_setting_that_is_named_is_one() -> None:
     words = re.findall(r"`([A-Z][A-Z_]{3,})[`=]|^([A-Z][A-Z_]{3,})=", README, re.MULTILINE)
-    others = {"ARGS", "ETL_MESSAGE", "ETL_STAGE", "ETL_RUN_ID", "ETL_EXIT_CODE"}
+    others = {"ARGS", "ETL_MESSAGE", "ETL_STAGE", "ETL_RUN_ID", "ETL_EXIT_CODE", "PGPASSFILE"}
     assert set(filter(None, chain.from_iterable(words))) - others <= NAMES
 
 
