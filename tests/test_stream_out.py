@@ -168,6 +168,7 @@ def test_longer_bars_grow_with_the_bars_they_are_made_of(
     publish(store, bar("D", at(0), 10))
     with listening(client, "/stream?symbols=D&interval=5min") as heard:
         publish(store, bar("D", at(1), 14), bar("D", at(2), 9))
+        heard.wait(1)  # as it is before the next bar comes
         publish(store, bar("D", at(5), 11))
         heard.wait(2)
     (kind, _, data), (_, _, following) = heard.events

@@ -118,12 +118,13 @@ class Hub:
     async def follow(
         self, listener: Listener, since: Position | None, patience: float
     ) -> AsyncIterator[Told | None]:
-        """What was published after `since`, then all that is; None where nothing came for so long.
-        Ends when the listener is over, or too slow."""
+        """None once it listens; what was published after `since`, then all that is; None again
+        where nothing came for so long. Ends when the listener is over, or too slow."""
         await self.be_ready()
         view, until = self.view, self.position
         self.listeners.add(listener)  # from here on, nothing is awaited in between
         try:
+            yield None
             if since is not None and view is not None:
                 async for told in self.read_missed(view, since, until, listener):
                     yield told

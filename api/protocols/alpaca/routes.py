@@ -74,13 +74,14 @@ def is_admitted(socket: WebSocket) -> bool:
 
 @dataclass
 class Client:
-    """listener: what the hub has for it; it takes what is subscribed to."""
+    """listener: what the hub has for it; it takes what is subscribed to. joined: it is heard."""
 
     socket: WebSocket
     coder: Coder
     subscription: Subscription = field(default_factory=Subscription)
     listener: Listener = field(default_factory=lambda: Listener(frozenset()))
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
+    joined: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, messages: list[Message]) -> None:
         frame = self.coder.encode(messages)
@@ -156,6 +157,7 @@ class Client:
                 await self.send([tell_error(code)])
                 continue
             self.listener.symbols = self.subscription.symbols
+            await self.joined.wait()  # from the answer on nothing is missed
             await self.send([self.subscription.tell()])
             self.subscribed.set()
 
@@ -163,6 +165,7 @@ class Client:
         """New bars as they are published. A client that is too slow is told so, and let go."""
         hub: Hub = self.socket.app.state.hub
         async for told in hub.follow(self.listener, None, HEARTBEAT):
+            self.joined.set()
             if isinstance(told, Changed):
                 await self.send_all(self.pick(told.rows))
                 await self.send_all(await self.make_days(told))
@@ -190,6 +193,7 @@ class Client:
 
     async def replay(self) -> None:
         """Stored bars from `start` on, once something is subscribed to."""
+        self.joined.set()
         await self.subscribed.wait()
         async for messages in self.list_replayed():
             await self.send_all(messages)
