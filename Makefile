@@ -3,7 +3,7 @@
 .PHONY: help install serve follow etl extract transform load minutes minutes-copy plan verify report \
 	rollback worker schedule live stream consume dead \
 	user key users revoke engines \
-	test check test-crash test-live fuzz lint format explain bench clean .runnable
+	test check test-crash test-live test-minutes fuzz lint format explain bench clean .runnable
 
 VENV := .venv
 MOTO := .venv-moto
@@ -107,6 +107,9 @@ test-crash: $(VENV)/.dev  ## Kill runs at very many moments; each must heal (min
 
 test-live: $(VENV)/.engines  ## Kill, flood and measure the path of live bars, at length (minutes)
 	@$(PY) -m pytest -m live -rP -n 0 tests/test_live_*.py $(ARGS)
+
+test-minutes: $(VENV)/.engines  ## Compare 200 stores of minutes over three engines, and kill their loads, at length (minutes)
+	@$(PY) -m pytest --numprocesses auto -m minutes $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Send requests made from the schema to every route (minutes)
 	@$(PY) -m tests.fuzz $(ARGS)

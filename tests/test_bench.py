@@ -46,7 +46,7 @@ def test_without_roapi_the_bench_says_so(
     assert capsys.readouterr().out == f"{speed.ROAPI_MISSING}\n"
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_minutes_are_measured_beside_their_peers(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

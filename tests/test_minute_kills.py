@@ -151,6 +151,6 @@ def test_a_load_that_is_killed_leaves_what_was_there_or_all_of_it(engine: Engine
     assert die_often(engine, 1) == {(True, False)}
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_a_load_that_is_killed_at_twenty_moments_leaves_one_or_the_other(engine: Engine) -> None:
     assert (True, False) in die_often(engine, 20)

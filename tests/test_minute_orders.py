@@ -119,7 +119,7 @@ def test_any_order_of_batches_gives_the_same_bars_and_history(
     check_orders(opener, tmp_path, 20, 1)
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_any_order_of_batches_gives_the_same_of_many_stores(opener: Opener, tmp_path: Path) -> None:
     check_orders(opener, tmp_path, 200, 5)
 

@@ -170,7 +170,7 @@ def test_answers_of_ten_random_stores_are_the_same_bytes(engines: list[tuple[Pat
     check_equal(engines, range(10))
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_answers_of_two_hundred_random_stores_are_the_same_bytes(
     engines: list[tuple[Path, str]],
 ) -> None:
