@@ -108,7 +108,7 @@ test-crash: $(VENV)/.dev  ## Kill runs at very many moments; each must heal (min
 test-live: $(VENV)/.engines  ## Kill, flood and measure the path of live bars, at length (minutes)
 	@$(PY) -m pytest -m live -rP -n 0 tests/test_live_*.py $(ARGS)
 
-test-minutes: $(VENV)/.engines  ## Compare 200 stores of minutes over three engines, and kill their loads, at length (minutes)
+test-minutes: $(VENV)/.engines  ## Test the engines of minutes at length: 200 stores, kills, copies (minutes)
 	@$(PY) -m pytest --numprocesses auto -m minutes $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Send requests made from the schema to every route (minutes)

@@ -33,7 +33,7 @@ OPENERS: dict[str, Opener] = {
 }
 # What the contract test of make test does not show of the others runs in its long group.
 IN_TURN = [
-    pytest.param(name, marks=() if name == "DuckDB files" else pytest.mark.long) for name in OPENERS
+    pytest.param(name, marks=() if name == "DuckDB files" else pytest.mark.minutes) for name in OPENERS
 ]
 
 OPEN = datetime(2024, 3, 7, 14, 30)  # noqa: DTZ001

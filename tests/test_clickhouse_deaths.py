@@ -73,7 +73,7 @@ def states(
 
 
 def long(*values: object) -> object:
-    return pytest.param(*values, marks=pytest.mark.long)
+    return pytest.param(*values, marks=pytest.mark.minutes)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ print(store.publish())
 """
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_kill_9_of_a_writer_at_any_request_leaves_what_was_or_what_comes(
     server: ClickHouseServer, tmp_path: Path
 ) -> None:

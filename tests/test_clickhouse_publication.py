@@ -164,7 +164,7 @@ store.close()
 """
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_the_engine_serves_within_a_process_too(tmp_path: Path) -> None:
     folder = tmp_path / "engine"
     command = [sys.executable, "-c", IN_PROCESS, str(tmp_path), str(folder)]

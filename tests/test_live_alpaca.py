@@ -52,7 +52,7 @@ def show(bars: list[Any]) -> list[Heard]:
 @pytest.mark.parametrize(
     ("count", "last"),
     [
-        pytest.param(15, date(2013, 3, 13), marks=pytest.mark.long, id="20,000 messages"),
+        pytest.param(15, date(2013, 3, 13), marks=pytest.mark.live, id="20,000 messages"),
         pytest.param(450, date(2013, 3, 15), marks=pytest.mark.live, id="a million messages"),
     ],
 )

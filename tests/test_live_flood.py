@@ -47,7 +47,7 @@ def make_minute(minute: int, symbols: int) -> Iterator[Message]:
 @pytest.mark.parametrize(
     ("symbols", "minutes"),
     [
-        pytest.param(500, 40, marks=pytest.mark.long, id="20,000"),
+        pytest.param(500, 40, marks=pytest.mark.live, id="20,000"),
         pytest.param(2_500, 400, marks=pytest.mark.live, id="a million"),
     ],
 )

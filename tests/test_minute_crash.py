@@ -77,7 +77,7 @@ def put_back(base: Path, folder: Path) -> None:
     shutil.copytree(base, folder)
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_after_a_death_anywhere_the_store_is_as_before_or_as_after_and_the_next_run_heals_it(
     tmp_path: Path,
 ) -> None:
@@ -104,7 +104,7 @@ def test_after_a_death_anywhere_the_store_is_as_before_or_as_after_and_the_next_
 
 
 @pytest.mark.parametrize(
-    "room", [900_000, *(pytest.param(r, marks=pytest.mark.long) for r in (20_000, 300_000))]
+    "room", [900_000, *(pytest.param(r, marks=pytest.mark.minutes) for r in (20_000, 300_000))]
 )
 def test_where_there_is_no_room_the_store_stays_and_one_line_says_what_to_do(
     data_dir: Path, room: int

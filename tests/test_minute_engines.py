@@ -82,7 +82,7 @@ def read_all(settings: Settings) -> dict[str, Any]:
         }
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 @pytest.mark.parametrize("engine", ADDRESSES)
 def test_minutes_are_the_same_in_every_engine(tmp_path: Path, engine: str) -> None:
     address = ADDRESSES[engine](tmp_path)

@@ -70,7 +70,7 @@ ASKED = (
 )
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_two_engines_have_the_same_answers_byte_for_byte(data_dir: Path) -> None:
     later = Minutes(shift=1.0, last=date(2013, 2, 27), fetched_at=FETCHED + timedelta(days=1))
     batches = [build_batch(Minutes(), NOTES, SPANS), build_batch(REAL), build_batch(later)]

@@ -15,7 +15,7 @@ from tests.minute_stores import at, bar, batch, load, told
 from tests.postgres_server import ADMIN, PostgresServer, run_postgres
 from tests.test_minute_kills import load_batches
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.minutes
 
 
 @pytest.fixture

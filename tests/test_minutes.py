@@ -137,7 +137,7 @@ sys.exit(code)
 """
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_two_million_minutes_are_loaded_in_less_than_a_gigabyte(tmp_path: Path) -> None:
     env = clean_environ(tmp_path / "data", SOURCE="sample", MINUTES_SINCE="2008-03-01")
     done = run_stage("-c", MEASURED, env=env)

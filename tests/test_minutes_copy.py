@@ -173,7 +173,7 @@ sys.exit(minutes_copy.main(["--from", sys.argv[1], "--to", sys.argv[2]]))
 """
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 @pytest.mark.parametrize("calls", [3, 2])
 @pytest.mark.parametrize("engine", ["clickhouse", "files"])
 def test_a_copy_that_is_killed_leaves_whole_months_and_goes_on_behind_them(
