@@ -31,9 +31,10 @@ OPENERS: dict[str, Opener] = {
     "ClickHouse": open_clickhouse,
     "PostgreSQL": open_postgres,
 }
-# What the contract test of make test does not show of the others runs in its long group.
+# What the contract test of make test does not show of the others runs in make test-minutes.
 IN_TURN = [
-    pytest.param(name, marks=() if name == "DuckDB files" else pytest.mark.minutes) for name in OPENERS
+    pytest.param(name, marks=() if name == "DuckDB files" else pytest.mark.minutes)
+    for name in OPENERS
 ]
 
 OPEN = datetime(2024, 3, 7, 14, 30)  # noqa: DTZ001
