@@ -122,7 +122,11 @@ def test_without_minutes_nothing_is_provisional(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     ("query", "remedy"),
-    [("interval=1wk", "interval=1d"), ("interval=5m", "interval=1d"), ("quality=strict", "strict")],
+    [
+        ("interval=1wk", "interval=1d"),
+        ("interval=1mo", "interval=1d"),
+        ("quality=strict", "strict"),
+    ],
 )
 def test_what_has_no_provisional_bars_is_refused(
     client: httpx.Client, query: str, remedy: str

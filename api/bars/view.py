@@ -117,10 +117,10 @@ def build_figures_view(symbols: Iterable[str], query: FigureQuery) -> View:
 
 
 def check_provisional(query: "HistoryQuery | View") -> None:
-    if query.provisional and query.interval != "1d":
+    if query.provisional and query.interval not in ("1d", *INTRADAY):
         raise Problem(
             422,
-            "provisional=true adds daily bars made of minutes: it goes with interval=1d only; leave"
+            "provisional=true adds daily bars made of minutes: it goes with interval=1d; leave"
             f" it out for interval={query.interval}",
         )
     if query.provisional and query.quality == "strict":
