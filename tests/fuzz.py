@@ -65,6 +65,8 @@ def mend(query: dict[str, Any], path: str) -> dict[str, Any]:
         query.pop("after", None)  # an instant, which no schema can tell from a day
     else:
         query.pop("hours", None)
+    if str(query.get("interval", "1d")) != "1d" or query.get("quality") == "strict":
+        query.pop("provisional", None)
     if path == "/ohlcv":  # a row of the answer, so that it depends on all the others
         query.pop("after", None)
     if query.get("format") != "csv" or query.get("sep") == query.get("decimal"):

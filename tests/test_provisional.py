@@ -120,6 +120,17 @@ def test_without_minutes_nothing_is_provisional(client: httpx.Client) -> None:
     assert (answer["provisional"], answer["count"]) == ([], 2)
 
 
+@pytest.mark.parametrize(
+    ("query", "remedy"),
+    [("interval=1wk", "interval=1d"), ("interval=5m", "interval=1d"), ("quality=strict", "strict")],
+)
+def test_what_has_no_provisional_bars_is_refused(
+    client: httpx.Client, query: str, remedy: str
+) -> None:
+    answer = client.get(URL.format("RAW", f"&{query}"))
+    assert (answer.status_code, remedy in answer.json()["detail"]) == (422, True)
+
+
 def test_each_minute_makes_a_new_answer_and_the_vendors_day_takes_its_place(
     tmp_path: Path,
 ) -> None:

@@ -104,8 +104,7 @@ def build_bars_view(symbols: Iterable[str], query: HistoryQuery) -> View:
         *(query.start, query.end, query.interval, query.adjustment, query.adjusted_as_of),
         *(query.as_of, query.quality, read_fields(query.fields, query.interval)),
         *(query.order, query.limit, query.hours),
-        # of daily bars alone: shorter ones have today's anyway, and strict ones nobody has checked
-        provisional=query.provisional and query.interval == "1d" and query.quality != "strict",
+        provisional=query.provisional,
     )
 
 
@@ -118,7 +117,18 @@ def build_figures_view(symbols: Iterable[str], query: FigureQuery) -> View:
 
 
 def check_provisional(query: "HistoryQuery | View") -> None:
-    """Nothing is refused: see build_bars_view."""
+    if query.provisional and query.interval != "1d":
+        raise Problem(
+            422,
+            "provisional=true adds daily bars made of minutes: it goes with interval=1d only; leave"
+            f" it out for interval={query.interval}",
+        )
+    if query.provisional and query.quality == "strict":
+        raise Problem(
+            422,
+            "provisional=true adds bars that nobody has checked yet: leave it out, or"
+            " quality=strict",
+        )
 
 
 def check_range(start: date | None, end: date | None) -> None:
