@@ -1,9 +1,11 @@
-"""Volumes of one symbol in one unit."""
+"""Volumes in the unit in which they are read."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from etl.contracts.minutes import BARS
 
 
 def to_unit(
@@ -19,3 +21,10 @@ def to_unit(
     )
     numbers = (whole + (rest >= finer - rest)) * 10 ** np.maximum(0, wanted - told)
     return pa.chunked_array([pa.array(numbers, mask=pc.is_null(volumes).to_numpy())])
+
+
+def shape_bars(rows: pa.Table, wanted: int | NDArray[np.int64]) -> pa.Table:
+    """BARS of rows that have `volume_decimals` too: volumes in units of 10^-wanted."""
+    volumes = to_unit(rows["volume"], rows["volume_decimals"], wanted)
+    at = rows.column_names.index("volume")
+    return rows.set_column(at, "volume", volumes).select(BARS.names).cast(BARS)

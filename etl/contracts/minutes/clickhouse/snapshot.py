@@ -9,6 +9,7 @@ snapshot has it. What a load added behind the last bar is not asked for.
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,7 +41,7 @@ from etl.contracts.minutes.clickhouse.tables import (
     TIMED,
     Table,
 )
-from etl.contracts.minutes.volumes import to_unit
+from etl.contracts.minutes.volumes import shape_bars
 
 READ = (*minutes.BARS.names, "volume_decimals")
 LAST = pa.schema([pa.field("symbol", pa.string()), *minutes.BARS])
@@ -143,11 +144,7 @@ class ClickHouseSnapshot:
         stamps = zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)
         places = {pair: place for place, pair in enumerate(stamps)}
         found = rows.take([places[each.symbol, each.last] for each in known])
-        parts = [
-            shape_bars(found.slice(place, 1), each.volume_decimals)
-            for place, each in enumerate(known)
-        ]
-        bars = pa.concat_tables([minutes.BARS.empty_table(), *parts])
+        bars = shape_bars(found, np.array([each.volume_decimals for each in known], np.int64))
         return bars.add_column(0, LAST.field("symbol"), found["symbol"]).cast(LAST)
 
     def sessions(self, exchange: str, first: date | None, last: date | None) -> pa.Table:
@@ -210,10 +207,3 @@ def tell_newer(link: Link) -> Outdated:
     return Outdated(
         f"the minute store {link.address.shown} has another generation by now: ask once more"
     )
-
-
-def shape_bars(rows: pa.Table, decimals: int) -> pa.Table:
-    """BARS, volumes in units of 10^-decimals."""
-    volumes = to_unit(rows["volume"], rows["volume_decimals"], decimals)
-    columns = [rows[name] for name in minutes.BARS.names[:-1]]
-    return pa.table([*columns, volumes], names=minutes.BARS.names).cast(minutes.BARS)

@@ -29,7 +29,7 @@ from etl.contracts.minutes.duckdb_files.reading import (
     put_in_order,
     select_values,
 )
-from etl.contracts.minutes.volumes import to_unit
+from etl.contracts.minutes.volumes import shape_bars
 
 ORDER = ("symbol", "timestamp", "known_at", "kind", "detail")
 OF_BARS = ", ".join(f"t.{name}" for name in BARS.names)
@@ -73,7 +73,6 @@ class FileSnapshot:
         instrument = self.found.get((symbol, interval))
         if instrument is None:
             return BARS.empty_table()
-        decimals = instrument.volume_decimals
         where, values = bound([symbol], start, end)
         if as_of is not None:
             values["as_of"] = as_of
@@ -83,7 +82,9 @@ class FileSnapshot:
             values,
             *([symbol], interval, *within),
         )
-        return shape(tables, decimals) if tables else BARS.empty_table()
+        if not tables:
+            return BARS.empty_table()
+        return shape_bars(put_in_order(pa.concat_tables(tables)), instrument.volume_decimals)
 
     def ask(
         self,
@@ -162,9 +163,8 @@ class FileSnapshot:
             max(values["instants"]),
         )
         table = pa.concat_tables(tables)
-        volumes = to_unit(table["volume"], table["volume_decimals"], table["unit"].to_numpy())
-        at = table.column_names.index("volume")
-        return table.set_column(at, "volume", volumes).select(LAST.names).cast(LAST)
+        bars = shape_bars(table, table["unit"].to_numpy())
+        return bars.add_column(0, LAST.field("symbol"), table["symbol"])
 
     def sessions(self, exchange: str, first: date | None, last: date | None) -> pa.Table:
         where, values = "exchange = $exchange", {"exchange": exchange, "first": first, "last": last}
@@ -262,15 +262,6 @@ def read_live(files: AttachedFiles, manifest: Manifest) -> dict[Key, tuple[datet
         for table in tables
         for row in table.to_pylist()
     }
-
-
-def shape(tables: list[pa.Table], decimals: int) -> pa.Table:
-    """BARS of what several files gave of one symbol."""
-    rows = put_in_order(pa.concat_tables(tables))
-    volumes = to_unit(rows["volume"], rows["volume_decimals"], decimals)
-    at = rows.column_names.index("volume")
-    rows = rows.set_column(at, "volume", volumes).select(BARS.names)
-    return rows.cast(BARS)
 
 
 def max_of(start: datetime | None, first: datetime) -> datetime:

@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from etl.contracts.minutes import (
     BARS,
@@ -34,7 +33,7 @@ from etl.contracts.minutes.postgresql.reading import (
     read_rows,
     read_several,
 )
-from etl.contracts.minutes.volumes import to_unit
+from etl.contracts.minutes.volumes import shape_bars
 
 DECIMALS = STORED_BARS.field("volume_decimals")
 ONE_INSTANT = timedelta(microseconds=1)
@@ -78,7 +77,7 @@ class PostgresSnapshot:
         span = bound(found, start, end)
         changed_in, rows = self.pool.ask(lambda c: read_bars(c, fields, key, span, as_of))
         self.check(key, changed_in)
-        return to_bars(rows, found.volume_decimals)
+        return shape_bars(rows, found.volume_decimals)
 
     def stored(
         self, symbols: Sequence[str], interval: str, start: datetime | None, end: datetime | None
@@ -90,7 +89,7 @@ class PostgresSnapshot:
         found = self.list(symbols, interval)
         schema = pa.schema([SYMBOL, *BARS, DECIMALS])
         rows = self.read("bars", schema, interval, {e.symbol: (e.last, e.last) for e in found})
-        bars = to_bars(rows, np.array([each.volume_decimals for each in found], np.int64))
+        bars = shape_bars(rows, np.array([each.volume_decimals for each in found], np.int64))
         return bars.add_column(0, SYMBOL, rows[SYMBOL.name])
 
     def revisions(
@@ -199,11 +198,3 @@ def bound(found: MinuteInstrument, start: datetime | None, end: datetime | None)
 
 def list_sources(found: Iterable[MinuteInstrument]) -> list[str]:
     return sorted({source for each in found for source in each.sources})
-
-
-def to_bars(rows: pa.Table, decimals: int | NDArray[np.int64]) -> pa.Table:
-    """BARS, with volumes in the unit that is wanted."""
-    if DECIMALS.name in rows.column_names:
-        volumes = to_unit(rows["volume"], rows[DECIMALS.name], decimals)
-        rows = rows.set_column(rows.column_names.index("volume"), "volume", volumes)
-    return rows.select(BARS.names).cast(BARS)
