@@ -5,7 +5,6 @@ from datetime import date
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl.base.instances import borrow
 from etl.contracts.files import PRICES
@@ -106,7 +105,5 @@ def build_batch(interval: str, bars: pa.Table, settings: Settings, is_replay: bo
 
 def list_near(exchanges: set[str], first: date, last: date) -> pa.Table:
     """The sessions of these days, and those of a month before and after."""
-    tables = [list_sessions(name, first - MARGIN) for name in sorted(exchanges)]
-    whole = pa.concat_tables([SESSIONS.empty_table(), *(each.cast(SESSIONS) for each in tables)])
-    ends = pa.scalar(last + MARGIN, pa.date32())
-    return whole.filter(pc.less_equal(whole["session"], ends))
+    tables = [list_sessions(each, first - MARGIN, last + MARGIN) for each in sorted(exchanges)]
+    return pa.concat_tables([SESSIONS.empty_table(), *(each.cast(SESSIONS) for each in tables)])

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl.contracts.minutes import INSTANT, SESSIONS
 from etl.contracts.zones import ZONES
@@ -27,8 +26,7 @@ SPANNED = SESSIONS.append(pa.field("begins", INSTANT)).append(pa.field("ends", I
 
 def list_spanned(exchange: str, first: date, last: date) -> pa.Table:
     """SESSIONS from a month before `first` to a month after `last`, with the stretch of each."""
-    known = list_sessions(exchange, first - MARGIN)
-    rows = known.filter(pc.less_equal(known["session"], last + MARGIN)).to_pylist()
+    rows = list_sessions(exchange, first - MARGIN, last + MARGIN).to_pylist()
     if rows:
         zone = ZoneInfo(ZONES[exchange])
         begins = find_midnight(rows[0]["session"], zone) - BEYOND

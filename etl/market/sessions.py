@@ -93,10 +93,12 @@ def create_sessions(
     connection.unregister("listed_sessions")
 
 
-def list_sessions(exchange: str, first: date) -> pa.Table:
-    """All columns of the table `sessions`, from `first` to the last session that is known."""
+def list_sessions(exchange: str, first: date, last: date | None = None) -> pa.Table:
+    """All columns of the table `sessions`, from `first` to `last`, else to the last session that is
+    known."""
     calendar = read_calendar(exchange)
-    known = slice(bisect_left(calendar.sessions, first), None)
+    end = None if last is None else bisect_right(calendar.sessions, last)
+    known = slice(bisect_left(calendar.sessions, first), end)
     days = calendar.sessions[known]
     instants: dict[str, Sequence[datetime | None]] = {
         "open": calendar.opens,
