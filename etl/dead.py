@@ -8,15 +8,14 @@ if not __package__:
 
 import argparse
 import sys
-from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 
 from etl.base import command
 from etl.bus import DeadEntry
 from etl.credentials.redaction import strike
-from etl.feed.running import ALONE, call, open_settled_bus
-from etl.settings import Settings, SettingsError
+from etl.feed.running import call, opened_bus
+from etl.settings import Settings
 
 MOST = 1_000
 
@@ -30,9 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace, settings: Settings) -> None:
-    if not settings.bus_url:
-        raise SettingsError(f"what is kept apart is kept in a bus: set BUS_URL{ALONE}")
-    with closing(open_settled_bus(settings)) as bus:
+    with opened_bus(settings, "what is kept apart is kept in a bus: set") as bus:
         dead = bus.list_dead(args.most)
         for each in dead:
             print(strike(show(each)))

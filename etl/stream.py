@@ -10,11 +10,9 @@ if not __package__:
 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from contextlib import closing
-
 from etl.base import command
-from etl.feed.running import ALONE, call, open_settled_bus, run, stream
-from etl.settings import Settings, SettingsError
+from etl.feed.running import call, opened_bus, run, stream
+from etl.settings import Settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,9 +21,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(settings: Settings) -> None:
-    if not settings.bus_url:
-        raise SettingsError(f"a stream by itself wants BUS_URL{ALONE}")
-    with closing(open_settled_bus(settings)) as bus:
+    with opened_bus(settings, "a stream by itself wants") as bus:
         run(lambda is_over: stream(settings, bus, is_over))
 
 

@@ -5,8 +5,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -62,12 +62,16 @@ def choose_source(settings: Settings) -> str:
     return "massive" if settings.massive_api_key.value else "replay"
 
 
-def open_settled_bus(settings: Settings) -> Bus:
-    """The bus of BUS_URL; what it may lose is named in the log."""
-    bus = open_bus(settings.bus_url, settings.bus_max_mb * MIB)
-    if danger := bus.find_danger():
-        log.warning("bus: %s", danger)
-    return bus
+@contextmanager
+def opened_bus(settings: Settings, wanted: str) -> Iterator[Bus]:
+    """The bus of BUS_URL while the block runs; what it may lose is named in the log. SettingsError
+    without an address; `wanted` begins it: what wants one."""
+    if not settings.bus_url:
+        raise SettingsError(f"{wanted} BUS_URL{ALONE}")
+    with closing(open_bus(settings.bus_url, settings.bus_max_mb * MIB)) as bus:
+        if danger := bus.find_danger():
+            log.warning("bus: %s", danger)
+        yield bus
 
 
 def run(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
