@@ -274,13 +274,21 @@ def count_symbols(delivery: Delivery) -> list[str]:
 def report(settings: Settings, record: dict[str, Any]) -> None:
     """The summary, with what failed last."""
     log.info("extract: %s", summarize(settings, record))
+    tell_not_asked(record)
+    if record.get("actions_not_asked"):
+        calls = tell(record["actions_not_asked"], "call")
+        log.info("extract: %s for splits and dividends left for a later run", calls)
+    tell_failed(record)
+
+
+def tell_not_asked(record: dict[str, Any]) -> None:
     if record["not_asked"]:
         names = ", ".join(record["not_asked"][:10])
         more = f" and {len(record['not_asked']) - 10} more" if record["not_asked"][10:] else ""
         log.warning("extract: not asked: %s%s: %s", names, more, record["not_asked_why"])
-    if record.get("actions_not_asked"):
-        calls = tell(record["actions_not_asked"], "call")
-        log.info("extract: %s for splits and dividends left for a later run", calls)
+
+
+def tell_failed(record: dict[str, Any]) -> None:
     if record["failures"]:
         count = len(record["failures"])
         log.warning("extract: %s failed: %s", f"{count:,}", list_failures(record))

@@ -43,13 +43,8 @@ def extract(settings: Settings, args: argparse.Namespace, run: run_records.Run) 
 def report(source: Source, record: dict[str, Any]) -> None:
     """The summary, with what failed last."""
     log.info("extract: %s", summarize(source, record))
-    if record["not_asked"]:
-        names = ", ".join(record["not_asked"][:10])
-        more = f" and {len(record['not_asked']) - 10} more" if record["not_asked"][10:] else ""
-        log.warning("extract: not asked: %s%s: %s", names, more, record["not_asked_why"])
-    if record["failures"]:
-        count = len(record["failures"])
-        log.warning("extract: %s failed: %s", f"{count:,}", daily.list_failures(record))
+    daily.tell_not_asked(record)
+    daily.tell_failed(record)
 
 
 def summarize(source: Source, record: dict[str, Any]) -> str:
