@@ -5,13 +5,14 @@ is that of the last change that made it.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from api.bars.series import FIELDS, Series, Timestamps
+from api.bars.view import show_instant
 from api.bars.volumes import divide_volume
 from api.live.hub import Changed, Missed, Published, Row
 from api.live.notes import Noted
@@ -89,10 +90,6 @@ def show_row(kind: str, row: Row) -> dict[str, Any]:
         "volume": divide_volume(row["volume"], row["volume_decimals"]),
         "synthetic": row["source"] == "synthetic",
     }
-
-
-def show_instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def find_base(told: Changed, symbol: str, interval: str) -> str | None:

@@ -17,6 +17,7 @@ from api.live.notes import Noted, list_new_notes
 from api.store import Store
 from api.store.minutes import Minutes
 from api.store.minutes.views import MinuteView
+from etl.contracts.manifest import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,11 +143,6 @@ class Hub:
         with suppress(Fault):  # what was published a moment ago is nothing new to who comes now
             await self.look()
 
-    def end(self) -> None:
-        """The service ends: so does every stream."""
-        for listener in self.listeners:
-            listener.end()
-
     async def read_missed(
         self, view: MinuteView, since: Position, until: Position, listener: Listener
     ) -> AsyncIterator[Told]:
@@ -257,4 +253,4 @@ def place(row: Row) -> Position:
 
 
 def find_counter(view: MinuteView | None) -> int:
-    return int(view.generation.partition("-")[0]) if view is not None else 0
+    return count(view.generation) if view is not None else 0

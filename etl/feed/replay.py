@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from etl.contracts.minutes import MinuteSnapshot
 from etl.contracts.minutes.replay import REVISED, Told, list_told
@@ -89,11 +89,3 @@ async def wait_until(is_over: asyncio.Event, at: float) -> None:
     seconds = at - asyncio.get_running_loop().time()
     if seconds > 0:
         await wait(is_over, seconds)
-
-
-def read_start(text: str) -> datetime | None:
-    """A day, or an instant (UTC where it has no offset), as naive UTC. ValueError."""
-    if not text:
-        return None
-    at = datetime.fromisoformat(text)
-    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at

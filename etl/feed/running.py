@@ -16,12 +16,13 @@ from etl.bus import Bus, BusError
 from etl.bus.choose import open_bus
 from etl.contracts.minutes import MinuteSnapshot, MinuteStoreError
 from etl.contracts.minutes.engines import open_minutes
+from etl.contracts.minutes.replay import read_start
 from etl.feed.connection import Stream
 from etl.feed.consumer import Consumer
 from etl.feed.messages import Message
 from etl.feed.missed import ask_missed
 from etl.feed.outbox import Outbox
-from etl.feed.replay import Replay, read_start
+from etl.feed.replay import Replay
 from etl.feed.telling import Teller
 from etl.feed.vendors import AlpacaFeed, Feed, MassiveFeed, Refused, check_keys
 from etl.market.exchanges import find_exchange

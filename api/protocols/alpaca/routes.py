@@ -199,7 +199,7 @@ class Client:
             await self.send_all(messages)
 
     async def list_replayed(self) -> AsyncIterator[list[Message]]:
-        from etl.contracts.minutes.replay import list_told
+        from etl.contracts.minutes.replay import list_told, read_start
 
         state, query = self.socket.app.state, self.socket.query_params
         view = await state.minutes.newest()
@@ -228,10 +228,3 @@ def to_row(data: dict[str, Any], told: Changed) -> Row:
         date.fromisoformat(data["timestamp"]), time(), ZoneInfo(ZONES.get(exchange, "UTC"))
     )
     return {**data, "volume_decimals": 0, "timestamp": day.astimezone(UTC)}
-
-
-def read_start(text: str) -> datetime | None:
-    if not text:
-        return None
-    at = datetime.fromisoformat(text)
-    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at

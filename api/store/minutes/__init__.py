@@ -66,12 +66,6 @@ class Minutes:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def peek(self) -> str | None:
-        """The generation that is published, "" for none; None: it has to be looked up."""
-        if not self.is_fresh:
-            return None
-        return self.view.generation if self.view else ""
-
     async def newest(self) -> MinuteView | None:
         """The newest snapshot; None where nothing was published yet. MinutesDown.
 

@@ -5,7 +5,7 @@ instant at which it was known, if that lies in what is replayed.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -22,6 +22,14 @@ class Told(NamedTuple):
     symbol: str
     kind: str
     row: dict[str, Any]
+
+
+def read_start(text: str) -> datetime | None:
+    """A day, or an instant (UTC where it has no offset), as naive UTC. ValueError."""
+    if not text:
+        return None
+    at = datetime.fromisoformat(text)
+    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
 
 
 def list_told(
