@@ -111,6 +111,7 @@ def fetch_rows(
         if not reply.next_page:
             return
         call = replace(call, page=reply.next_page, number=number + 1)
+    log.warning("stream: %s has more bars of that time: make minutes brings the rest", symbol)
 
 
 def to_message(row: Row, name: str) -> Message:
